@@ -1,0 +1,293 @@
+//! What userspace tells the programs before they load, and how the two talk afterwards.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First argument of the `prctl(2)` calls by which leaktrace's own tasks speak to the
+/// programs. No option of the kernel has this value, so the call itself always fails with
+/// EINVAL and changes nothing when no program listens.
+pub const PRCTL_MAGIC: u64 = 0x6c65_616b_7472_6163;
+
+/// `prctl(PRCTL_MAGIC, PRCTL_HOLD, nonce)`: the calling task is the held child; it becomes
+/// the root of the watched tree. The nonce must equal [`Config::nonce`].
+pub const PRCTL_HOLD: u64 = 1;
+
+/// `prctl(PRCTL_MAGIC, PRCTL_IDENTIFY, nonce, fd)`: write the kernel's identity of the
+/// caller's open `fd` into the `IDENTITY` map under the key `fd`.
+pub const PRCTL_IDENTIFY: u64 = 2;
+
+/// Number of syscall numbers that the dispatch table covers.
+pub const SYSCALL_TABLE_LEN: usize = 512;
+
+/// An offset that this kernel's BTF does not have. The programs test for it and leave out
+/// what needs it; offset 0 is a valid place and is never used as a marker.
+pub const NO_OFFSET: u32 = u32::MAX;
+
+/// Slots of the per-table sequence array. Table ids are taken modulo this.
+pub const TABLE_SLOTS: u32 = 1 << 16;
+
+macro_rules! ops {
+    ($($(#[$meta:meta])* $name:ident = $value:literal, $text:literal;)*) => {
+        /// What a traced syscall does, whatever number it has on this architecture.
+        ///
+        /// Values of 0x80 and above begin at syscall entry (releases and everything else whose
+        /// object is gone, or renamed, by the time the call returns) and are emitted at exit;
+        /// the others are looked at on exit only.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+        pub struct Op(pub u8);
+        impl Op {
+            $($(#[$meta])* #[doc = concat!("`", $text, "`")] pub const $name: Op = Op($value);)*
+            /// Every traced operation with the name of its syscall.
+            pub const ALL: &'static [(Op, &'static str)] = &[$((Op($value), $text)),*];
+            /// The syscall's name, or `"?"` for a value that no version has defined.
+            pub fn name(self) -> &'static str {
+                match self.0 { $($value => $text,)* _ => "?" }
+            }
+        }
+    };
+}
+
+impl Op {
+    /// Not traced.
+    pub const NONE: Op = Op(0);
+    /// Whether the operation begins at syscall entry.
+    #[inline(always)]
+    pub const fn begins_at_entry(self) -> bool {
+        self.0 & 0x80 != 0
+    }
+}
+
+ops! {
+    OPEN = 1, "open";
+    OPENAT = 2, "openat";
+    OPENAT2 = 3, "openat2";
+    CREAT = 4, "creat";
+    DUP = 5, "dup";
+    FCNTL = 6, "fcntl";
+    PIPE = 7, "pipe";
+    PIPE2 = 8, "pipe2";
+    MEMFD_CREATE = 9, "memfd_create";
+    PIDFD_OPEN = 10, "pidfd_open";
+    EPOLL_CREATE = 11, "epoll_create";
+    EPOLL_CREATE1 = 12, "epoll_create1";
+    EVENTFD = 13, "eventfd";
+    EVENTFD2 = 14, "eventfd2";
+    TIMERFD_CREATE = 15, "timerfd_create";
+    SIGNALFD = 16, "signalfd";
+    SIGNALFD4 = 17, "signalfd4";
+    INOTIFY_INIT = 18, "inotify_init";
+    INOTIFY_INIT1 = 19, "inotify_init1";
+    SOCKET = 20, "socket";
+    SOCKETPAIR = 21, "socketpair";
+    ACCEPT = 22, "accept";
+    ACCEPT4 = 23, "accept4";
+    BIND = 24, "bind";
+    LISTEN = 25, "listen";
+    CONNECT = 26, "connect";
+    MMAP = 27, "mmap";
+    IO_URING_SETUP = 28, "io_uring_setup";
+    SHMAT = 29, "shmat";
+    RT_SIGACTION = 30, "rt_sigaction";
+    WAIT4 = 31, "wait4";
+    WAITID = 32, "waitid";
+    MKDIR = 33, "mkdir";
+    MKDIRAT = 34, "mkdirat";
+    MKNOD = 35, "mknod";
+    MKNODAT = 36, "mknodat";
+    LINK = 37, "link";
+    LINKAT = 38, "linkat";
+    SYMLINK = 39, "symlink";
+    SYMLINKAT = 40, "symlinkat";
+    CLOSE = 0x81, "close";
+    CLOSE_RANGE = 0x82, "close_range";
+    DUP2 = 0x83, "dup2";
+    DUP3 = 0x84, "dup3";
+    MUNMAP = 0x85, "munmap";
+    MREMAP = 0x86, "mremap";
+    SHMDT = 0x87, "shmdt";
+    SHMCTL = 0x88, "shmctl";
+    SEMCTL = 0x89, "semctl";
+    MSGCTL = 0x8a, "msgctl";
+    SHMGET = 0x8b, "shmget";
+    SEMGET = 0x8c, "semget";
+    MSGGET = 0x8d, "msgget";
+    MQ_OPEN = 0x8e, "mq_open";
+    MQ_UNLINK = 0x8f, "mq_unlink";
+    UNLINK = 0x90, "unlink";
+    UNLINKAT = 0x91, "unlinkat";
+    RENAME = 0x92, "rename";
+    RENAMEAT = 0x93, "renameat";
+    RENAMEAT2 = 0x94, "renameat2";
+    RMDIR = 0x95, "rmdir";
+    EXIT_GROUP = 0x96, "exit_group";
+    PRCTL = 0x97, "prctl";
+}
+
+/// Whose events are emitted ([`Config::mode`]).
+pub mod mode {
+    /// Only the tree below the held child.
+    pub const TREE: u32 = 0;
+    /// Every process but leaktrace's own.
+    pub const SYSTEM: u32 = 1;
+}
+
+/// What the programs are told before they load: a read-only global, so that the verifier sees
+/// constants and prunes what is switched off.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Config {
+    /// [`crate::ABI_VERSION`]; checked by userspace in the object before it loads it.
+    pub abi: u32,
+    /// [`mode`].
+    pub mode: u32,
+    /// Proves that a `prctl` call is from this run of leaktrace.
+    pub nonce: u64,
+    /// leaktrace's own process id as the kernel knows it (init pid namespace).
+    pub self_pid: u32,
+    /// Wake the reader when this many bytes wait in the ring.
+    pub wake_bytes: u32,
+}
+
+macro_rules! offsets {
+    ($($name:ident: $path:literal;)*) => {
+        /// Byte offsets of kernel structure members, read from this kernel's BTF at start.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        pub struct Offsets { $(#[doc = concat!("`", $path, "`")] pub $name: u32,)* }
+        impl Offsets {
+            /// Every member as (index in the structure, alternatives separated by `|`).
+            pub const PATHS: &'static [&'static str] = &[$($path),*];
+            /// No member known.
+            pub const UNKNOWN: Offsets = Offsets { $($name: NO_OFFSET,)* };
+        }
+    };
+}
+
+offsets! {
+    task_pid: "task_struct.pid";
+    task_tgid: "task_struct.tgid";
+    task_flags: "task_struct.flags";
+    task_comm: "task_struct.comm";
+    task_mm: "task_struct.mm";
+    task_fs: "task_struct.fs";
+    task_files: "task_struct.files";
+    task_nsproxy: "task_struct.nsproxy";
+    task_signal: "task_struct.signal";
+    task_sighand: "task_struct.sighand";
+    task_real_parent: "task_struct.real_parent";
+    task_group_leader: "task_struct.group_leader";
+    task_start_boottime: "task_struct.start_boottime|task_struct.real_start_time";
+    task_thread_pid: "task_struct.thread_pid";
+    task_exit_code: "task_struct.exit_code";
+    task_exit_signal: "task_struct.exit_signal";
+    task_exit_state: "task_struct.exit_state";
+    task_cred: "task_struct.cred";
+    task_cgroups: "task_struct.cgroups";
+    task_ioac: "task_struct.ioac";
+    task_thread_info: "task_struct.thread_info";
+    thread_info_status: "thread_info.status";
+    thread_info_flags: "thread_info.flags";
+    pid_level: "pid.level";
+    pid_numbers: "pid.numbers";
+    upid_nr: "upid.nr";
+    signal_live: "signal_struct.live";
+    signal_flags: "signal_struct.flags";
+    signal_group_exit_code: "signal_struct.group_exit_code";
+    signal_rlim: "signal_struct.rlim";
+    signal_ioac: "signal_struct.ioac";
+    sighand_action: "sighand_struct.action";
+    sigaction_handler: "sigaction.sa_handler";
+    sigaction_flags: "sigaction.sa_flags";
+    ioac_read_bytes: "task_io_accounting.read_bytes";
+    ioac_write_bytes: "task_io_accounting.write_bytes";
+    siginfo_code: "kernel_siginfo.si_code";
+    cred_uid: "cred.uid";
+    css_set_dfl_cgrp: "css_set.dfl_cgrp";
+    cgroup_kn: "cgroup.kn";
+    kernfs_node_id: "kernfs_node.id";
+    nsproxy_mnt: "nsproxy.mnt_ns";
+    nsproxy_ipc: "nsproxy.ipc_ns";
+    mnt_ns_inum: "mnt_namespace.ns.inum";
+    ipc_ns_inum: "ipc_namespace.ns.inum";
+    ipc_ns_ids: "ipc_namespace.ids";
+    ipc_ns_mq_count: "ipc_namespace.mq_queues_count";
+    ipc_ids_in_use: "ipc_ids.in_use";
+    fs_root: "fs_struct.root";
+    fs_pwd: "fs_struct.pwd";
+    path_mnt: "path.mnt";
+    path_dentry: "path.dentry";
+    files_count: "files_struct.count";
+    files_fdt: "files_struct.fdt";
+    files_next_fd: "files_struct.next_fd";
+    fdtable_max_fds: "fdtable.max_fds";
+    fdtable_fd: "fdtable.fd";
+    fdtable_open_fds: "fdtable.open_fds";
+    fdtable_close_on_exec: "fdtable.close_on_exec";
+    file_mode: "file.f_mode";
+    file_flags: "file.f_flags";
+    file_inode: "file.f_inode";
+    file_path: "file.f_path";
+    file_private_data: "file.private_data";
+    file_count: "file.f_ref|file.f_count";
+    inode_mode: "inode.i_mode";
+    inode_sb: "inode.i_sb";
+    inode_ino: "inode.i_ino";
+    inode_generation: "inode.i_generation";
+    sb_dev: "super_block.s_dev";
+    sb_magic: "super_block.s_magic";
+    dentry_parent: "dentry.d_parent";
+    dentry_name: "dentry.d_name";
+    dentry_inode: "dentry.d_inode";
+    qstr_len: "qstr.len";
+    qstr_name: "qstr.name";
+    mount_mnt: "mount.mnt";
+    mount_parent: "mount.mnt_parent";
+    mount_mountpoint: "mount.mnt_mountpoint";
+    vfsmount_root: "vfsmount.mnt_root";
+    mm_map_count: "mm_struct.map_count";
+    mm_total_vm: "mm_struct.total_vm";
+    mm_arg_start: "mm_struct.arg_start";
+    mm_arg_end: "mm_struct.arg_end";
+    bprm_file: "linux_binprm.file";
+    bprm_filename: "linux_binprm.filename";
+    socket_type: "socket.type";
+    socket_sk: "socket.sk";
+    sock_protocol: "sock.sk_protocol";
+    sock_family: "sock_common.skc_family";
+    sock_state: "sock_common.skc_state";
+    sock_num: "sock_common.skc_num";
+    sock_dport: "sock_common.skc_dport";
+    sock_rcv_saddr: "sock_common.skc_rcv_saddr";
+    sock_daddr: "sock_common.skc_daddr";
+    sock_v6_rcv_saddr: "sock_common.skc_v6_rcv_saddr";
+    sock_v6_daddr: "sock_common.skc_v6_daddr";
+    unix_sock_path: "unix_sock.path";
+    pt_regs_di: "pt_regs.di|user_pt_regs.regs";
+    pt_regs_si: "pt_regs.si";
+    pt_regs_dx: "pt_regs.dx";
+    pt_regs_r10: "pt_regs.r10";
+    pt_regs_r8: "pt_regs.r8";
+    pt_regs_r9: "pt_regs.r9";
+}
+
+/// Counters, one set per CPU and family: `produced = received + lost`, exactly, once the
+/// programs are detached and the ring is drained.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FamilyCount {
+    /// Records that a program set out to write.
+    pub produced: u64,
+    /// Records for which the ring had no room.
+    pub lost: u64,
+}
+
+/// Other things that can go wrong in the kernel; indices into the `FAULTS` array.
+pub mod fault {
+    /// A task of the tree could not be inserted into the membership map.
+    pub const JOIN_FAILED: u32 = 0;
+    /// A table walk was cut short.
+    pub const WALK_CUT: u32 = 1;
+    /// A task left the membership map unfound.
+    pub const LEAVE_FAILED: u32 = 2;
+    /// Number of counters.
+    pub const LEN: u32 = 8;
+}

@@ -1,0 +1,148 @@
+//! fds and open file descriptions.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{FileIdentity, TextRef};
+
+/// An fd came into the header's table: a syscall returned it and the kernel's table has it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdAcquire {
+    /// The description and its inode.
+    pub identity: FileIdentity,
+    /// The number.
+    pub fd: i32,
+    /// dup: the fd it was made from; accept: the listener. Otherwise -1.
+    pub source_fd: i32,
+    /// `file.f_flags` (O_*).
+    pub open_flags: u32,
+    /// Inode number of the task's mount namespace; 0 if not read.
+    pub mnt_ns: u32,
+    /// [`crate::abi::Op`].
+    pub op: u8,
+    /// [`acquire_flag`].
+    pub flags: u8,
+    /// Size of the one text area.
+    pub area: u16,
+    /// The path.
+    pub text: TextRef,
+}
+
+const _: () = assert!(size_of::<FdAcquire>() == 72);
+
+/// Bits of [`FdAcquire::flags`].
+pub mod acquire_flag {
+    /// This open created the file (FMODE_CREATED, include/linux/fs.h).
+    pub const CREATED: u8 = 1;
+    /// The fd is close-on-exec.
+    pub const CLOEXEC: u8 = 2;
+    /// The file has no name (O_TMPFILE).
+    pub const TMPFILE: u8 = 4;
+}
+
+/// A release of one fd: close, or dup2/dup3 over an open number. Emitted at syscall exit;
+/// the header's `seq` was taken at entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdRelease {
+    /// Address of the `struct file` the number held at entry; 0: none.
+    pub file: u64,
+    /// Entry, ns of CLOCK_BOOTTIME.
+    pub begin_ns: u64,
+    /// The number.
+    pub fd: i32,
+    /// Positive errno, or 0. A close that found a description frees the number whatever this
+    /// says (close(2): EINTR, EIO).
+    pub errno: i32,
+    /// [`crate::abi::Op`].
+    pub op: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+const _: () = assert!(size_of::<FdRelease>() == 32);
+
+/// close_range(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdRange {
+    /// Entry, ns of CLOCK_BOOTTIME.
+    pub begin_ns: u64,
+    /// First number.
+    pub first: u32,
+    /// Last number, inclusive.
+    pub last: u32,
+    /// CLOSE_RANGE_UNSHARE 2, CLOSE_RANGE_CLOEXEC 4 (include/uapi/linux/close_range.h).
+    pub flags: u32,
+    /// Positive errno, or 0.
+    pub errno: i32,
+}
+
+const _: () = assert!(size_of::<FdRange>() == 24);
+
+/// One fd of a walk.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct WalkEntry {
+    /// The description and its inode.
+    pub identity: FileIdentity,
+    /// `file.f_flags`.
+    pub open_flags: u32,
+    /// `file.f_mode`.
+    pub file_mode: u32,
+}
+
+const _: () = assert!(size_of::<WalkEntry>() == 56);
+
+/// Entries in one part of a walk.
+pub const WALK_LEN: usize = 16;
+
+/// Part of an fd table as the kernel has it: the [`WALK_LEN`] numbers from `base` on. Parts
+/// without an open fd are not sent, so a table is complete when the bits of the masks of the
+/// parts with the same `walk` number add up to `total`. A table without an fd is one part with
+/// an empty mask.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdWalk {
+    /// Number of this walk, unique in a run.
+    pub walk: u32,
+    /// [`walk_cause`].
+    pub cause: u32,
+    /// First number of this part.
+    pub base: u32,
+    /// Open fds in the whole table.
+    pub total: u32,
+    /// `files_struct.count`: tasks that share the table.
+    pub sharers: u32,
+    /// Bit i: number `base + i` is open and `entries[i]` is filled. Entries of clear bits are
+    /// not written.
+    pub mask: u16,
+    /// Bit i: number `base + i` is close-on-exec.
+    pub cloexec: u16,
+    /// The fds.
+    pub entries: [WalkEntry; WALK_LEN],
+}
+
+const _: () = assert!(size_of::<FdWalk>() == 24 + 56 * WALK_LEN);
+
+/// Why a table was walked.
+pub mod walk_cause {
+    /// The end of the process, before the kernel reaps the table.
+    pub const EXIT: u32 = 1;
+    /// After a successful exec: close-on-exec fds are gone.
+    pub const EXEC: u32 = 2;
+    /// An iterator read it.
+    pub const ITERATOR: u32 = 3;
+}
+
+/// The header's task has left its fd table for the one named in the header (unshare, exec,
+/// close_range with CLOSE_RANGE_UNSHARE). What the new one holds is a copy of the old one,
+/// unless a walk of it follows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdTable {
+    /// The table before.
+    pub old_table: u32,
+    /// Zero.
+    pub reserved: u32,
+}

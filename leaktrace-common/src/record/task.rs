@@ -1,0 +1,120 @@
+//! Birth, exec and reaping of tasks.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::TextRef;
+
+/// A task as the kernel describes it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TaskFacts {
+    /// The `mm_struct`; 0 for kernel threads.
+    pub mm: u64,
+    /// Start of the thread group leader, ns of CLOCK_BOOTTIME.
+    pub start_ns: u64,
+    /// Start of the real parent's thread group leader.
+    pub parent_start_ns: u64,
+    /// kernfs id of the cgroup (v2 hierarchy); 0 if not read.
+    pub cgroup: u64,
+    /// Soft RLIMIT_NOFILE.
+    pub nofile: u64,
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Process id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Process id of the real parent.
+    pub parent_pid: u32,
+    /// Real user id, initial user namespace.
+    pub uid: u32,
+    /// The fd table.
+    pub table: u32,
+    /// [`super::header_flag`].
+    pub flags: u32,
+    /// Signal sent to the parent at the end; 0 for none, -1 for threads.
+    pub exit_signal: i32,
+    /// comm.
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<TaskFacts>() == 88);
+
+/// `task_newtask`: the header's task made another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TaskNew {
+    /// CLONE_*.
+    pub clone_flags: u64,
+    /// The new one.
+    pub child: TaskFacts,
+}
+
+const _: () = assert!(size_of::<TaskNew>() == 96);
+
+/// `sched_process_exec`: the header's process runs another program. A walk of its fd table
+/// follows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Exec {
+    /// The process after exec.
+    pub task: TaskFacts,
+    /// Thread id before exec, if a thread other than the leader called it.
+    pub old_tid: u32,
+    /// Inode number of the mount namespace.
+    pub mnt_ns: u32,
+    /// Size of each text area.
+    pub area: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
+    /// 0: the executable's path (WALK). 1: argv (RAW). 2: the working directory (WALK).
+    /// 3: zero.
+    pub text: [TextRef; 4],
+}
+
+const _: () = assert!(size_of::<Exec>() == 120);
+
+/// wait4 or waitid took a child: it is reaped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Reap {
+    /// The child's process id in the waiting process's pid namespace.
+    pub ns_pid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// `sched_process_free`: memory of a task was given back. Not the moment of reaping: an RCU
+/// grace period lies between.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Free {
+    /// Thread id.
+    pub tid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Something that the programs cannot follow happened in the header's process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Taint {
+    /// [`taint`].
+    pub reason: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Reasons of a [`Taint`].
+pub mod taint {
+    /// The process makes 32-bit system calls; fds are known by walks only.
+    pub const COMPAT: u32 = 1;
+}
+
+/// A task that was there before ([`super::kind::ROOT`], [`super::kind::SEED`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Seed {
+    /// The task.
+    pub task: TaskFacts,
+}

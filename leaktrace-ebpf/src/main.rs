@@ -1,0 +1,2 @@
+//! leaktrace's eBPF programs.
+fn main() {}

@@ -1,0 +1,115 @@
+//! The census: what we ask the kernel after the fact. Does it exist, who holds it?
+//!
+//! Questions and answers are plain bounded values, so that a helper process can answer them
+//! and a capture can hold them: no fds, no closures. The only reader of /proc, ipc and stat.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{FileId, ProcessKey};
+
+/// One thing to find out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Question {
+    /// Does this process exist?
+    Process {
+        /// Which.
+        key: ProcessKey,
+    },
+    /// What is at this path?
+    Path {
+        /// Absolute path, raw bytes.
+        path: Vec<u8>,
+        /// Inode number of the mount namespace in which the path was named; 0: not known.
+        mnt_ns: u32,
+        /// Processes of the tree that may still live in that namespace, to look through
+        /// (at most 8).
+        through: Vec<ProcessKey>,
+    },
+    /// Does this SysV object exist?
+    Sysv {
+        /// [`leaktrace_common::record::ipc::what`].
+        what: u32,
+        /// Its id.
+        id: i32,
+        /// Inode number of the ipc namespace; 0: not known.
+        ipc_ns: u32,
+        /// As for paths.
+        through: Vec<ProcessKey>,
+    },
+    /// Does this POSIX message queue exist?
+    Mq {
+        /// Name without the leading slash, raw bytes.
+        name: Vec<u8>,
+        /// Inode number of the ipc namespace; 0: not known.
+        ipc_ns: u32,
+        /// As for paths.
+        through: Vec<ProcessKey>,
+    },
+}
+
+/// A question and what was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The question, as asked.
+    pub question: Question,
+    /// When it was answered, ns of CLOCK_BOOTTIME.
+    pub time_ns: u64,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What a census found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "found", rename_all = "snake_case")]
+pub enum Found {
+    /// It is not there. For a namespace without a living member: gone with it.
+    Gone,
+    /// Could not be found out; one clause why ("permission denied", …).
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// A process is there.
+    Process {
+        /// State letter of /proc/PID/stat: R S D T Z …
+        state: char,
+        /// Parent's pid now, initial namespace.
+        parent_pid: u32,
+        /// comm now, raw bytes.
+        comm: Vec<u8>,
+    },
+    /// A file is there.
+    File {
+        /// The kernel's identity.
+        id: FileId,
+        /// S_IFMT and permissions.
+        mode: u32,
+        /// Bytes; of a directory, of everything in it.
+        bytes: u64,
+        /// Entries in a directory at any depth, at most 100,000.
+        entries: u64,
+        /// Birth time, ns since the epoch (statx(2)); null where the file system has none.
+        birth_ns: Option<u64>,
+        /// A short regular file's first line, if it is a decimal number (pid files).
+        holds_pid: Option<u32>,
+    },
+    /// A SysV object is there.
+    Sysv {
+        /// Creator's pid, initial namespace; null where the kernel does not tell (sem, msg).
+        creator_pid: Option<u32>,
+        /// Bytes (shm), semaphores (sem), bytes queued (msg).
+        size: u64,
+        /// Attached processes (shm); messages (msg).
+        users: u64,
+        /// Change time, seconds since the epoch.
+        ctime: u64,
+        /// shm: marked for removal once nobody is attached.
+        dying: bool,
+    },
+    /// A POSIX message queue is there.
+    Mq {
+        /// The kernel's identity; null if not readable.
+        id: Option<FileId>,
+    },
+}

@@ -1,0 +1,9 @@
+//! leaktrace: what processes take from the Linux kernel, what they give back, in which order,
+//! how long that takes, and what is still there when they are gone.
+
+pub mod census;
+pub mod id;
+pub mod model;
+pub mod policy;
+pub mod report;
+pub mod source;

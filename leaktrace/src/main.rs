@@ -1,0 +1,2 @@
+//! leaktrace's command line.
+fn main() {}

@@ -1,0 +1,484 @@
+//! What the model knows, in the form in which audit reads it: plain values, no behaviour.
+//!
+//! The model builds these while records arrive; audit, hist and the report only read them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use leaktrace_common::{abi::Op, record::Family};
+
+use crate::id::{Fd, FileId, KtimeNs, Pid, ProcessKey, TableId, Tid};
+
+/// Everything known at one moment of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The held child, if CMD was started.
+    pub root: Option<ProcessKey>,
+    /// Every process of the tree (or of the system), live and ended, by key.
+    pub processes: BTreeMap<ProcessKey, ProcessFacts>,
+    /// Named things that processes made and that may outlive them: files, directories,
+    /// sockets, fifos, SysV objects, message queues. Those known to be removed are dropped.
+    pub created: Vec<Created>,
+    /// fd tables compared with the kernel's walk at exit, and how many differed.
+    pub self_check: (u64, u64),
+    /// When records were lost, and of which families; empty as a rule.
+    pub gaps: Vec<Gap>,
+}
+
+/// Records were lost somewhere in this interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Time of the last record before.
+    pub after: KtimeNs,
+    /// Time of the first record after.
+    pub before: KtimeNs,
+    /// How many.
+    pub lost: u64,
+}
+
+/// How far a process's tables can be trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Every record arrived.
+    #[default]
+    Sure,
+    /// Records may be missing.
+    Tainted {
+        /// Since when.
+        since: KtimeNs,
+        /// Which family; `None`: any.
+        family: Option<Family>,
+        /// A clause for people ("12 records lost", "32-bit system calls").
+        why: String,
+    },
+    /// Was tainted; its fd table has been replaced by the kernel's since.
+    Reread {
+        /// When.
+        at: KtimeNs,
+    },
+}
+
+/// One process.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    /// Who.
+    pub key: ProcessKey,
+    /// As it sees itself.
+    pub ns_pid: Pid,
+    /// Real parent at birth, or at exit if it changed.
+    pub parent: ProcessKey,
+    /// Whether it was there before leaktrace attached.
+    pub preexisting: bool,
+    /// Last known comm.
+    pub comm: Bytes,
+    /// Path of the executable of the last exec.
+    pub exe: Option<Bytes>,
+    /// Arguments of the last exec.
+    pub argv: Vec<Bytes>,
+    /// Working directory at the last exec.
+    pub cwd: Option<Bytes>,
+    /// Real uid.
+    pub uid: u32,
+    /// kernfs id of its cgroup; 0 unknown.
+    pub cgroup: u64,
+    /// Inode number of its mount namespace as last seen; 0 unknown.
+    pub mnt_ns: u32,
+    /// Soft RLIMIT_NOFILE as last seen; 0 unknown.
+    pub nofile: u64,
+    /// fd table it uses.
+    pub table: TableId,
+    /// Trust in its tables.
+    pub trust: Trust,
+    /// First seen: its birth if it joined by fork.
+    pub born: KtimeNs,
+    /// Last exec.
+    pub exec: Option<KtimeNs>,
+    /// Tasks alive in it, io_uring workers not counted.
+    pub threads: u32,
+    /// The last signal generated for the process that ends processes by default, with
+    /// result "delivered" or "already pending".
+    pub signals: Vec<SignalFacts>,
+    /// The end, once the last thread has exited.
+    pub end: Option<EndFacts>,
+    /// Reaped by its parent's wait, or by the kernel at once.
+    pub reaped: Option<KtimeNs>,
+    /// Counts by kind name (see [`Kind::name`]).
+    pub by_kind: BTreeMap<Kind, Counts>,
+    /// Bytes of explicit releases, over the counted kinds.
+    pub bytes_released: u64,
+    /// Releases that the kernel refused. Runs of ascending closes of unused numbers (EBADF)
+    /// are sweeps and not in here.
+    pub errors: u64,
+    /// Refused releases worth telling, at most 64; EBADF sweeps are not in here.
+    pub refused: Vec<Refused>,
+    /// Releases that may be the teardown, oldest first (see [`ReleaseFacts`]).
+    pub releases: Vec<ReleaseFacts>,
+    /// Start of the final run of releases (DESIGN words: no acquisition after it but scratch).
+    pub final_run: Option<KtimeNs>,
+    /// Sum of explicit release durations and count over the whole life, by class.
+    pub release_time: BTreeMap<Class, (u64, u64)>,
+    /// Number of 32-bit or otherwise unfollowable syscalls seen.
+    pub unfollowed: u32,
+}
+
+/// How many of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Acquired by this process; inherited ones are not counted.
+    pub acquired: u64,
+    /// Explicitly released by this process; inherited ones are not counted.
+    pub released: u64,
+    /// Held now.
+    pub held: u64,
+    /// Most at once.
+    pub peak: u64,
+}
+
+/// A signal that may have begun teardown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalFacts {
+    /// Number.
+    pub signal: u32,
+    /// When it was generated.
+    pub at: KtimeNs,
+    /// si_code.
+    pub code: i32,
+    /// Who sent it.
+    pub sender: Pid,
+    /// Its comm.
+    pub sender_comm: Bytes,
+    /// Whether something other than scratch was acquired after it.
+    pub acquired_after: bool,
+}
+
+/// The end of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndFacts {
+    /// `sched_process_exit` of the last thread.
+    pub at: KtimeNs,
+    /// exit_group entry, if it was called.
+    pub exit_group: Option<KtimeNs>,
+    /// Wait status: group exit code if the group exits, else the leader's.
+    pub status: i32,
+    /// Generation of the fatal signal, if one ended it.
+    pub fatal_signal: Option<KtimeNs>,
+    /// `exit_mmap` of its address space.
+    pub exit_mm: Option<KtimeNs>,
+    /// The parent was sent the exit signal: end of exit.
+    pub notified: Option<KtimeNs>,
+    /// The kernel reaps it at once.
+    pub autoreap: bool,
+    /// Whether the walk of the fd table is complete; `held` is the kernel's word then.
+    pub walk_complete: bool,
+    /// Whether the fd table lives on in another process.
+    pub files_shared: bool,
+    /// Everything held: every fd of the table (inherited ones too), then rings that are not
+    /// fds, SysV attaches, shared mappings.
+    pub held: Vec<Held>,
+    /// Bytes from storage.
+    pub read_bytes: u64,
+    /// Bytes to storage.
+    pub written_bytes: u64,
+    /// Mappings at the end; 0 unknown.
+    pub map_count: u32,
+    /// Mapped pages at the end; 0 unknown.
+    pub total_vm: u64,
+}
+
+impl EndFacts {
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        let signal = self.status & 0x7f;
+        (signal != 0).then_some(signal)
+    }
+
+    /// Its exit status, if no signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        (self.status & 0x7f == 0).then_some((self.status >> 8) & 0xff)
+    }
+
+    /// End of exit: the exit signal to the parent, else the last phase seen.
+    pub fn finished(&self) -> KtimeNs {
+        self.notified
+            .or(self.exit_mm)
+            .unwrap_or(self.at)
+            .max(self.at)
+    }
+}
+
+/// A resource held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// What.
+    pub resource: ResourceFacts,
+    /// Whether it was in the table at the task's fork, at its last exec, or at attach; fd 0-2
+    /// always are.
+    pub inherited: bool,
+    /// References to the description (`struct file`) in the whole system; 0 unknown.
+    pub count: u32,
+}
+
+/// A resource, wherever it is told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceFacts {
+    /// Kind.
+    pub kind: Kind,
+    /// Number, for fds.
+    pub fd: Option<Fd>,
+    /// Path, name or address, raw bytes; relative if only that is known.
+    pub path: Option<Bytes>,
+    /// Kernel identity, for files.
+    pub id: Option<FileId>,
+    /// ipc id.
+    pub ipc_id: Option<i32>,
+    /// Address, for mappings.
+    pub address: Option<u64>,
+    /// Mapping length, shm size, ring size.
+    pub bytes: Option<u64>,
+    /// Local end of a socket, as text.
+    pub local: Option<String>,
+    /// Peer of a socket, as text.
+    pub peer: Option<String>,
+    /// When acquired; `None` if it was there before.
+    pub acquired: Option<KtimeNs>,
+    /// When released.
+    pub released: Option<KtimeNs>,
+    /// Acquiring thread.
+    pub tid: Option<Tid>,
+    /// Acquiring syscall.
+    pub op: Option<Op>,
+}
+
+/// One explicit release that may belong to teardown.
+///
+/// The model keeps those since the earlier of: the start of the current final run, the last
+/// signal that may have been the trigger. Private mappings, memory, handlers, threads,
+/// inherited things and fd 0-2 are not in here; scratch (acquired and released again before the
+/// next release of anything older) is not either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFacts {
+    /// What, with both times and the acquiring thread.
+    pub resource: ResourceFacts,
+    /// Position of its acquisition in the process's own sequence of acquisitions.
+    pub rank: u64,
+    /// Thread that released it.
+    pub released_by: Tid,
+    /// Duration of the release call, ns.
+    pub duration_ns: u64,
+}
+
+/// A release that the kernel refused, or that released nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The call.
+    pub op: Op,
+    /// Positive errno.
+    pub errno: i32,
+    /// When.
+    pub at: KtimeNs,
+    /// Its argument: fd, address or id.
+    pub argument: u64,
+    /// What was meant, if known.
+    pub resource: Option<ResourceFacts>,
+}
+
+/// Something with a name of its own that a process made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// What; `path` is its present absolute name, followed through renames.
+    pub resource: ResourceFacts,
+    /// Who made it.
+    pub creator: ProcessKey,
+    /// Inode number of the mount (names) or ipc (SysV, mq) namespace; 0 unknown.
+    pub namespace: u32,
+    /// Whether the kernel said that this call made it; false: likely (see
+    /// `ipc::created::LIKELY`).
+    pub sure: bool,
+    /// Whether an O_EXCL open or a link made it, and whether flock or fcntl locks… are not
+    /// followed yet: `None`.
+    pub exclusive: Option<bool>,
+}
+
+macro_rules! kinds {
+    ($($name:ident, $text:literal, $class:ident;)*) => {
+        /// Kind of a resource.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $(#[doc = concat!("`", $text, "`")] $name,)*
+            /// Any other anonymous inode.
+            #[default]
+            Other,
+        }
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name,)* Kind::Other];
+            /// Name used in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Kind::$name => $text,)* Kind::Other => "anon-inode" }
+            }
+            /// The class it belongs to.
+            pub fn class(self) -> Class {
+                match self { $(Kind::$name => Class::$class,)* Kind::Other => Class::Fd }
+            }
+        }
+    };
+}
+
+kinds! {
+    File, "file", Fd;
+    Directory, "directory", Fd;
+    Device, "device", Fd;
+    Symlink, "symlink", Fd;
+    Pipe, "pipe", Fd;
+    Fifo, "fifo", Fd;
+    Eventfd, "eventfd", Fd;
+    Timerfd, "timerfd", Fd;
+    Signalfd, "signalfd", Fd;
+    Epoll, "epoll", Fd;
+    Inotify, "inotify", Fd;
+    Fanotify, "fanotify", Fd;
+    Memfd, "memfd", Fd;
+    Pidfd, "pidfd", Fd;
+    Userfaultfd, "userfaultfd", Fd;
+    PerfEvent, "perf_event", Fd;
+    Bpf, "bpf", Fd;
+    Namespace, "namespace", Fd;
+    Tcp, "tcp", Socket;
+    Udp, "udp", Socket;
+    Unix, "unix", Socket;
+    Netlink, "netlink", Socket;
+    Packet, "packet", Socket;
+    Vsock, "vsock", Socket;
+    Socket, "socket", Socket;
+    IoUring, "io_uring", Ring;
+    Handler, "signal-handler", Signal;
+    Thread, "thread", Task;
+    Child, "child", Task;
+    Process, "process", Task;
+    SysvShm, "sysv-shm", Ipc;
+    SysvSem, "sysv-sem", Ipc;
+    SysvMsg, "sysv-msg", Ipc;
+    PosixShm, "posix-shm", Ipc;
+    PosixSem, "posix-sem", Ipc;
+    PosixMq, "posix-mq", Ipc;
+    ShmAttach, "shm-attach", Mapping;
+    SharedMapping, "shared-mapping", Mapping;
+    PrivateMapping, "private-mapping", Mapping;
+    Anonymous, "anonymous", Memory;
+}
+
+impl Kind {
+    /// Whether the kind counts in `summary` and `held`: fds, sockets, rings, SysV attaches and
+    /// shared mappings.
+    pub fn counted(self) -> bool {
+        match self.class() {
+            Class::Fd | Class::Socket | Class::Ring => true,
+            Class::Mapping => self != Kind::PrivateMapping,
+            Class::Ipc => self == Kind::PosixMq,
+            Class::Signal | Class::Task | Class::Memory => false,
+        }
+    }
+}
+
+/// Resource classes, in the order `class:fds-first` releases them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// fds that are not sockets or rings.
+    Fd,
+    /// Sockets.
+    Socket,
+    /// Handlers, timers.
+    Signal,
+    /// Rings.
+    Ring,
+    /// Threads, children, requests.
+    Task,
+    /// SysV and POSIX ipc.
+    Ipc,
+    /// Mappings.
+    Mapping,
+    /// Anonymous memory.
+    Memory,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Class; 8] = [
+        Class::Fd,
+        Class::Socket,
+        Class::Signal,
+        Class::Ring,
+        Class::Task,
+        Class::Ipc,
+        Class::Mapping,
+        Class::Memory,
+    ];
+
+    /// Name used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Fd => "fd",
+            Class::Socket => "socket",
+            Class::Signal => "signal",
+            Class::Ring => "ring",
+            Class::Task => "task",
+            Class::Ipc => "ipc",
+            Class::Mapping => "mapping",
+            Class::Memory => "memory",
+        }
+    }
+}
+
+/// One measured duration, for histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Whose.
+    pub process: ProcessKey,
+    /// Which kind of sample.
+    pub kind: SampleKind,
+    /// Class of the resource; `None` for the once-per-process kinds.
+    pub class: Option<Class>,
+    /// ns.
+    pub ns: u64,
+}
+
+/// The kinds of sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SampleKind {
+    /// Duration of an explicit release call.
+    Release,
+    /// Acquire to release.
+    Hold,
+    /// Trigger to end of exit; once per process.
+    Teardown,
+    /// exit_group entry or fatal signal to end of exit; once per process.
+    Kernel,
+    /// End of exit to the parent's wait return; once per process.
+    Reap,
+    /// What goes on after that; once per process.
+    Async,
+}
+
+impl SampleKind {
+    /// Every kind.
+    pub const ALL: [SampleKind; 6] = [
+        SampleKind::Release,
+        SampleKind::Hold,
+        SampleKind::Teardown,
+        SampleKind::Kernel,
+        SampleKind::Reap,
+        SampleKind::Async,
+    ];
+
+    /// Name used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            SampleKind::Release => "release",
+            SampleKind::Hold => "hold",
+            SampleKind::Teardown => "teardown",
+            SampleKind::Kernel => "kernel",
+            SampleKind::Reap => "reap",
+            SampleKind::Async => "async",
+        }
+    }
+}

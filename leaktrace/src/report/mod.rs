@@ -1,0 +1,500 @@
+//! The report: what a run found, as one value. Sinks only write it.
+//!
+//! This is the JSON contract `leaktrace.report/1`: snake_case, times in ns, keys absent or null
+//! as each field says. Names that come from processes and files are already text here: bytes
+//! that are not UTF-8 are replaced (U+FFFD); escaping for a terminal is the sink's.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ProcessKey;
+
+/// The whole report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `leaktrace.report/1`.
+    pub schema: String,
+    /// Who made it, where.
+    pub tool: Tool,
+    /// Clock readings that tie ns of CLOCK_BOOTTIME to the wall clock.
+    pub clock: Clock,
+    /// CMD as given; empty when leaktrace attached to something.
+    pub command: Vec<String>,
+    /// The policy file, if one was read.
+    pub policy: PolicyFile,
+    /// How CMD's root process ended.
+    pub child: Child,
+    /// The exit code of this call and whose it is.
+    pub exit: Exit,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Why the verdict is not a claim of cleanliness; empty unless something was lost.
+    pub inconclusive_because: Vec<String>,
+    /// Families (or rules) about which nothing is claimed, with the reason in `coverage`.
+    pub not_judged: Vec<String>,
+    /// Records: produced = received + lost.
+    pub events: Events,
+    /// fd tables compared with the kernel's at exit.
+    pub self_check: SelfCheck,
+    /// What was waited for after CMD ended.
+    pub settle: Settle,
+    /// What this kernel lets us see.
+    pub coverage: Vec<Coverage>,
+    /// What was left and is known to be harmless.
+    pub known: Known,
+    /// Every process seen, in the order of their start.
+    pub processes: Vec<Process>,
+    /// Errors and notes.
+    pub findings: Vec<Finding>,
+}
+
+/// Version and place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// leaktrace's version.
+    pub version: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// `uname -m`.
+    pub arch: String,
+}
+
+/// Clock readings taken together at attach.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// /proc/sys/kernel/random/boot_id.
+    pub boot_id: String,
+    /// CLOCK_BOOTTIME, ns.
+    pub boottime_ns: u64,
+    /// CLOCK_REALTIME, ns since the epoch.
+    pub realtime_ns: u64,
+}
+
+/// The policy file in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyFile {
+    /// Its path; null for the defaults.
+    pub path: Option<String>,
+    /// Hash of its content; null for the defaults.
+    pub sha256: Option<String>,
+}
+
+/// How the root process ended; both null while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its exit status, if it exited.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// This call's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// As seen by a shell (128+N for a signal).
+    pub code: i32,
+    /// Whose it is.
+    pub because: Because,
+}
+
+/// Whose the exit code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// CMD's own.
+    Child,
+    /// Errors were found.
+    Findings,
+    /// Evidence was lost.
+    Inconclusive,
+    /// Cannot trace here.
+    Unavailable,
+    /// leaktrace failed.
+    Internal,
+    /// The command line was wrong.
+    Usage,
+    /// Nothing to complain about.
+    Clean,
+}
+
+/// The outcome of a run or of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No unsuppressed error.
+    #[default]
+    Clean,
+    /// At least one unsuppressed error.
+    Findings,
+    /// No claim: evidence was lost.
+    Inconclusive,
+}
+
+/// Counts of records. Exact once the programs are detached and the ring is drained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Events {
+    /// Set out to be written.
+    pub produced: u64,
+    /// Read.
+    pub received: u64,
+    /// Had no room.
+    pub lost: u64,
+    /// Handlers that did not run; null: this kernel does not count.
+    pub not_run: Option<u64>,
+    /// By family.
+    pub by_family: BTreeMap<String, FamilyEvents>,
+}
+
+/// Counts of one family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyEvents {
+    /// Read.
+    pub received: u64,
+    /// Had no room.
+    pub lost: u64,
+}
+
+/// fd tables compared with the kernel's walk at exit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfCheck {
+    /// Tables.
+    pub compared: u64,
+    /// Tables that differed in at least one fd.
+    pub differed: u64,
+}
+
+/// The wait after CMD's end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// ns.
+    pub waited_ns: u64,
+    /// For what, one phrase each; empty: nothing to wait for.
+    pub r#for: Vec<String>,
+}
+
+/// What this kernel lets us see of one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Family name.
+    pub family: String,
+    /// How much.
+    pub status: CoverageStatus,
+    /// Why not fully; null if full.
+    pub reason: Option<String>,
+}
+
+/// How much of a family is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoverageStatus {
+    /// Nothing.
+    None,
+    /// Some.
+    Partial,
+    /// Everything that leaktrace follows.
+    Full,
+}
+
+/// What was left over but is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Files and directories of known caches.
+    pub caches: u64,
+    /// Known daemons.
+    pub daemons: u64,
+    /// Findings suppressed by the user.
+    pub suppressed: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// `pid:start_ns`.
+    pub key: ProcessKey,
+    /// Process id, initial namespace.
+    pub pid: u32,
+    /// As it sees itself.
+    pub ns_pid: u32,
+    /// Parent's pid.
+    pub ppid: u32,
+    /// Parent's key; null if not of the tree.
+    pub parent: Option<ProcessKey>,
+    /// Start, ns of CLOCK_BOOTTIME.
+    pub start_ns: u64,
+    /// At its exit.
+    pub comm: String,
+    /// Path of the executable; null if not seen.
+    pub exe: Option<String>,
+    /// Arguments of the last exec; empty if not seen.
+    pub argv: Vec<String>,
+    /// Real uid.
+    pub uid: u32,
+    /// cgroup v2 path or kernfs id; null if not known.
+    pub cgroup: Option<String>,
+    /// Container name; null if none.
+    pub container: Option<String>,
+    /// Outcome for this process.
+    pub verdict: Verdict,
+    /// How it ended; all null while it lives.
+    pub exit: ProcessExit,
+    /// One line's worth of counts.
+    pub summary: Summary,
+    /// Counts by kind.
+    pub by_kind: BTreeMap<String, KindCounts>,
+    /// Every fd of the table at exit, inherited ones too, and rings, SysV attaches and shared
+    /// mappings.
+    pub held: Vec<Resource>,
+    /// Storage traffic; null where the kernel does not count.
+    pub io: Option<Io>,
+    /// Order of releases.
+    pub order: Order,
+    /// How long it took.
+    pub timing_ns: Timing,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessExit {
+    /// Exit status; null if a signal ended it or it lives.
+    pub code: Option<i32>,
+    /// Signal; null if it exited or lives.
+    pub signal: Option<i32>,
+    /// Whether a core was dumped.
+    pub core_dumped: bool,
+}
+
+/// Counts over fds, sockets, rings, SysV attaches and shared mappings; inherited ones are not
+/// counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Acquisitions.
+    pub acquired: u64,
+    /// Explicit releases.
+    pub released: u64,
+    /// Entries of `held` with `inherited` false.
+    pub held: u64,
+    /// Things it created that are left and not suppressed.
+    pub residue: u64,
+    /// Bytes of the explicit releases.
+    pub bytes_released: u64,
+    /// Releases that the kernel refused; EBADF sweeps do not count.
+    pub errors: u64,
+}
+
+/// Counts of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCounts {
+    /// Acquisitions.
+    pub acquired: u64,
+    /// Explicit releases.
+    pub released: u64,
+    /// At exit, or now.
+    pub held: u64,
+    /// Most at one time.
+    pub peak: u64,
+}
+
+/// Storage traffic of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Io {
+    /// Bytes.
+    pub read_bytes: u64,
+    /// Bytes.
+    pub written_bytes: u64,
+}
+
+/// Release order of one process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// `instance`, `global`, `class:fds-first`, `class:mappings-first`.
+    pub mode: String,
+    /// Releases judged.
+    pub checked: u64,
+    /// Breaches, whatever the rule's level.
+    pub breaches: u64,
+    /// 1 - breaches / checked; null when nothing was judged.
+    pub score: Option<f64>,
+    /// Why nothing was judged; absent when something was or there was nothing to judge.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub not_judged: Option<String>,
+}
+
+/// Durations, ns; null where no event exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Trigger to end of exit.
+    pub teardown: Option<u64>,
+    /// exit_group entry, or the fatal signal, to end of exit.
+    pub kernel: Option<u64>,
+    /// Parts of `kernel`, in the order in which they happened.
+    pub kernel_phases: Option<KernelPhases>,
+    /// End of exit to the parent's wait return.
+    pub reap: Option<u64>,
+    /// What went on after that.
+    pub r#async: Option<u64>,
+    /// Sum of the explicit release durations after the trigger, by class.
+    pub by_class: BTreeMap<String, u64>,
+}
+
+/// Parts of the kernel's exit, ns. From Linux 6.16 on `sched_process_exit` comes before the
+/// address space is unmapped, below it after; a part whose two ends were not seen is null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelPhases {
+    /// exit_group entry or fatal signal to `sched_process_exit`: other threads stop.
+    pub stop: Option<u64>,
+    /// `sched_process_exit` to `exit_mmap`: the address space is unmapped.
+    pub exit_mmap: Option<u64>,
+    /// From there to the signal to the parent: files, task work.
+    pub files: Option<u64>,
+}
+
+/// One resource. Fields that do not apply are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resource {
+    /// `file`, `tcp`, `sysv-shm`, `process`…
+    pub kind: String,
+    /// `fd`, `socket`, `ipc`…
+    pub class: String,
+    /// Number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fd: Option<i32>,
+    /// Path or name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `s_dev` as `major:minor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// Inode number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ino: Option<u64>,
+    /// ipc id, or pid of a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    /// Address of a mapping or attach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<u64>,
+    /// Mapping length, shm size, ring size; entries' bytes of a directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Directory: entries in it, at any depth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Local address of a socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
+    /// Peer address of a socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Always present in `held`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<bool>,
+    /// ns of CLOCK_BOOTTIME.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acquired_ns: Option<u64>,
+    /// ns of CLOCK_BOOTTIME.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released_ns: Option<u64>,
+    /// Thread that acquired it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// Syscall that acquired it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syscall: Option<String>,
+    /// Stack of the acquisition, innermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
+}
+
+/// Error or note; `off` observations are not findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Counted in the summary only.
+    Off,
+    /// Shown, never fails unless named.
+    Note,
+    /// Fails.
+    Error,
+}
+
+/// Something a rule saw that is at least a note.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `LT103`.
+    pub rule: String,
+    /// `sysv-shm-left`.
+    pub name: String,
+    /// `residue`, `held`, `order`, `misuse`, `time`, `hazard`.
+    pub group: String,
+    /// As judged; suppression does not change it.
+    pub level: Level,
+    /// Kind of the resource.
+    pub kind: String,
+    /// One sentence.
+    pub message: String,
+    /// LT101, LT102: the survivor or zombie; otherwise who acquired the thing.
+    pub process: ProcessKey,
+    /// Its pid.
+    pub pid: u32,
+    /// Its comm at exit.
+    pub comm: String,
+    /// Instances with the same rule, exe and site.
+    pub count: u64,
+    /// Every one of them, the first included.
+    pub instances: Vec<Instance>,
+    /// Identity of the finding across runs; null until policies with baselines exist.
+    pub fingerprint: Option<String>,
+    /// Test or other scope; null if none.
+    pub scope: Option<String>,
+    /// Top stack frame, or the acquiring syscall.
+    pub site: Option<String>,
+    /// File and line, if known.
+    pub location: Option<Location>,
+    /// The resource.
+    pub resource: Resource,
+    /// The other one of an order breach; null otherwise.
+    pub other: Option<Resource>,
+    /// What the survivor holds.
+    pub caused: Vec<Resource>,
+    /// Who keeps it alive.
+    pub kept_alive_by: Vec<Keeper>,
+    /// Null, or `allow:…`, `baseline:…`.
+    pub suppressed_by: Option<String>,
+}
+
+/// One instance of a finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Who.
+    pub process: ProcessKey,
+    /// Its pid.
+    pub pid: u32,
+    /// Its comm.
+    pub comm: String,
+    /// What.
+    pub resource: Resource,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// Path.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// A process that keeps something alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeper {
+    /// Its pid.
+    pub pid: u32,
+    /// Its comm.
+    pub comm: String,
+    /// Through which fd.
+    pub fd: Option<i32>,
+    /// How it got it.
+    pub how: String,
+}

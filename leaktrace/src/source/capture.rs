@@ -1,0 +1,1 @@
+//! Captures: a run in a file.

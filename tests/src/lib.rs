@@ -1,0 +1,1 @@
+//! Scenarios with real programs on the real kernel.

@@ -1,0 +1,2 @@
+//! The project's one door.
+fn main() {}
