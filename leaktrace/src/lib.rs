@@ -7,4 +7,5 @@ pub mod id;
 pub mod model;
 pub mod policy;
 pub mod report;
+pub mod sink;
 pub mod source;

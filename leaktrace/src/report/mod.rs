@@ -47,6 +47,10 @@ pub struct Report {
     pub processes: Vec<Process>,
     /// Errors and notes.
     pub findings: Vec<Finding>,
+    /// What rules at level off saw, for `-v`; each has at most three instances. Not part of the
+    /// JSON contract.
+    #[serde(skip)]
+    pub off: Vec<Finding>,
 }
 
 /// Version and place.
@@ -222,6 +226,9 @@ pub struct Process {
     pub parent: Option<ProcessKey>,
     /// Start, ns of CLOCK_BOOTTIME.
     pub start_ns: u64,
+    /// End of its exit, ns of CLOCK_BOOTTIME; null while it lives.
+    #[serde(default)]
+    pub end_ns: Option<u64>,
     /// At its exit.
     pub comm: String,
     /// Path of the executable; null if not seen.
@@ -247,6 +254,9 @@ pub struct Process {
     pub held: Vec<Resource>,
     /// Storage traffic; null where the kernel does not count.
     pub io: Option<Io>,
+    /// What began teardown; null while it lives.
+    #[serde(default)]
+    pub trigger: Option<Trigger>,
     /// Order of releases.
     pub order: Order,
     /// How long it took.
@@ -304,6 +314,15 @@ pub struct Io {
     pub written_bytes: u64,
 }
 
+/// What began the teardown of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// When, ns of CLOCK_BOOTTIME.
+    pub at_ns: u64,
+    /// `SIGTERM from 4126 (sh)`, `the final run of releases`, `exit_group`…
+    pub cause: String,
+}
+
 /// Release order of one process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Order {
@@ -315,6 +334,9 @@ pub struct Order {
     pub breaches: u64,
     /// 1 - breaches / checked; null when nothing was judged.
     pub score: Option<f64>,
+    /// Threads that made the judged releases.
+    #[serde(default)]
+    pub threads: u64,
     /// Why nothing was judged; absent when something was or there was nothing to judge.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_judged: Option<String>,
@@ -381,6 +403,9 @@ pub struct Resource {
     /// Directory: entries in it, at any depth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
+    /// SysV shared memory: attached now; message queue: messages in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<u64>,
     /// Local address of a socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<String>,
@@ -460,6 +485,10 @@ pub struct Finding {
     pub caused: Vec<Resource>,
     /// Who keeps it alive.
     pub kept_alive_by: Vec<Keeper>,
+    /// When the census found it still there, ns of CLOCK_BOOTTIME; null where no census was
+    /// needed.
+    #[serde(default)]
+    pub confirmed_ns: Option<u64>,
     /// Null, or `allow:…`, `baseline:…`.
     pub suppressed_by: Option<String>,
 }
@@ -475,6 +504,9 @@ pub struct Instance {
     pub comm: String,
     /// What.
     pub resource: Resource,
+    /// The other one of an order breach; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub other: Option<Resource>,
 }
 
 /// A place in a file.
