@@ -2,10 +2,46 @@
 //!
 //! Questions and answers are plain bounded values, so that a helper process can answer them
 //! and a capture can hold them: no fds, no closures. The only reader of /proc, ipc and stat.
+//!
+//! [`LiveCensus`] answers on a thread of its own, one question after the other. Nothing that it
+//! opens follows a last symlink, blocks on a fifo or stays open behind an answer; a foreign
+//! namespace is looked into through a process that still lives in it, never held.
 
+use std::{future::Future, io, os::fd::BorrowedFd};
+
+use leaktrace_common::record::FileIdentity;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{FileId, ProcessKey};
+
+pub mod host;
+
+mod directory;
+mod mq;
+mod namespace;
+mod path;
+mod process;
+mod sysv;
+mod worker;
+
+pub use sysv::present as sysv_present;
+pub use worker::LiveCensus;
+
+/// Something that answers questions: the kernel now, or a capture.
+pub trait Census {
+    /// Answers every question, in order.
+    fn ask(&mut self, questions: Vec<Question>) -> impl Future<Output = Vec<Answer>> + Send;
+}
+
+/// Reads the kernel's identity of an open file, which stat does not tell (`s_dev` is not
+/// `st_dev` on btrfs and overlayfs).
+pub trait Identify: Send + Sync {
+    /// The identity of `fd`'s file. Called on the thread that opened it; `fd` may be O_PATH.
+    ///
+    /// # Errors
+    /// When the programs did not answer.
+    fn identify(&self, fd: BorrowedFd<'_>) -> io::Result<FileIdentity>;
+}
 
 /// One thing to find out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,4 +148,27 @@ pub enum Found {
         /// The kernel's identity; null if not readable.
         id: Option<FileId>,
     },
+}
+
+impl Found {
+    /// What an error of a look means: nothing there, or not known.
+    fn from_error(error: &io::Error) -> Found {
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH) => Found::Gone,
+            _ => Found::unknown(clause(error)),
+        }
+    }
+
+    fn unknown(why: impl Into<String>) -> Found {
+        Found::Unknown { why: why.into() }
+    }
+}
+
+/// An error as a clause: lower case, without "(os error N)".
+fn clause(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }

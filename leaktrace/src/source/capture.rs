@@ -3,8 +3,8 @@
 //! A header (magic, format, byte order, ABI of the records), then frames: type and length, each
 //! 32 bits little-endian, and the payload. Records are written as they came out of the ring;
 //! what has no wire layout (start, answers, end) is JSON. Nothing is compressed, and every item
-//! is a frame of its own: a capture that was cut short is readable up to the cut, after a
-//! crash or a full disk is readable up to the cut.
+//! is a frame of its own: a capture that a crash or a full disk cut short is readable
+//! up to the cut.
 
 use std::{
     fs::File,

@@ -1,0 +1,136 @@
+//! What a run starts with: clocks, kernel, namespaces, temp roots.
+
+use std::{
+    ffi::CStr,
+    fs, io, mem,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+
+use super::namespace::Own;
+use crate::report::{Clock, Tool};
+
+/// CLOCK_BOOTTIME now, ns. The clock of every record.
+pub fn boottime_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for writing. The clocks exist, so the call cannot fail.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (time.tv_sec as u64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec as u64)
+}
+
+/// Both clocks now, and which boot they belong to.
+///
+/// # Errors
+/// When /proc does not tell the boot id.
+pub fn clock() -> io::Result<Clock> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned();
+    Ok(Clock {
+        boot_id,
+        boottime_ns: boottime_ns(),
+        realtime_ns: clock_ns(libc::CLOCK_REALTIME),
+    })
+}
+
+/// leaktrace's version, the kernel's release and the machine.
+pub fn tool() -> Tool {
+    // SAFETY: utsname is arrays of characters.
+    let mut name: libc::utsname = unsafe { mem::zeroed() };
+    // SAFETY: `name` is valid for writing; that is all that can be wrong.
+    unsafe { libc::uname(&raw mut name) };
+    let text = |field: &[libc::c_char]| {
+        // SAFETY: the kernel terminates each field (uname(2)), and zeroed memory is terminated.
+        unsafe { CStr::from_ptr(field.as_ptr()) }
+            .to_string_lossy()
+            .into_owned()
+    };
+    Tool {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: text(&name.release),
+        arch: text(&name.machine),
+    }
+}
+
+/// Inode numbers of leaktrace's own mount and ipc namespaces.
+///
+/// # Errors
+/// When /proc does not tell them.
+pub fn namespaces() -> io::Result<(u32, u32)> {
+    let own = Own::read()?;
+    Ok((own.mnt, own.ipc))
+}
+
+/// The temp roots of a run as CMD's user: `tmpdir` is $TMPDIR of CMD (raw, relative to `cwd`
+/// if it is relative). Symlinks are resolved where the root exists; none is listed twice.
+pub fn temp_roots(tmpdir: Option<&[u8]>, cwd: &Path, uid: u32) -> Vec<Vec<u8>> {
+    let user = format!("/run/user/{uid}");
+    let fixed = ["/tmp", "/var/tmp", "/dev/shm", &user].map(|root| root.as_bytes().to_vec());
+    let tmpdir = tmpdir.filter(|path| !path.is_empty()).map(|path| {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        cwd.join(path).into_os_string().into_vec()
+    });
+    let mut roots: Vec<Vec<u8>> = Vec::new();
+    for root in tmpdir.into_iter().chain(fixed) {
+        let real = fs::canonicalize(Path::new(std::ffi::OsStr::from_bytes(&root)))
+            .map_or(root, |real| real.into_os_string().into_vec());
+        // A root of everything would make every file a temporary one.
+        if real != b"/" && !roots.contains(&real) {
+            roots.push(real);
+        }
+    }
+    roots
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn clocks_run_forward_and_agree_with_the_standard_library() {
+        let first = clock().unwrap();
+        let second = boottime_ns();
+        assert!(first.boottime_ns <= second && second < first.boottime_ns + 5_000_000_000);
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        assert!((now.as_nanos() as u64).abs_diff(first.realtime_ns) < 5_000_000_000);
+        assert_eq!(first.boot_id.len(), 36);
+    }
+
+    #[test]
+    fn the_kernel_is_the_one_that_runs() {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert_eq!(tool().kernel, release.trim());
+        assert_eq!(tool().arch, std::env::consts::ARCH);
+    }
+
+    #[test]
+    fn temp_roots_are_absolute_real_and_listed_once() {
+        let roots = temp_roots(Some(b"/dev/../tmp"), Path::new("/"), 0);
+        assert_eq!(roots.iter().filter(|root| *root == b"/tmp").count(), 1);
+        assert_eq!(
+            roots[0],
+            fs::canonicalize("/tmp").unwrap().as_os_str().as_bytes()
+        );
+        let relative = temp_roots(Some(b"nowhere-at-all"), Path::new("/work-x"), 7);
+        assert_eq!(relative[0], b"/work-x/nowhere-at-all");
+        assert!(relative.contains(&b"/run/user/7".to_vec()));
+        assert!(!temp_roots(Some(b"/"), Path::new("/"), 0).contains(&b"/".to_vec()));
+        assert_eq!(
+            temp_roots(Some(b""), Path::new("/"), 0),
+            temp_roots(None, Path::new("/"), 0)
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! What is at a path?
+//!
+//! The last component is never followed, and nothing is opened for real before it is known to
+//! be a regular file: opening a fifo blocks, opening a device acts.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io::{self, Read},
+    mem,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use leaktrace_common::record::FileIdentity;
+
+use super::{
+    Found, Identify, clause, directory,
+    namespace::{Own, Place},
+    process,
+};
+use crate::id::{FileId, ProcessKey};
+
+/// A pid file is no longer than this; lock files pad the number with blanks.
+const MAX_PID_FILE: u64 = 32;
+/// Open without opening.
+const LOOK: i32 = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+
+/// Looks at an absolute path in the namespace in which it was named.
+pub(super) fn find(
+    path: &[u8],
+    mnt_ns: u32,
+    through: &[ProcessKey],
+    own: &Own,
+    identify: &dyn Identify,
+) -> Found {
+    if path.first() != Some(&b'/') {
+        return Found::unknown("not an absolute path");
+    }
+    let opened = match own.place("mnt", mnt_ns, through) {
+        // A namespace without a known member: what it showed may still be seen from here (the
+        // same file system mounted in both). Audit compares the kernel's identity, so another
+        // file of that name does no harm.
+        Place::Own | Place::Nobody => open_here(path),
+        Place::Through(key) => open_through(key, path),
+        Place::Unknown(why) => return Found::unknown(why),
+    };
+    match opened {
+        Ok(fd) => describe(fd.as_fd(), identify),
+        Err(error) => Found::from_error(&error),
+    }
+}
+
+/// Opens what is at `path`, be it a link.
+fn open_here(path: &[u8]) -> io::Result<OwnedFd> {
+    open2(libc::AT_FDCWD, &c_path(path)?, LOOK, 0)
+}
+
+/// Opens `path` under the root directory of a process; absolute links stay inside that. The
+/// fd of the root is closed again at once.
+fn open_through(key: ProcessKey, path: &[u8]) -> io::Result<OwnedFd> {
+    let root = c_path(format!("/proc/{}/root", key.pid).as_bytes())?;
+    let root = open2(libc::AT_FDCWD, &root, libc::O_PATH | libc::O_CLOEXEC, 0)?;
+    if !process::runs(key) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    open2(
+        root.as_raw_fd(),
+        &c_path(path)?,
+        LOOK,
+        libc::RESOLVE_IN_ROOT,
+    )
+}
+
+fn c_path(path: &[u8]) -> io::Result<CString> {
+    CString::new(path)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the path holds a NUL"))
+}
+
+/// openat2(2) (Linux 5.6).
+pub(super) fn open2(dir: i32, path: &CString, flags: i32, resolve: u64) -> io::Result<OwnedFd> {
+    // SAFETY: open_how is plain integers; all zero is its default.
+    let mut how: libc::open_how = unsafe { mem::zeroed() };
+    how.flags = flags as u64;
+    how.resolve = resolve;
+    // SAFETY: the path is NUL-terminated and `how` is valid for the size passed.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir,
+            path.as_ptr(),
+            &raw const how,
+            size_of_val(&how),
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call returned a new fd that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn describe(fd: BorrowedFd<'_>, identify: &dyn Identify) -> Found {
+    let status = match statx(fd) {
+        Ok(status) => status,
+        Err(error) => return Found::from_error(&error),
+    };
+    let id = match identify.identify(fd) {
+        Ok(identity) => file_id(&identity),
+        Err(error) => return Found::unknown(format!("its identity: {}", clause(&error))),
+    };
+    let mode = u32::from(status.stx_mode);
+    let (bytes, entries) = match mode & libc::S_IFMT {
+        libc::S_IFDIR => directory::total(fd),
+        _ => (status.stx_size, 0),
+    };
+    let small = (1..=MAX_PID_FILE).contains(&status.stx_size);
+    let holds_pid = if mode & libc::S_IFMT == libc::S_IFREG && small {
+        read_pid(fd)
+    } else {
+        None
+    };
+    let birth_ns = (status.stx_mask & libc::STATX_BTIME != 0).then(|| {
+        let (sec, ns) = (status.stx_btime.tv_sec, status.stx_btime.tv_nsec);
+        u64::try_from(sec)
+            .unwrap_or(0)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(ns.into())
+    });
+    Found::File {
+        id,
+        mode,
+        bytes,
+        entries,
+        birth_ns,
+        holds_pid,
+    }
+}
+
+/// The kernel's identity as the census tells it.
+pub(super) fn file_id(identity: &FileIdentity) -> FileId {
+    FileId {
+        dev: identity.dev,
+        ino: identity.ino,
+        generation: identity.generation,
+    }
+}
+
+/// statx(2) of an open file: type, size, birth.
+pub(super) fn statx(fd: BorrowedFd<'_>) -> io::Result<libc::statx> {
+    // SAFETY: statx is plain integers.
+    let mut out: libc::statx = unsafe { mem::zeroed() };
+    // SAFETY: the path is an empty C string, `out` is valid for writing.
+    let done = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW,
+            libc::STATX_BASIC_STATS | libc::STATX_BTIME,
+            &raw mut out,
+        )
+    };
+    if done == 0 {
+        Ok(out)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The number that a short regular file's first line is.
+fn read_pid(fd: BorrowedFd<'_>) -> Option<u32> {
+    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    // Through the fd, so that it is the file that was looked at and no other.
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let file = open2(libc::AT_FDCWD, &path, flags, 0).ok()?;
+    let mut text = Vec::new();
+    File::from(file)
+        .take(MAX_PID_FILE)
+        .read_to_end(&mut text)
+        .ok()?;
+    parse_pid(&text)
+}
+
+fn parse_pid(text: &[u8]) -> Option<u32> {
+    let line = text.split(|byte| *byte == b'\n').next()?.trim_ascii();
+    if line.is_empty() || !line.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(line).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

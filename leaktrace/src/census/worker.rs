@@ -1,0 +1,109 @@
+//! The thread that answers.
+
+use std::{io, thread};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Answer, Census, Found, Identify, Question, host, mq, namespace::Own, path, process, sysv,
+};
+
+struct Request {
+    questions: Vec<Question>,
+    reply: oneshot::Sender<Vec<Answer>>,
+}
+
+/// Answers from the running kernel. Dropping it ends its thread.
+#[derive(Debug)]
+pub struct LiveCensus {
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl LiveCensus {
+    /// Starts the thread. `identify` is only used on it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started or our own namespaces cannot be read.
+    pub fn start(identify: Box<dyn Identify>) -> io::Result<LiveCensus> {
+        let own = Own::read()?;
+        let (requests, mut inbox) = mpsc::channel::<Request>(1);
+        let thread = thread::Builder::new()
+            .name("leaktrace-census".to_owned())
+            .spawn(move || {
+                while let Some(request) = inbox.blocking_recv() {
+                    let answers = request
+                        .questions
+                        .into_iter()
+                        .map(|asked| answer(asked, &own, &*identify));
+                    // Nobody waits any more: the run was cut short.
+                    let _ = request.reply.send(answers.collect());
+                }
+            })?;
+        Ok(LiveCensus {
+            requests: Some(requests),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Census for LiveCensus {
+    async fn ask(&mut self, questions: Vec<Question>) -> Vec<Answer> {
+        let unanswered = questions.clone();
+        let (reply, answers) = oneshot::channel();
+        if let Some(requests) = &self.requests
+            && requests.send(Request { questions, reply }).await.is_ok()
+            && let Ok(answers) = answers.await
+        {
+            return answers;
+        }
+        unanswered
+            .into_iter()
+            .map(|asked| at_now(asked, Found::unknown("the census ended")))
+            .collect()
+    }
+}
+
+impl Drop for LiveCensus {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn answer(question: Question, own: &Own, identify: &dyn Identify) -> Answer {
+    let found = match &question {
+        Question::Process { key } => process::find(*key, own),
+        Question::Path {
+            path,
+            mnt_ns,
+            through,
+        } => path::find(path, *mnt_ns, through, own, identify),
+        Question::Sysv {
+            what,
+            id,
+            ipc_ns,
+            through,
+        } => own.in_ipc(*ipc_ns, through, || sysv::find(*what, *id)),
+        Question::Mq {
+            name,
+            ipc_ns,
+            through,
+        } => own.in_ipc(*ipc_ns, through, || mq::find(name, identify)),
+    };
+    at_now(question, found)
+}
+
+fn at_now(question: Question, found: Found) -> Answer {
+    Answer {
+        question,
+        time_ns: host::boottime_ns(),
+        found,
+    }
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+pub(super) mod tests;
