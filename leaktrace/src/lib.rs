@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod census;
+pub mod cli;
 pub mod id;
 pub mod launch;
 pub mod model;

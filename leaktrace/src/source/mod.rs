@@ -9,6 +9,9 @@ use crate::{
 };
 
 pub mod capture;
+mod kernel;
+
+pub use kernel::Kernel;
 
 /// What a run starts with. Written at the head of a capture; everything that judging needs and
 /// that no record tells.

@@ -1,0 +1,222 @@
+//! Where each report goes, and writing it there.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Failure,
+    args::OutputArgs,
+    value::{Format, FormatSpec},
+};
+
+/// Whether this call runs CMD: its stdout is CMD's then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// It does.
+    RunsCommand,
+    /// It attaches, or reads a capture.
+    Reads,
+}
+
+/// A place for a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// stdout.
+    Stdout,
+    /// stderr.
+    Stderr,
+    /// A file.
+    File(PathBuf),
+}
+
+/// Whether the last line goes to stderr besides the reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLine {
+    /// It does.
+    Stderr,
+    /// It does not: -q, or stderr has a report.
+    Nowhere,
+}
+
+/// Which report goes where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// In the order given.
+    pub reports: Vec<(Format, Destination)>,
+    /// The last line.
+    pub last_line: LastLine,
+}
+
+/// Decides where reports go. A text report ends with the last line, so one on stderr needs no
+/// second.
+///
+/// # Errors
+/// A sentence: two reports for one place, or a path for none.
+pub fn route(args: &OutputArgs, call: Call) -> Result<Route, String> {
+    let default = match (&args.output, call) {
+        (Some(path), _) => destination(path),
+        (None, Call::RunsCommand) => Destination::Stderr,
+        (None, Call::Reads) => Destination::Stdout,
+    };
+    let implicit = args.format.is_empty();
+    let mut reports: Vec<(Format, Destination)> = Vec::new();
+    let text = [FormatSpec {
+        format: Format::Text,
+        path: None,
+    }];
+    let specs: &[FormatSpec] = match (implicit, args.quiet, &args.output) {
+        (false, ..) => &args.format,
+        (true, 0, _) | (true, _, Some(_)) => &text,
+        (true, _, None) => &[],
+    };
+    if args.output.is_some() && specs.iter().all(|spec| spec.path.is_some()) {
+        return Err("-o has no report to name: every -f has a path of its own; drop -o".into());
+    }
+    if specs.iter().filter(|spec| spec.path.is_none()).count() > 1 {
+        return Err("two -f have no path; give all but one a path, as in -f json:FILE".into());
+    }
+    for spec in specs {
+        let place = spec.path.as_deref().map_or(default.clone(), destination);
+        if let Some((other, _)) = reports.iter().find(|(_, taken)| *taken == place) {
+            return Err(format!(
+                "the {} and the {} report go to the same place; give each its own",
+                other.name(),
+                spec.format.name()
+            ));
+        }
+        reports.push((spec.format, place));
+    }
+    let on_stderr = reports
+        .iter()
+        .any(|(_, place)| *place == Destination::Stderr);
+    let by_default = implicit && args.output.is_none();
+    let last_line = if args.quiet > 0 || on_stderr || by_default {
+        LastLine::Nowhere
+    } else {
+        LastLine::Stderr
+    };
+    Ok(Route { reports, last_line })
+}
+
+fn destination(path: &Path) -> Destination {
+    if path == Path::new("-") {
+        Destination::Stdout
+    } else {
+        Destination::File(path.to_owned())
+    }
+}
+
+/// Reports waiting to be written; their files are open.
+#[derive(Debug)]
+pub struct Outputs {
+    reports: Vec<(Format, Destination, Option<File>)>,
+    last_line: LastLine,
+}
+
+impl Outputs {
+    /// Opens every file, so that a path that cannot be written is found before CMD runs. What
+    /// is in a file stays until the report is there to replace it.
+    ///
+    /// # Errors
+    /// Names the path and why it cannot be written.
+    pub fn open(route: Route) -> Result<Outputs, Failure> {
+        let mut reports = Vec::new();
+        for (format, place) in route.reports {
+            let file = match &place {
+                Destination::Stdout | Destination::Stderr => None,
+                Destination::File(path) => Some(open(path)?),
+            };
+            reports.push((format, place, file));
+        }
+        Ok(Outputs {
+            reports,
+            last_line: route.last_line,
+        })
+    }
+
+    /// Writes each report, as rendered for its format, in one write, then the last line. A
+    /// reader that went away (`| head`) has what it wanted.
+    ///
+    /// # Errors
+    /// Names the place and why it cannot be written; the others are written all the same.
+    pub fn write<E: std::fmt::Display>(
+        self,
+        mut render: impl FnMut(Format) -> Result<String, E>,
+        last_line: &str,
+    ) -> Result<(), Failure> {
+        let mut failure = None;
+        for (format, place, file) in self.reports {
+            let done = match render(format) {
+                Ok(text) => put(&place, file, text.as_bytes()).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(why) = done {
+                let name = format.name();
+                failure = Some(format!("cannot write the {name} report to {place}: {why}"));
+            }
+        }
+        match self.last_line {
+            LastLine::Nowhere => {}
+            LastLine::Stderr => drop(io::stderr().write_all(last_line.as_bytes())),
+        }
+        failure.map_or(Ok(()), |text| Err(Failure::internal(text)))
+    }
+}
+
+/// Opens a file for a report or capture without touching what is in it.
+///
+/// # Errors
+/// Names the path and why.
+pub fn open(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        // Opening a terminal must not make it ours (open(2)).
+        .custom_flags(libc::O_NOCTTY)
+        .open(path)
+        .map_err(|error| {
+            let path = crate::sink::escape_str(&path.to_string_lossy());
+            Failure::internal(format!("cannot write {path}: {error}; give another path"))
+        })
+}
+
+fn put(place: &Destination, file: Option<File>, bytes: &[u8]) -> io::Result<()> {
+    let done = match (place, file) {
+        (Destination::Stdout, _) => {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
+        (Destination::Stderr, _) | (Destination::File(_), None) => io::stderr().write_all(bytes),
+        (Destination::File(_), Some(mut file)) => {
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+            file.write_all(bytes)
+        }
+    };
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Destination::Stdout => f.write_str("stdout"),
+            Destination::Stderr => f.write_str("stderr"),
+            Destination::File(path) => {
+                f.write_str(&crate::sink::escape_str(&path.to_string_lossy()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

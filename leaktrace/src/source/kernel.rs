@@ -1,0 +1,50 @@
+//! The seam to a live kernel: what a run needs of it, without a word about BPF.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::Start;
+use crate::report::Events;
+
+/// Programs that are attached and write records.
+pub trait Kernel {
+    /// What the run starts with, as far as the kernel side knows it: coverage, clock,
+    /// namespaces, SysV objects that were there before.
+    fn start(&self) -> Start;
+
+    /// The number by which the held child makes itself known.
+    fn nonce(&self) -> u64;
+
+    /// Whether the programs have seen the held child's call.
+    ///
+    /// # Errors
+    /// The programs cannot be asked.
+    fn root_held(&self) -> anyhow::Result<bool>;
+
+    /// Whole records, back to back; waits until there are some, or for a short while (then
+    /// there may be none). A call that is dropped before it is done loses nothing.
+    ///
+    /// # Errors
+    /// The ring cannot be read.
+    fn next_batch(&mut self) -> impl Future<Output = anyhow::Result<Bytes>>;
+
+    /// The records that are there now; does not wait.
+    ///
+    /// # Errors
+    /// The ring cannot be read.
+    fn drain(&mut self) -> anyhow::Result<Bytes>;
+
+    /// How many records were produced, read and lost. Exact after [`Kernel::detach`] and a last
+    /// [`Kernel::drain`].
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    fn counts(&mut self) -> anyhow::Result<Events>;
+
+    /// Takes the programs out of the kernel; nothing is produced after that.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn detach(&mut self) -> anyhow::Result<()>;
+}
