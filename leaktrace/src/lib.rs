@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod census;
 pub mod cli;
+pub mod hist;
 pub mod id;
 pub mod launch;
 pub mod model;
