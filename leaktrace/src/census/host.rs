@@ -70,6 +70,11 @@ pub fn namespaces() -> io::Result<(u32, u32)> {
     Ok((own.mnt, own.ipc))
 }
 
+/// Whether pids in /proc are those of the records. False where that cannot be told.
+pub fn in_initial_pid_namespace() -> bool {
+    Own::read().is_ok_and(|own| own.initial_pid_ns)
+}
+
 /// The temp roots of a run as CMD's user: `tmpdir` is $TMPDIR of CMD (raw, relative to `cwd`
 /// if it is relative). Symlinks are resolved where the root exists; none is listed twice.
 pub fn temp_roots(tmpdir: Option<&[u8]>, cwd: &Path, uid: u32) -> Vec<Vec<u8>> {

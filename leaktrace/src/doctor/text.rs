@@ -1,0 +1,139 @@
+//! The diagnosis as one screen.
+
+use std::fmt::Write;
+
+use super::{BtfFacts, Capability, Diagnosis, Facts, Need, ProbeOutcome};
+use crate::{
+    report::CoverageStatus,
+    sink::{escape_str, human::size},
+};
+
+/// The whole screen, ending with the conclusion.
+pub fn render(diagnosis: &Diagnosis) -> String {
+    let facts = &diagnosis.facts;
+    let mut out = String::new();
+    let tool = &facts.tool;
+    line(
+        &mut out,
+        "leaktrace",
+        &format!("{} on Linux {} {}", tool.version, tool.kernel, tool.arch),
+    );
+    line(&mut out, "types", &types(&facts.btf));
+    line(&mut out, "privileges", &privileges(facts));
+    line(
+        &mut out,
+        "lockdown",
+        facts
+            .lockdown
+            .as_deref()
+            .unwrap_or("none (not built in, or not shown)"),
+    );
+    let mount = |place: &Option<String>| match place {
+        Some(place) => escape_str(place),
+        None => "not mounted (not needed)".to_owned(),
+    };
+    line(&mut out, "tracefs", &mount(&facts.tracefs));
+    line(&mut out, "bpffs", &mount(&facts.bpffs));
+    probes(&mut out, facts);
+    coverage(&mut out, facts);
+    line(
+        &mut out,
+        "cost",
+        "while leaktrace runs, every system call on this machine takes about 70 ns longer",
+    );
+    for (index, sentence) in diagnosis.advice.iter().enumerate() {
+        line(
+            &mut out,
+            if index == 0 { "advice" } else { "" },
+            &escape_str(sentence),
+        );
+    }
+    let _ = writeln!(out, "\n{}", escape_str(&diagnosis.conclusion));
+    out
+}
+
+fn line(out: &mut String, label: &str, text: &str) {
+    let _ = writeln!(out, "{label:<11} {text}");
+}
+
+fn types(btf: &BtfFacts) -> String {
+    match &btf.error {
+        Some(error) => format!("none: {}", escape_str(error)),
+        None => {
+            let found = btf.wanted - btf.missing.len() as u64;
+            format!(
+                "BTF, {}, {found} of {} members found",
+                size(btf.bytes),
+                btf.wanted
+            )
+        }
+    }
+}
+
+fn privileges(facts: &Facts) -> String {
+    let names: Vec<&str> = Capability::present(facts.capabilities)
+        .iter()
+        .map(|capability| capability.name)
+        .collect();
+    let names = if names.is_empty() {
+        "no capability of use".to_owned()
+    } else {
+        names.join(" ")
+    };
+    format!("uid {}, {names}", facts.uid)
+}
+
+fn probes(out: &mut String, facts: &Facts) {
+    let probes = &facts.attempt.probes;
+    let attached = probes
+        .iter()
+        .filter(|probe| probe.outcome == ProbeOutcome::Attaches)
+        .count();
+    line(
+        out,
+        "probes",
+        &format!("{attached} of {} attach", probes.len()),
+    );
+    for probe in probes {
+        let need = match probe.need {
+            Need::Required => "required",
+            Need::Optional => "optional",
+        };
+        let outcome = match probe.outcome {
+            ProbeOutcome::Attaches => "attaches",
+            ProbeOutcome::Unsupported => "not in this kernel",
+            ProbeOutcome::Broken => "BROKEN",
+            ProbeOutcome::NotTried => "not tried",
+        };
+        let reason = probe
+            .reason
+            .as_deref()
+            .map(|why| format!(": {}", escape_str(why)));
+        let _ = writeln!(
+            out,
+            "  {:<20} {:<28} {need}  {outcome}{}",
+            probe.name,
+            probe.hook,
+            reason.unwrap_or_default()
+        );
+    }
+}
+
+/// Full families on one line; why others are not stands under advice.
+fn coverage(out: &mut String, facts: &Facts) {
+    for (status, label) in [
+        (CoverageStatus::Full, "full"),
+        (CoverageStatus::Partial, "partial"),
+        (CoverageStatus::None, "none"),
+    ] {
+        let of = facts
+            .attempt
+            .coverage
+            .iter()
+            .filter(|family| family.status == status);
+        let names: Vec<&str> = of.map(|family| family.family.as_str()).collect();
+        if !names.is_empty() {
+            line(out, "coverage", &format!("{label}: {}", names.join(", ")));
+        }
+    }
+}
