@@ -1,1 +1,22 @@
-//! Scenarios with real programs on the real kernel.
+//! The harness of the scenarios: runs the real binary on real programs and reads its report.
+//!
+//! ```no_run
+//! use leaktrace_tests::Run;
+//! let outcome = Run::check(["ipcmk", "-M", "4096"]).end();
+//! outcome.only_error("LT103");
+//! ```
+//!
+//! A scenario panics where a claim does not hold, with the report in the message. None of them
+//! skips: `environment_can_run_the_others` says what is missing.
+
+mod binary;
+mod outcome;
+mod place;
+mod run;
+mod turn;
+
+pub use binary::leaktrace;
+pub use outcome::Outcome;
+pub use place::Place;
+pub use run::{Run, steps};
+pub use turn::{Alone, alone};

@@ -19,6 +19,20 @@ const LLVM_PACKAGES: [&str; 4] = [
     "libzstd-dev",
 ];
 
+/// Programs that scenarios run, and the Debian packages they are in.
+const SCENARIO_PROGRAMS: [(&str, &str); 10] = [
+    ("python3", "python3"),
+    ("make", "make"),
+    ("gcc", "gcc"),
+    ("git", "git"),
+    ("ps", "procps"),
+    ("ipcmk", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("tmux", "tmux"),
+    ("strace", "strace"),
+    ("bpftool", "bpftool"),
+];
+
 /// Sees to it that the kernel object can be built here.
 ///
 /// # Errors
@@ -69,6 +83,20 @@ fn rust_src() -> Result<PathBuf> {
 fn package_installed(package: &str) -> bool {
     output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]))
         .is_ok_and(|status| status.ends_with(" installed"))
+}
+
+/// Sees to it that the scenarios' programs are there.
+///
+/// # Errors
+/// If one is missing and cannot be installed.
+pub fn scenario_programs() -> Result<()> {
+    let mut missing: Vec<&str> = SCENARIO_PROGRAMS
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    packages(&missing)
 }
 
 fn packages(missing: &[&str]) -> Result<()> {

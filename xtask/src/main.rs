@@ -9,15 +9,21 @@
     reason = "a build tool talks to its terminal"
 )]
 
+mod bench;
+mod ci;
+mod cpu;
 mod ebpf;
 mod install;
 mod record;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::test::Profile;
 
 /// Builds, tests and measures leaktrace.
 #[derive(Parser)]
@@ -35,6 +41,23 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run all tests: unit, golden, and as root the scenarios on the running kernel
+    Test {
+        /// Test the debug build, which is quicker to make, instead of the release build
+        #[arg(long)]
+        dev: bool,
+        /// Passed on to `cargo test`, such as `-p leaktrace-tests settle`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Everything that must hold: format, lints, object, tests, documentation, one bench round
+    Ci,
+    /// Measure what watching costs
+    Bench {
+        /// One short round, to see that it works
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -51,5 +74,13 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Ebpf { check: false } => ebpf::build(),
         Task::Ebpf { check: true } => ebpf::check(),
+        Task::Test { dev, args } => test::test(profile(dev), &args),
+        Task::Ci => ci::ci(),
+        Task::Bench { quick: true } => bench::bench(&bench::QUICK),
+        Task::Bench { quick: false } => bench::bench(&bench::FULL),
     }
+}
+
+fn profile(dev: bool) -> Profile {
+    if dev { Profile::Dev } else { Profile::Release }
 }

@@ -1,0 +1,99 @@
+//! `spin WHAT N`: does WHAT N times and prints the nanoseconds that one took, and its CPU time.
+//! `spin hold P N`: P processes hold N descriptors each until stdin ends; prints `held` before.
+
+#![expect(clippy::print_stdout, reason = "its result")]
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is one libc call on values made beside it"
+)]
+
+use std::io::{Read as _, Write as _};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let what = args.next().context("what?")?;
+    let count: u64 = args.next().context("how often?")?.parse()?;
+    if what == "hold" {
+        return hold(count, args.next().context("how many?")?.parse()?);
+    }
+    let once = operation(&what)?;
+    once();
+    let start = Instant::now();
+    for _ in 0..count {
+        once();
+    }
+    let ns = start.elapsed().as_nanos() as f64 / count as f64;
+    println!("{ns:.1} {}", cpu_ns());
+    Ok(())
+}
+
+/// CPU time of this process so far.
+fn cpu_ns() -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+fn hold(processes: u64, each: u64) -> Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+    // Children say by a byte that they hold what they should, and end at stdin's end as we do.
+    let (mut ready, holder) = std::io::pipe()?;
+    for _ in 0..processes {
+        if unsafe { libc::fork() } == 0 {
+            let held = (0..each).all(|_| unsafe { libc::dup(0) } >= 0);
+            (&holder).write_all(&[u8::from(held)])?;
+            std::io::stdin().read_to_end(&mut Vec::new())?;
+            unsafe { libc::_exit(0) };
+        }
+    }
+    let mut said = vec![0; usize::try_from(processes)?];
+    ready.read_exact(&mut said)?;
+    println!(
+        "{}",
+        if said.contains(&0) {
+            "not held"
+        } else {
+            "held"
+        }
+    );
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    for _ in 0..processes {
+        unsafe { libc::wait(std::ptr::null_mut()) };
+    }
+    Ok(())
+}
+
+fn operation(what: &str) -> Result<fn()> {
+    Ok(match what {
+        "open" => || unsafe {
+            libc::close(libc::open(c"/etc/passwd".as_ptr(), libc::O_RDONLY));
+        },
+        "socket" => || unsafe {
+            libc::close(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
+        },
+        "mmap" => || unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let at = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, flags, -1, 0);
+            libc::munmap(at, 4096);
+        },
+        // By number: libc's own getppid is free to be cached.
+        "getppid" => || unsafe {
+            libc::syscall(libc::SYS_getppid);
+        },
+        _ => bail!("spin open|socket|mmap|getppid|dup N"),
+    })
+}

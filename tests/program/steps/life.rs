@@ -1,0 +1,120 @@
+//! Processes, signals, time, the end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{Made, done};
+
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
+pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
+    match (verb, args) {
+        // A child that does the comma-separated steps, then exits 0.
+        ("fork", [name, ..]) => fork(made, name, &args[1..].join(" "))?,
+        ("wait", [name]) => {
+            let pid = made.children.remove(*name).context("no such child")?;
+            // SAFETY: a null status is allowed.
+            done(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) })?;
+        }
+        // As `wait`, but that long after the child has become a zombie.
+        ("wait-late", [name, ms]) => {
+            let pid = made.children.remove(*name).context("no such child")?;
+            wait_late(pid, Duration::from_millis(ms.parse()?))?;
+        }
+        ("kill", [name, signal]) => {
+            let pid = *made.children.get(*name).context("no such child")?;
+            // SAFETY: no memory is passed.
+            done(unsafe { libc::kill(pid, signal.parse()?) })?;
+        }
+        ("sleep", [ms]) => std::thread::sleep(Duration::from_millis(ms.parse()?)),
+        ("thread-sleep", [ms]) => {
+            let pause = Duration::from_millis(ms.parse()?);
+            drop(std::thread::spawn(move || std::thread::sleep(pause)));
+        }
+        ("sigwait-term", []) => sigwait_term()?,
+        ("handle-term", []) => handle_term()?,
+        ("await-handler", []) => {
+            while !TERMINATED.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        ("ready", [path]) => std::fs::write(path, std::process::id().to_string())?,
+        ("await", [path]) => {
+            while !std::path::Path::new(path).exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        ("raise", [signal]) => {
+            // SAFETY: no memory is passed.
+            done(unsafe { libc::raise(signal.parse()?) })?;
+        }
+        // SAFETY: never returns; nothing of ours needs to run after it.
+        ("exit", [code]) => unsafe { libc::_exit(code.parse()?) },
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn fork(made: &mut Made, name: &str, steps: &str) -> Result<()> {
+    // SAFETY: this program has one thread when a step forks.
+    let pid = done(unsafe { libc::fork() })?;
+    if pid > 0 {
+        made.children.insert(name.to_owned(), pid);
+        return Ok(());
+    }
+    for step in steps.split(',') {
+        if let Err(error) = crate::perform(step.trim(), made) {
+            bail!("child `{name}`: {error:#}");
+        }
+    }
+    // SAFETY: as above; the parent's steps must not go on in the child.
+    unsafe { libc::_exit(0) }
+}
+
+/// Blocks until SIGTERM comes, and takes it without a handler.
+fn sigwait_term() -> Result<()> {
+    // SAFETY: a set initialised by sigemptyset, and an int to write to.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        done(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const set,
+            std::ptr::null_mut(),
+        ))?;
+        let mut signal = 0;
+        done(libc::sigwait(&raw const set, &raw mut signal))?;
+    }
+    Ok(())
+}
+
+fn handle_term() -> Result<()> {
+    extern "C" fn note(_: i32) {
+        TERMINATED.store(true, Ordering::SeqCst);
+    }
+    let handler: extern "C" fn(i32) = note;
+    // SAFETY: the handler only stores to an atomic.
+    let before = unsafe { libc::signal(libc::SIGTERM, handler as libc::sighandler_t) };
+    done(if before == libc::SIG_ERR { -1 } else { 0 })?;
+    Ok(())
+}
+
+fn wait_late(pid: i32, late: Duration) -> Result<()> {
+    // SAFETY: all-zero bytes are a valid siginfo_t, and the calls write to it or to nothing.
+    unsafe {
+        let mut ended: libc::siginfo_t = std::mem::zeroed();
+        let how = libc::WEXITED | libc::WNOWAIT;
+        done(libc::waitid(
+            libc::P_PID,
+            pid.cast_unsigned(),
+            &raw mut ended,
+            how,
+        ))?;
+        std::thread::sleep(late);
+        done(libc::waitpid(pid, std::ptr::null_mut(), 0))?;
+    }
+    Ok(())
+}
