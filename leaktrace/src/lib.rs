@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod census;
 pub mod cli;
+pub mod demo;
 pub mod doctor;
 pub mod hist;
 pub mod id;
