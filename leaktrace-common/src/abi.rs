@@ -228,6 +228,7 @@ offsets! {
     file_path: "file.f_path";
     file_private_data: "file.private_data";
     file_count: "file.f_ref|file.f_count";
+    file_count_base: "base(file.f_ref)";
     inode_mode: "inode.i_mode";
     inode_sb: "inode.i_sb";
     inode_ino: "inode.i_ino";
@@ -261,7 +262,10 @@ offsets! {
     sock_v6_rcv_saddr: "sock_common.skc_v6_rcv_saddr";
     sock_v6_daddr: "sock_common.skc_v6_daddr";
     unix_sock_path: "unix_sock.path";
-    pt_regs_di: "pt_regs.di|user_pt_regs.regs";
+    ipc_ids_size: "sizeof(ipc_ids)";
+    unix_sock_size: "sizeof(unix_sock)";
+    pt_regs_orig_ax: "pt_regs.orig_ax";
+    pt_regs_di: "pt_regs.di";
     pt_regs_si: "pt_regs.si";
     pt_regs_dx: "pt_regs.dx";
     pt_regs_r10: "pt_regs.r10";

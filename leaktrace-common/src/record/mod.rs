@@ -100,6 +100,9 @@ pub mod kind {
     pub const FD_WALK: u16 = 0x0104;
     /// The task has another fd table from here on ([`super::file::FdTable`]).
     pub const FD_TABLE: u16 = 0x0105;
+    /// An fd that was in the table at attach; the payload is [`super::file::FdAcquire`] with
+    /// operation 0.
+    pub const FD_SEED: u16 = 0x0106;
     /// A socket fd came into a table ([`super::socket::SocketAcquire`]).
     pub const SOCKET_ACQUIRE: u16 = 0x0201;
     /// bind, listen, connect ([`super::socket::SocketName`]).

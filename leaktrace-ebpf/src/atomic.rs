@@ -1,0 +1,48 @@
+//! Shared counters.
+//!
+//! `core` gives the BPF target no read-modify-write atomics because not every BPF machine has
+//! them; those leaktrace loads on (5.12 and later, cpu v3) do, so the intrinsic is used here
+//! and nowhere else.
+
+use core::{
+    cell::UnsafeCell,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+};
+
+/// A counter in a global.
+#[repr(transparent)]
+pub struct Counter(UnsafeCell<u64>);
+
+// SAFETY: changed by atomic addition only.
+unsafe impl Sync for Counter {}
+
+impl Counter {
+    /// A counter at zero.
+    pub const fn new() -> Self {
+        Counter(UnsafeCell::new(0))
+    }
+
+    /// The next value.
+    #[inline(always)]
+    pub fn next(&self) -> u64 {
+        // SAFETY: the cell is valid.
+        unsafe { add(self.0.get(), 1) + 1 }
+    }
+
+    /// The value now.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        // SAFETY: the cell is valid; aligned eight-byte loads are whole.
+        unsafe { core::ptr::read_volatile(self.0.get()) }
+    }
+}
+
+/// Adds and returns what was there before.
+///
+/// # Safety
+/// `place` must be valid and changed by this function only.
+#[inline(always)]
+pub unsafe fn add(place: *mut u64, amount: u64) -> u64 {
+    // SAFETY: by contract.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(place, amount) }
+}

@@ -1,0 +1,162 @@
+//! Writing records into the ring.
+//!
+//! A record is reserved by size class, filled in place and submitted; no scratch memory is
+//! shared with other programs, which may run in between. The time is taken after the ring gave
+//! room, so that the order in the ring is the order of times on one CPU.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::{
+        bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_discard, bpf_ringbuf_query,
+        bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    },
+};
+use leaktrace_common::record::{Family, Header};
+
+use crate::{
+    atomic,
+    kernel::Table,
+    maps::{COUNTS, DROPPED, RING, SEQUENCES, wake_bytes},
+    tree::Slot,
+};
+
+/// Size of a header.
+pub const HEADER: usize = size_of::<Header>();
+
+/// Now, ns of CLOCK_BOOTTIME.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+#[inline(always)]
+fn ring() -> *mut core::ffi::c_void {
+    (&raw const RING).cast_mut().cast()
+}
+
+#[inline(always)]
+fn count(family: Family, lost: u64) {
+    if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
+        // SAFETY: this CPU's map value; programs may interleave, hence atomic.
+        unsafe {
+            atomic::add(&raw mut (*counts).produced, 1);
+            if lost != 0 {
+                atomic::add(&raw mut (*counts).lost, lost);
+            }
+        }
+    }
+}
+
+/// Room for a record of `SIZE` bytes, or null, which is counted as lost.
+#[inline(always)]
+pub fn reserve<const SIZE: usize>(family: Family) -> *mut u8 {
+    // SAFETY: the ring is a ring buffer map, the size a constant.
+    let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
+    if record.is_null() {
+        count(family, 1);
+        DROPPED.next();
+    } else {
+        count(family, 0);
+    }
+    record
+}
+
+/// Room for a record in the place of one that was too small and has been discarded: it is
+/// counted already. Null is counted as lost.
+#[inline(always)]
+pub fn reserve_again<const SIZE: usize>(family: Family) -> *mut u8 {
+    // SAFETY: as above.
+    let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
+    if record.is_null() {
+        if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
+            // SAFETY: this CPU's map value.
+            unsafe {
+                atomic::add(&raw mut (*counts).lost, 1);
+            }
+        }
+        DROPPED.next();
+    }
+    record
+}
+
+/// Gives room back without a record.
+///
+/// # Safety
+/// `record` must come from [`reserve`] and not be used afterwards.
+#[inline(always)]
+pub unsafe fn discard(record: *mut u8) {
+    // SAFETY: by contract.
+    unsafe { bpf_ringbuf_discard(record.cast(), u64::from(BPF_RB_NO_WAKEUP)) };
+}
+
+/// What a header tells of the fd table.
+#[derive(Clone, Copy, Default)]
+pub struct Position {
+    pub seq: u64,
+    pub next_fd: u32,
+}
+
+/// Fills the header.
+///
+/// # Safety
+/// `record` must be room for at least a header.
+#[inline(always)]
+pub unsafe fn header(record: *mut u8, kind: u16, len: usize, slot: &Slot, position: Position) {
+    let header = record.cast::<Header>();
+    // SAFETY: by contract.
+    unsafe {
+        (*header).len = len as u16;
+        (*header).kind = kind;
+        (*header).cpu = bpf_get_smp_processor_id() as u16;
+        (*header).flags = slot.flags as u16;
+        (*header).dropped = DROPPED.get() as u32;
+        (*header).pid = slot.pid;
+        (*header).tid = slot.tid;
+        (*header).ns_pid = slot.ns_pid;
+        (*header).start_ns = slot.start_ns;
+        (*header).table = slot.table;
+        (*header).next_fd = position.next_fd;
+        (*header).seq = position.seq;
+        (*header).time_ns = now();
+    }
+}
+
+/// Hands a record to the reader. It is woken when enough has gathered; it also looks by itself
+/// every few milliseconds.
+///
+/// # Safety
+/// `record` must come from [`reserve`] and not be used afterwards.
+#[inline(always)]
+pub unsafe fn submit(record: *mut u8) {
+    // SAFETY: a ring buffer map; flag 0 asks for the bytes that wait.
+    let waiting = unsafe { bpf_ringbuf_query(ring(), 0) };
+    let wake = u64::from(wake_bytes());
+    // Only while the amount passes the threshold: a reader that is behind is awake already.
+    let flags = if waiting >= wake && waiting < wake + (16 << 10) {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    // SAFETY: by contract.
+    unsafe { bpf_ringbuf_submit(record.cast(), u64::from(flags)) };
+}
+
+/// The next number in the sequence of a task's fd table.
+#[inline(always)]
+pub fn next_seq(slot: &Slot) -> u64 {
+    match SEQUENCES.get_ptr_mut(slot.table & (leaktrace_common::abi::TABLE_SLOTS - 1)) {
+        // SAFETY: a map value of that type, used atomically everywhere.
+        Some(sequence) => unsafe { atomic::add(sequence, 1) + 1 },
+        None => 0,
+    }
+}
+
+/// Position of a change of the table made now.
+#[inline(always)]
+pub fn position(slot: &Slot, table: &Table) -> Position {
+    Position {
+        seq: next_seq(slot),
+        next_fd: table.next_fd,
+    }
+}

@@ -1,0 +1,76 @@
+//! The programs: thin entries by which the kernel reaches the handlers.
+
+use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::probe;
+
+#[btf_tracepoint(function = "sys_enter")]
+fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    probe::enter(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    0
+}
+
+#[btf_tracepoint(function = "sys_exit")]
+fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    probe::exit(ctx.arg::<u64>(0), ctx.arg::<u64>(1) as i64);
+    0
+}
+
+#[btf_tracepoint(function = "task_newtask")]
+fn task_newtask(ctx: BtfTracePointContext) -> i32 {
+    probe::task::new(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    probe::task::exec(
+        ctx.arg::<u64>(0),
+        ctx.arg::<u64>(1) as u32,
+        ctx.arg::<u64>(2),
+    );
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    probe::exit::process(ctx.arg::<u64>(0));
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_free")]
+fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
+    probe::task::free(ctx.arg::<u64>(0));
+    0
+}
+
+#[btf_tracepoint(function = "exit_mmap")]
+fn exit_mmap(ctx: BtfTracePointContext) -> i32 {
+    probe::exit::mm(ctx.arg::<u64>(0));
+    0
+}
+
+#[btf_tracepoint(function = "signal_generate")]
+fn signal_generate(ctx: BtfTracePointContext) -> i32 {
+    // The fifth argument lies behind what `arg` of a wrong index would refuse to read, so all
+    // are taken in order: sig, info, task, group, result (include/trace/events/signal.h).
+    probe::signal::generate(&probe::signal::Generated {
+        signal: ctx.arg::<u64>(0) as u32,
+        info: ctx.arg::<u64>(1),
+        target: ctx.arg::<u64>(2),
+        group: ctx.arg::<u64>(3) as u32,
+        result: ctx.arg::<u64>(4) as u32,
+    });
+    0
+}
+
+#[btf_tracepoint(function = "signal_deliver")]
+fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
+    let _ = ctx.as_ptr();
+    probe::signal::deliver(
+        ctx.arg::<u64>(0) as u32,
+        ctx.arg::<u64>(1),
+        ctx.arg::<u64>(2),
+    );
+    0
+}

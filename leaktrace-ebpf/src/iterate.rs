@@ -1,0 +1,186 @@
+//! Iterators: what was there before leaktrace attached.
+//!
+//! Each writes records of the ring's own form into the iterator's file, which userspace reads.
+//! aya has no attribute for iterators, so the sections are named by hand.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_seq_write;
+use leaktrace_common::{
+    abi::{self, fault},
+    record::{Header, TextRef, file::FdAcquire, kind, task::Seed, task::TaskFacts, text_kind},
+};
+
+use crate::{
+    emit,
+    kernel::{Detail, file_facts, identify, load, offset},
+    maps::{self, LAST_TABLE, TASKS, count_fault},
+    tree::{self, Slot, describe, process_flag, slot_for},
+};
+
+/// `struct bpf_iter__task` and `struct bpf_iter__task_file` (kernel/bpf/task_iter.c): each
+/// member is a pointer in an eight-byte slot.
+#[repr(C)]
+struct Context {
+    meta: u64,
+    task: u64,
+    fd: u32,
+    pad: u32,
+    file: u64,
+}
+
+#[repr(C)]
+struct SeedRecord {
+    header: Header,
+    seed: Seed,
+}
+
+#[repr(C)]
+struct FdRecord {
+    header: Header,
+    fd: FdAcquire,
+}
+
+/// # Safety
+/// `ctx` must be the context of an iterator program.
+#[inline(always)]
+unsafe fn sequence(ctx: *mut Context) -> *mut aya_ebpf::bindings::seq_file {
+    // SAFETY: by contract; `struct bpf_iter_meta` begins with the seq_file.
+    unsafe { core::ptr::read_volatile((*ctx).meta as *const u64) as *mut _ }
+}
+
+fn header(kind: u16, len: usize, slot: &Slot) -> Header {
+    Header {
+        len: len as u16,
+        kind,
+        cpu: 0,
+        flags: slot.flags as u16,
+        dropped: maps::DROPPED.get() as u32,
+        pid: slot.pid,
+        tid: slot.tid,
+        ns_pid: slot.ns_pid,
+        start_ns: slot.start_ns,
+        time_ns: emit::now(),
+        table: slot.table,
+        next_fd: 0,
+        seq: 0,
+    }
+}
+
+/// One task: it joins the watched ones and is written down.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
+    // SAFETY: the kernel's context.
+    let task = unsafe { core::ptr::read_volatile(&raw const (*ctx).task) };
+    if task == 0 || maps::mode() != abi::mode::SYSTEM {
+        return 0;
+    }
+    // SAFETY: the iterator's task.
+    let (flags, pid): (u32, u32) = unsafe {
+        (
+            load(task, offset!(task_flags)),
+            load(task, offset!(task_tgid)),
+        )
+    };
+    if flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 || pid == maps::self_pid() {
+        return 0;
+    }
+    // SAFETY: the iterator's task.
+    let slot = match tree::slot_of(task) {
+        Some(slot) => *slot,
+        None => match unsafe { join(task) } {
+            Some(slot) => slot,
+            None => return 0,
+        },
+    };
+    let mut record = SeedRecord {
+        header: header(kind::SEED, size_of::<SeedRecord>(), &slot),
+        seed: Seed::default(),
+    };
+    // SAFETY: the iterator's task; a local record.
+    unsafe {
+        describe(task, &slot, (&raw mut record.seed.task).cast::<TaskFacts>());
+        write(
+            ctx,
+            &raw const record as *const c_void,
+            size_of::<SeedRecord>(),
+        );
+    }
+    0
+}
+
+/// # Safety
+/// `task` must be the iterator's task.
+#[inline(always)]
+unsafe fn join(task: u64) -> Option<Slot> {
+    // SAFETY: by contract.
+    let leader: u64 = unsafe { load(task, offset!(task_group_leader)) };
+    // A thread shares its leader's table as a rule; one that does not is found at its next
+    // change of the table.
+    let table = match tree::slot_of(leader) {
+        Some(other) if leader != task => other.table,
+        _ => LAST_TABLE.next() as u32,
+    };
+    // SAFETY: by contract.
+    let slot = unsafe { slot_for(task, table) };
+    if TASKS
+        .insert(task, slot, aya_ebpf::bindings::BPF_NOEXIST.into())
+        .is_err()
+    {
+        count_fault(fault::JOIN_FAILED);
+        return None;
+    }
+    Some(slot)
+}
+
+/// One fd of one task.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn seed_files(ctx: *mut Context) -> i32 {
+    // SAFETY: the kernel's context.
+    let (task, fd, file) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx).task),
+            core::ptr::read_volatile(&raw const (*ctx).fd),
+            core::ptr::read_volatile(&raw const (*ctx).file),
+        )
+    };
+    if task == 0 || file == 0 {
+        return 0;
+    }
+    let Some(slot) = tree::slot_of(task) else {
+        return 0;
+    };
+    let facts = file_facts(file);
+    let mut record = FdRecord {
+        header: header(kind::FD_SEED, size_of::<FdRecord>(), slot),
+        fd: FdAcquire::default(),
+    };
+    // SAFETY: a local record.
+    unsafe {
+        identify(&facts, Detail::Full, &raw mut record.fd.identity);
+        record.fd.fd = fd as i32;
+        record.fd.source_fd = -1;
+        record.fd.open_flags = facts.flags;
+        record.fd.text = TextRef {
+            len: 0,
+            kind: text_kind::NONE,
+            flags: 0,
+        };
+        write(
+            ctx,
+            &raw const record as *const c_void,
+            size_of::<FdRecord>(),
+        );
+    }
+    0
+}
+
+/// # Safety
+/// `ctx` must be the iterator's context, `record` readable for `len` bytes.
+#[inline(always)]
+unsafe fn write(ctx: *mut Context, record: *const c_void, len: usize) {
+    // SAFETY: by contract.
+    unsafe { bpf_seq_write(sequence(ctx), record, len as u32) };
+}

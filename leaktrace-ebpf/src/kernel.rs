@@ -1,0 +1,285 @@
+//! Reading kernel structures.
+//!
+//! Two ways. [`load`] follows a pointer that the verifier knows the type of (a tracepoint's
+//! argument, the current task, and what is reached from them member by member): about 1 ns, and
+//! the kernel catches faults. [`read`] copies from any address: about 15 ns. Where the offset is
+//! missing in this kernel both give zero, and userspace has declared the family partial.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use leaktrace_common::{
+    abi::NO_OFFSET,
+    record::{FileIdentity, SocketType},
+};
+
+/// Byte offset of a member of [`leaktrace_common::abi::Offsets`], as the verifier's constant.
+macro_rules! offset {
+    ($name:ident) => {
+        $crate::maps::constant(&$crate::maps::OFFSETS.$name)
+    };
+}
+pub(crate) use offset;
+
+/// Loads a member through a pointer whose type the verifier knows.
+///
+/// # Safety
+/// `base` must be such a pointer, not null, and `T` no larger than the member.
+#[inline(always)]
+pub unsafe fn load<T: Copy + Default>(base: u64, offset: u32) -> T {
+    if offset == NO_OFFSET {
+        return T::default();
+    }
+    // SAFETY: by contract; the kernel handles faults of BTF pointers.
+    unsafe { core::ptr::read_volatile((base as *const u8).add(offset as usize).cast::<T>()) }
+}
+
+/// Copies a member from any kernel address; zero if that cannot be read.
+#[inline(always)]
+pub fn read<T: Copy>(base: u64, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    if offset != NO_OFFSET && base != 0 {
+        // SAFETY: the destination is `size_of::<T>()` bytes; the helper checks the source and
+        // zeroes the destination on failure.
+        unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                (base + u64::from(offset)) as *const _,
+            );
+        }
+    }
+    // SAFETY: zeroed, then filled; used with integers and arrays of them only.
+    unsafe { value.assume_init() }
+}
+
+/// A copy of the first `N * 8` bytes of a structure, from which members are taken: one helper
+/// call instead of one per member.
+pub struct Chunk<const N: usize>(MaybeUninit<[u64; N]>);
+
+impl<const N: usize> Chunk<N> {
+    /// Copies from `base`; zeros if that cannot be read.
+    #[inline(always)]
+    pub fn read(base: u64) -> Self {
+        let mut chunk = MaybeUninit::<[u64; N]>::uninit();
+        // SAFETY: the destination is N * 8 bytes; the helper fills or zeroes all of it.
+        unsafe {
+            bpf_probe_read_kernel(chunk.as_mut_ptr().cast(), (N * 8) as u32, base as *const _);
+        }
+        Chunk(chunk)
+    }
+
+    /// A member; read on its own if the copy does not reach that far in this kernel.
+    #[inline(always)]
+    pub fn get<T: Copy>(&self, base: u64, offset: u32) -> T {
+        if offset as usize + size_of::<T>() <= N * 8 {
+            // SAFETY: within the copy, which the helper filled.
+            unsafe {
+                core::ptr::read_volatile(
+                    self.0
+                        .as_ptr()
+                        .cast::<u8>()
+                        .add(offset as usize)
+                        .cast::<T>(),
+                )
+            }
+        } else {
+            read::<T>(base, offset)
+        }
+    }
+}
+
+/// S_IFMT and what it selects (include/uapi/linux/stat.h).
+pub mod mode {
+    /// Mask.
+    pub const FORMAT: u16 = 0o170_000;
+    /// Socket.
+    pub const SOCKET: u16 = 0o140_000;
+}
+
+/// `ANON_INODE_FS_MAGIC` (include/uapi/linux/magic.h).
+const ANON_INODE_MAGIC: u32 = 0x0904_1934;
+
+/// Members of a `struct file`.
+#[derive(Clone, Copy, Default)]
+pub struct FileFacts {
+    pub file: u64,
+    pub inode: u64,
+    pub private_data: u64,
+    pub mnt: u64,
+    pub dentry: u64,
+    pub mode: u32,
+    pub flags: u32,
+}
+
+/// Reads what later steps need of a `struct file`.
+#[inline(always)]
+pub fn file_facts(file: u64) -> FileFacts {
+    let chunk = Chunk::<12>::read(file);
+    let path = offset!(file_path);
+    FileFacts {
+        file,
+        inode: chunk.get(file, offset!(file_inode)),
+        private_data: chunk.get(file, offset!(file_private_data)),
+        mnt: chunk.get(file, path.wrapping_add(offset!(path_mnt))),
+        dentry: chunk.get(file, path.wrapping_add(offset!(path_dentry))),
+        mode: chunk.get(file, offset!(file_mode)),
+        flags: chunk.get(file, offset!(file_flags)),
+    }
+}
+
+/// Whether the identity of a named file is wanted in full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Without the inode's generation.
+    Basic,
+    /// With generation and reference count.
+    Full,
+}
+
+/// Writes the identity of a file to `out`.
+///
+/// # Safety
+/// `out` must be writable for a [`FileIdentity`].
+#[inline(always)]
+pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity) {
+    let inode = Chunk::<10>::read(facts.inode);
+    let mode: u16 = inode.get(facts.inode, offset!(inode_mode));
+    let sb: u64 = inode.get(facts.inode, offset!(inode_sb));
+    let ino: u64 = inode.get(facts.inode, offset!(inode_ino));
+    let (dev, magic) = device(sb);
+    let mut generation = 0;
+    let mut count = 0u16;
+    if detail == Detail::Full {
+        generation = read::<u32>(facts.inode, offset!(inode_generation));
+        count = references(facts.file);
+    }
+    // SAFETY: by contract.
+    unsafe {
+        (*out).file = facts.file;
+        (*out).ino = ino;
+        (*out).dev = dev;
+        (*out).generation = generation;
+        (*out).mode = mode;
+        (*out).count = count;
+        (*out).magic = magic;
+        let words = (&raw mut (*out).detail).cast::<u64>();
+        if mode & mode::FORMAT == mode::SOCKET {
+            let socket = socket_type(facts.private_data);
+            *words = u64::from(socket.family)
+                | u64::from(socket.type_) << 16
+                | u64::from(socket.protocol) << 32
+                | u64::from(socket.state) << 48;
+            *words.add(1) = 0;
+        } else if magic == ANON_INODE_MAGIC {
+            let dentry = Chunk::<8>::read(facts.dentry);
+            let name: u64 = dentry.get(
+                facts.dentry,
+                offset!(dentry_name).wrapping_add(offset!(qstr_name)),
+            );
+            *words = 0;
+            *words.add(1) = 0;
+            aya_ebpf::helpers::generated::bpf_probe_read_kernel_str(
+                words.cast(),
+                16,
+                name as *const _,
+            );
+        } else {
+            *words = 0;
+            *words.add(1) = 0;
+        }
+    }
+}
+
+/// `s_dev` and `s_magic` of a superblock.
+#[inline(always)]
+pub fn device(sb: u64) -> (u32, u32) {
+    let chunk = Chunk::<13>::read(sb);
+    let dev: u32 = chunk.get(sb, offset!(sb_dev));
+    let magic: u64 = chunk.get(sb, offset!(sb_magic));
+    (dev, magic as u32)
+}
+
+/// References to a description. `file_ref_t` (since 6.13) counts from -1
+/// (include/linux/file_ref.h: 0 means one reference), `f_count` before from 0.
+#[inline(always)]
+fn references(file: u64) -> u16 {
+    let raw: u64 = read(file, offset!(file_count));
+    let count = raw.wrapping_add(u64::from(offset!(file_count_base)));
+    if count > 0xffff { 0xffff } else { count as u16 }
+}
+
+/// Address of the `struct sock` of a `struct socket`.
+#[inline(always)]
+pub fn sock_of(socket: u64) -> u64 {
+    read(socket, offset!(socket_sk))
+}
+
+/// Family, type, protocol and state.
+#[inline(always)]
+pub fn socket_type(socket: u64) -> SocketType {
+    let sk = sock_of(socket);
+    SocketType {
+        family: read(sk, offset!(sock_family)),
+        type_: read(socket, offset!(socket_type)),
+        protocol: read(sk, offset!(sock_protocol)),
+        state: u16::from(read::<u8>(sk, offset!(sock_state))),
+        reserved: [0; 8],
+    }
+}
+
+/// Members of the fd table of the current task.
+#[derive(Clone, Copy)]
+pub struct Table {
+    pub files: u64,
+    pub next_fd: u32,
+    pub max_fds: u32,
+    pub fds: u64,
+    pub open: u64,
+    pub cloexec: u64,
+}
+
+/// The fd table of a task whose type the verifier knows; `files` is 0 if it has none.
+///
+/// # Safety
+/// `task` must be such a pointer.
+#[inline(always)]
+pub unsafe fn table_of(task: u64) -> Table {
+    // SAFETY: by contract; every step is checked for null.
+    unsafe {
+        let files: u64 = load(task, offset!(task_files));
+        let none = Table {
+            files: 0,
+            next_fd: 0,
+            max_fds: 0,
+            fds: 0,
+            open: 0,
+            cloexec: 0,
+        };
+        if files == 0 {
+            return none;
+        }
+        let next_fd: u32 = load(files, offset!(files_next_fd));
+        let fdt: u64 = load(files, offset!(files_fdt));
+        if fdt == 0 {
+            return none;
+        }
+        Table {
+            files,
+            next_fd,
+            max_fds: load(fdt, offset!(fdtable_max_fds)),
+            fds: load(fdt, offset!(fdtable_fd)),
+            open: load(fdt, offset!(fdtable_open_fds)),
+            cloexec: load(fdt, offset!(fdtable_close_on_exec)),
+        }
+    }
+}
+
+/// The `struct file` at a number of a table; 0 for none.
+#[inline(always)]
+pub fn file_at(table: &Table, fd: u64) -> u64 {
+    if table.files == 0 || fd >= u64::from(table.max_fds) {
+        return 0;
+    }
+    read(table.fds.wrapping_add(fd * 8), 0)
+}

@@ -1,0 +1,407 @@
+//! fds.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use leaktrace_common::{
+    abi::Op,
+    record::{
+        Family, FileIdentity, TextRef,
+        file::{FdAcquire, FdRange, FdRelease, acquire_flag},
+        kind, text_kind,
+    },
+};
+
+use super::{Arguments, path};
+use crate::{
+    emit::{self, HEADER, Position},
+    kernel::{Detail, FileFacts, Table, file_at, file_facts, identify, table_of},
+    maps,
+    tree::{self, Slot},
+};
+
+/// FMODE_CREATED (include/linux/fs.h).
+const FMODE_CREATED: u32 = 1 << 20;
+/// O_TMPFILE without O_DIRECTORY (include/uapi/asm-generic/fcntl.h).
+const O_TMPFILE: u32 = 0o20_000_000;
+const O_CLOEXEC: u32 = 0o2_000_000;
+
+/// Text areas by size class: most paths fit the first.
+const SMALL: usize = 128;
+const MIDDLE: usize = 1024;
+const LARGE: usize = 8192;
+
+const FIXED: usize = HEADER + size_of::<FdAcquire>();
+
+/// The table of the current task. If it is another one than the slot's, userspace is told.
+#[inline(always)]
+pub fn current_table(slot: &mut Slot) -> Table {
+    // SAFETY: typed by the helper.
+    let table = unsafe { table_of(tree::current_typed()) };
+    if table.files != slot.files && table.files != 0 {
+        tree::table_changed(slot, table.files);
+    }
+    table
+}
+
+/// An fd is about to be released: what it stands for, and its place in the sequence. An fd
+/// number that no table has takes no file.
+#[inline(always)]
+pub fn begin(slot: &mut Slot, fd: u64) {
+    let table = current_table(slot);
+    slot.before = if fd == u64::MAX {
+        0
+    } else {
+        file_at(&table, fd & 0xffff_ffff)
+    };
+    slot.seq = emit::next_seq(slot);
+}
+
+/// PRCTL_IDENTIFY: writes the identity of one of the caller's fds where userspace reads it.
+#[inline(never)]
+pub fn answer(nonce: u64, fd: u64) {
+    if nonce != maps::nonce() {
+        return;
+    }
+    // SAFETY: typed by the helper.
+    let table = unsafe { table_of(tree::current_typed()) };
+    let file = file_at(&table, fd);
+    if file == 0 {
+        return;
+    }
+    let mut identity = FileIdentity::default();
+    // SAFETY: a local value.
+    unsafe { identify(&file_facts(file), Detail::Full, &raw mut identity) };
+    let _ = maps::IDENTITY.insert(fd, identity, 0);
+}
+
+/// close(2) returned.
+#[inline(always)]
+pub fn close(slot: &mut Slot, fd: u64, result: i64) {
+    release(slot, Op::CLOSE, fd as i32, result);
+}
+
+/// Emits the release that was begun.
+#[inline(always)]
+pub fn release(slot: &mut Slot, op: Op, fd: i32, result: i64) {
+    const SIZE: usize = HEADER + size_of::<FdRelease>();
+    let record = emit::reserve::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    let position = Position {
+        seq: slot.seq,
+        next_fd: 0,
+    };
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<FdRelease>();
+        (*payload).file = slot.before;
+        (*payload).begin_ns = slot.begin_ns;
+        (*payload).fd = fd;
+        (*payload).errno = errno(result);
+        (*payload).op = op.0;
+        (*payload).reserved = [0; 7];
+        emit::header(record, kind::FD_RELEASE, SIZE, slot, position);
+        emit::submit(record);
+    }
+}
+
+/// Positive errno of a syscall's result, or 0.
+#[inline(always)]
+pub fn errno(result: i64) -> i32 {
+    if result < 0 { (-result) as i32 } else { 0 }
+}
+
+/// A call that returns an fd without a name of the program's.
+#[inline(never)]
+pub fn plain(slot: &mut Slot, op: Op, result: i64, source: u64) {
+    let table = current_table(slot);
+    let file = if result < 0 {
+        0
+    } else {
+        file_at(&table, result as u64)
+    };
+    if file != 0 {
+        acquired(slot, &table, op, result as i32, source as i32, file);
+    }
+}
+
+#[inline(always)]
+fn acquired(slot: &mut Slot, table: &Table, op: Op, fd: i32, source: i32, file: u64) {
+    let facts = file_facts(file);
+    let record = emit::reserve::<FIXED>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<FdAcquire>();
+        fill(payload, &facts, op, fd, source, Detail::Basic);
+        (*payload).area = 0;
+        (*payload).text = TextRef {
+            len: 0,
+            kind: text_kind::NONE,
+            flags: 0,
+        };
+        emit::header(
+            record,
+            kind::FD_ACQUIRE,
+            FIXED,
+            slot,
+            emit::position(slot, table),
+        );
+        emit::submit(record);
+    }
+}
+
+/// Fills what every acquisition has.
+///
+/// # Safety
+/// `payload` must be writable.
+#[inline(always)]
+pub unsafe fn fill(
+    payload: *mut FdAcquire,
+    facts: &FileFacts,
+    op: Op,
+    fd: i32,
+    source: i32,
+    detail: Detail,
+) {
+    // SAFETY: by contract.
+    unsafe {
+        identify(facts, detail, &raw mut (*payload).identity);
+        (*payload).fd = fd;
+        (*payload).source_fd = source;
+        (*payload).open_flags = facts.flags;
+        (*payload).mnt_ns = 0;
+        (*payload).op = op.0;
+        let mut flags = 0;
+        if facts.mode & FMODE_CREATED != 0 {
+            flags |= acquire_flag::CREATED;
+        }
+        if facts.flags & O_CLOEXEC != 0 {
+            flags |= acquire_flag::CLOEXEC;
+        }
+        if facts.flags & O_TMPFILE != 0 {
+            flags |= acquire_flag::TMPFILE;
+        }
+        (*payload).flags = flags;
+    }
+}
+
+/// open, openat, openat2, creat, memfd_create returned. The text of a file that this call made
+/// and of a relative name is the kernel's path; otherwise it is the program's string.
+#[inline(never)]
+pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
+    let table = current_table(slot);
+    let file = if result < 0 {
+        0
+    } else {
+        file_at(&table, result as u64)
+    };
+    if file == 0 {
+        return;
+    }
+    let facts = file_facts(file);
+    let created = facts.mode & FMODE_CREATED != 0;
+    if created || (op != Op::MEMFD_CREATE && !path::is_absolute(name)) {
+        named(slot, &table, op, result as i32, &facts);
+        return;
+    }
+    const SIZE: usize = FIXED + SMALL;
+    let record = emit::reserve::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for header, payload and one small area.
+    unsafe {
+        let text = path::user::<SMALL>(name, record.add(FIXED));
+        if text.flags & leaktrace_common::record::text_flag::TRUNCATED != 0 {
+            emit::discard(record);
+            named_again(slot, &table, op, result as i32, &facts, name);
+            return;
+        }
+        let payload = record.add(HEADER).cast::<FdAcquire>();
+        fill(payload, &facts, op, result as i32, -1, Detail::Basic);
+        (*payload).area = SMALL as u16;
+        (*payload).text = text;
+        let len = FIXED + text.len as usize;
+        emit::header(
+            record,
+            kind::FD_ACQUIRE,
+            len,
+            slot,
+            emit::position(slot, &table),
+        );
+        emit::submit(record);
+    }
+}
+
+/// A long name, as the program passed it.
+#[inline(always)]
+fn named_again(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFacts, name: u64) {
+    const SIZE: usize = FIXED + LARGE;
+    let record = emit::reserve_again::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for header, payload and one large area.
+    unsafe {
+        let text = path::user::<LARGE>(name, record.add(FIXED));
+        let payload = record.add(HEADER).cast::<FdAcquire>();
+        fill(payload, facts, op, fd, -1, Detail::Basic);
+        (*payload).area = LARGE as u16;
+        (*payload).text = text;
+        let len = FIXED + text.len as usize;
+        emit::header(
+            record,
+            kind::FD_ACQUIRE,
+            len,
+            slot,
+            emit::position(slot, table),
+        );
+        emit::submit(record);
+    }
+}
+
+/// An acquisition with the kernel's path.
+#[inline(always)]
+fn named(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFacts) {
+    const SIZE: usize = FIXED + MIDDLE;
+    let record = emit::reserve::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for header, payload and one middle area.
+    unsafe {
+        let text = path::walk::<MIDDLE>(facts.dentry, facts.mnt, record.add(FIXED));
+        if text.flags != 0 {
+            emit::discard(record);
+            named_deep(slot, table, op, fd, facts);
+            return;
+        }
+        submit_named(record, slot, table, op, fd, facts, text, MIDDLE);
+    }
+}
+
+#[inline(always)]
+fn named_deep(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFacts) {
+    const SIZE: usize = FIXED + LARGE;
+    let record = emit::reserve_again::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for header, payload and one large area.
+    unsafe {
+        let text = path::walk::<LARGE>(facts.dentry, facts.mnt, record.add(FIXED));
+        submit_named(record, slot, table, op, fd, facts, text, LARGE);
+    }
+}
+
+/// # Safety
+/// `record` must have room for header, payload and an area of `area` bytes that holds `text`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "inlined; a structure would live on the stack"
+)]
+#[inline(always)]
+unsafe fn submit_named(
+    record: *mut u8,
+    slot: &mut Slot,
+    table: &Table,
+    op: Op,
+    fd: i32,
+    facts: &FileFacts,
+    text: TextRef,
+    area: usize,
+) {
+    // SAFETY: by contract.
+    unsafe {
+        let payload = record.add(HEADER).cast::<FdAcquire>();
+        fill(payload, facts, op, fd, -1, Detail::Full);
+        (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
+        (*payload).area = area as u16;
+        (*payload).text = text;
+        let len = FIXED + text.len as usize;
+        emit::header(
+            record,
+            kind::FD_ACQUIRE,
+            len,
+            slot,
+            emit::position(slot, table),
+        );
+        emit::submit(record);
+    }
+}
+
+/// dup2, dup3 returned: a release of what the number held, then an acquisition.
+#[inline(never)]
+pub fn dup_over(slot: &mut Slot, op: Op, old: u64, result: i64) {
+    if result < 0 || old as i32 == result as i32 {
+        return;
+    }
+    if slot.before != 0 {
+        release(slot, op, result as i32, 0);
+    }
+    plain(slot, op, result, old);
+}
+
+/// F_DUPFD and F_DUPFD_CLOEXEC (include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h).
+#[inline(always)]
+pub fn fcntl(slot: &mut Slot, arguments: Arguments, result: i64) {
+    let command = arguments.a1() as u32;
+    if command == 0 || command == 1030 {
+        plain(slot, Op::FCNTL, result, arguments.a0());
+    }
+}
+
+/// pipe, pipe2 returned; the numbers are in user memory.
+#[inline(always)]
+pub fn pipe(slot: &mut Slot, op: Op, address: u64, result: i64) {
+    if result != 0 {
+        return;
+    }
+    let (first, second) = pair(address);
+    plain(slot, op, first, u64::MAX);
+    plain(slot, op, second, u64::MAX);
+}
+
+/// Two fd numbers from user memory.
+#[inline(always)]
+pub fn pair(address: u64) -> (i64, i64) {
+    let mut both = [-1i32; 2];
+    // SAFETY: the destination is eight bytes.
+    unsafe {
+        bpf_probe_read_user(both.as_mut_ptr().cast(), 8, address as *const _);
+        (
+            i64::from(core::ptr::read_volatile(&raw const both[0])),
+            i64::from(core::ptr::read_volatile(&raw const both[1])),
+        )
+    }
+}
+
+/// close_range returned.
+#[inline(always)]
+pub fn close_range(slot: &mut Slot, arguments: Arguments, result: i64) {
+    const SIZE: usize = HEADER + size_of::<FdRange>();
+    // With CLOSE_RANGE_UNSHARE the table may be another one now; that is told first.
+    current_table(slot);
+    let record = emit::reserve::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    let position = Position {
+        seq: emit::next_seq(slot),
+        next_fd: 0,
+    };
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<FdRange>();
+        (*payload).begin_ns = slot.begin_ns;
+        (*payload).first = arguments.a0() as u32;
+        (*payload).last = arguments.a1() as u32;
+        (*payload).flags = arguments.a2() as u32;
+        (*payload).errno = errno(result);
+        emit::header(record, kind::FD_RANGE, SIZE, slot, position);
+        emit::submit(record);
+    }
+}

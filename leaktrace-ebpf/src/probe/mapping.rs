@@ -1,0 +1,107 @@
+//! Address space mappings.
+
+use leaktrace_common::record::{
+    Family, kind,
+    mapping::{Map, Remap, Unmap},
+};
+
+use super::{Arguments, file::errno};
+use crate::{
+    emit::{self, HEADER, Position},
+    kernel::{device, file_at, load, offset, read, table_of},
+    tree::{self, Slot},
+};
+
+/// MAP_ANONYMOUS (include/uapi/asm-generic/mman-common.h).
+const MAP_ANONYMOUS: u64 = 0x20;
+
+#[inline(always)]
+fn current_mm() -> u64 {
+    // SAFETY: typed by the helper.
+    unsafe { load(tree::current_typed(), offset!(task_mm)) }
+}
+
+/// mmap returned an address.
+#[inline(never)]
+pub fn map(slot: &mut Slot, arguments: Arguments, result: i64) {
+    const SIZE: usize = HEADER + size_of::<Map>();
+    if (-4095..0).contains(&result) {
+        return;
+    }
+    let record = emit::reserve::<SIZE>(Family::Mapping);
+    if record.is_null() {
+        return;
+    }
+    let flags = arguments.a3();
+    let (mut dev, mut ino, mut fd) = (0, 0, -1);
+    if flags & MAP_ANONYMOUS == 0 {
+        fd = arguments.a4() as i32;
+        // SAFETY: typed by the helper.
+        let table = unsafe { table_of(tree::current_typed()) };
+        let file = file_at(&table, u64::from(fd as u32));
+        let inode: u64 = read(file, offset!(file_inode));
+        ino = read(inode, offset!(inode_ino));
+        dev = device(read(inode, offset!(inode_sb))).0;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Map>();
+        (*payload).mm = current_mm();
+        (*payload).address = result as u64;
+        (*payload).bytes = arguments.a1();
+        (*payload).prot = arguments.a2() as u32;
+        (*payload).flags = flags as u32;
+        (*payload).fd = fd;
+        (*payload).dev = dev;
+        (*payload).ino = ino;
+        emit::header(record, kind::MAP, SIZE, slot, Position::default());
+        emit::submit(record);
+    }
+}
+
+/// munmap returned.
+#[inline(never)]
+pub fn unmap(slot: &mut Slot, arguments: Arguments, result: i64) {
+    const SIZE: usize = HEADER + size_of::<Unmap>();
+    let record = emit::reserve::<SIZE>(Family::Mapping);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Unmap>();
+        (*payload).mm = current_mm();
+        (*payload).address = arguments.a0();
+        (*payload).bytes = arguments.a1();
+        (*payload).begin_ns = slot.begin_ns;
+        (*payload).errno = errno(result);
+        (*payload).reserved = 0;
+        emit::header(record, kind::UNMAP, SIZE, slot, Position::default());
+        emit::submit(record);
+    }
+}
+
+/// mremap returned.
+#[inline(never)]
+pub fn remap(slot: &mut Slot, arguments: Arguments, result: i64) {
+    const SIZE: usize = HEADER + size_of::<Remap>();
+    let record = emit::reserve::<SIZE>(Family::Mapping);
+    if record.is_null() {
+        return;
+    }
+    let failed = (-4095..0).contains(&result);
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Remap>();
+        (*payload).mm = current_mm();
+        (*payload).old_address = arguments.a0();
+        (*payload).old_bytes = arguments.a1();
+        (*payload).new_address = if failed { 0 } else { result as u64 };
+        (*payload).new_bytes = arguments.a2();
+        (*payload).begin_ns = slot.begin_ns;
+        (*payload).flags = arguments.a3() as u32;
+        (*payload).errno = if failed { errno(result) } else { 0 };
+        emit::header(record, kind::REMAP, SIZE, slot, Position::default());
+        emit::submit(record);
+    }
+}

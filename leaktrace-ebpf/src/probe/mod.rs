@@ -1,0 +1,205 @@
+//! Handlers, by family. Written once; `hook` decides how the kernel reaches them.
+
+pub mod exit;
+pub mod file;
+pub mod ipc;
+pub mod mapping;
+pub mod name;
+pub mod path;
+pub mod ring;
+pub mod signal;
+pub mod socket;
+pub mod task;
+pub mod walk;
+
+use leaktrace_common::abi::{self, Op};
+
+use crate::{
+    emit,
+    kernel::{load, offset},
+    maps,
+    tree::{self, Slot},
+};
+
+/// The six arguments of a syscall, from its pt_regs, which keep them until the return.
+#[derive(Clone, Copy)]
+pub struct Arguments(u64);
+
+impl Arguments {
+    /// First argument.
+    #[inline(always)]
+    pub fn a0(self) -> u64 {
+        // SAFETY: pt_regs from the tracepoint.
+        unsafe { load(self.0, offset!(pt_regs_di)) }
+    }
+    /// Second.
+    #[inline(always)]
+    pub fn a1(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(pt_regs_si)) }
+    }
+    /// Third.
+    #[inline(always)]
+    pub fn a2(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(pt_regs_dx)) }
+    }
+    /// Fourth.
+    #[inline(always)]
+    pub fn a3(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(pt_regs_r10)) }
+    }
+    /// Fifth.
+    #[inline(always)]
+    pub fn a4(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(pt_regs_r8)) }
+    }
+}
+
+/// TS_COMPAT (arch/x86/include/asm/thread_info.h): the task is in a 32-bit system call, whose
+/// number means something else.
+const TS_COMPAT: u32 = 2;
+
+#[inline(always)]
+fn is_compat() -> bool {
+    let task = tree::current_typed();
+    // SAFETY: typed by the helper. thread_info is embedded in task_struct on x86 (v4.9).
+    let status: u32 = unsafe {
+        load(
+            task,
+            offset!(task_thread_info).wrapping_add(offset!(thread_info_status)),
+        )
+    };
+    status & TS_COMPAT != 0
+}
+
+/// sys_enter: what is released is noted while it is still there.
+#[inline(always)]
+pub fn enter(regs: u64, number: u64) {
+    let op = Op(maps::handler(number));
+    if !op.begins_at_entry() {
+        return;
+    }
+    let arguments = Arguments(regs);
+    if op == Op::PRCTL {
+        own_call(arguments);
+        return;
+    }
+    let Some(slot) = tree::current_slot() else {
+        return;
+    };
+    if is_compat() {
+        task::compat(slot);
+        return;
+    }
+    slot.op = u32::from(op.0);
+    slot.begin_ns = emit::now();
+    match op {
+        Op::CLOSE => file::begin(slot, arguments.a0()),
+        Op::DUP2 | Op::DUP3 => file::begin(slot, arguments.a1()),
+        Op::CLOSE_RANGE => file::begin(slot, u64::MAX),
+        Op::SHMGET | Op::SEMGET | Op::MSGGET | Op::MQ_OPEN => ipc::begin(slot, op),
+        Op::EXIT_GROUP => exit::group(slot, arguments.a0() as i32),
+        _ => {}
+    }
+}
+
+/// `prctl` with our own first argument: the held child, or a question for an identity.
+#[inline(always)]
+fn own_call(arguments: Arguments) {
+    if arguments.a0() != abi::PRCTL_MAGIC {
+        return;
+    }
+    match arguments.a1() {
+        abi::PRCTL_HOLD => tree::hold(arguments.a2()),
+        abi::PRCTL_IDENTIFY => file::answer(arguments.a2(), arguments.a3()),
+        _ => {}
+    }
+}
+
+/// sys_exit: what was acquired is in the kernel now, what was begun has ended.
+#[inline(always)]
+pub fn exit(regs: u64, result: i64) {
+    // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1.
+    let number: u64 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
+    let op = Op(maps::handler(number));
+    if op == Op::NONE || op == Op::PRCTL {
+        return;
+    }
+    let Some(slot) = tree::current_slot() else {
+        return;
+    };
+    if is_compat() {
+        task::compat(slot);
+        return;
+    }
+    let begun = tree::take(slot, op);
+    if op.begins_at_entry() && !begun {
+        // Seccomp or a tracer answered in the kernel's place: nothing was done.
+        return;
+    }
+    dispatch(slot, op, Arguments(regs), result);
+}
+
+#[inline(always)]
+fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
+    match op {
+        Op::CLOSE => file::close(slot, arguments.a0(), result),
+        Op::OPEN | Op::CREAT => file::open(slot, op, arguments.a0(), result),
+        Op::OPENAT | Op::OPENAT2 => file::open(slot, op, arguments.a1(), result),
+        Op::DUP => file::plain(slot, op, result, arguments.a0()),
+        Op::DUP2 | Op::DUP3 => file::dup_over(slot, op, arguments.a0(), result),
+        Op::FCNTL => file::fcntl(slot, arguments, result),
+        Op::PIPE | Op::PIPE2 => file::pipe(slot, op, arguments.a0(), result),
+        Op::CLOSE_RANGE => file::close_range(slot, arguments, result),
+        Op::MEMFD_CREATE => file::open(slot, op, arguments.a0(), result),
+        Op::PIDFD_OPEN
+        | Op::EPOLL_CREATE
+        | Op::EPOLL_CREATE1
+        | Op::EVENTFD
+        | Op::EVENTFD2
+        | Op::TIMERFD_CREATE
+        | Op::INOTIFY_INIT
+        | Op::INOTIFY_INIT1 => file::plain(slot, op, result, u64::MAX),
+        Op::SIGNALFD | Op::SIGNALFD4 => {
+            // signalfd(2) with an fd changes that one and makes none.
+            if arguments.a0() as i32 == -1 {
+                file::plain(slot, op, result, u64::MAX);
+            }
+        }
+        Op::SOCKET => socket::acquire(slot, op, result, u64::MAX),
+        Op::ACCEPT | Op::ACCEPT4 => socket::acquire(slot, op, result, arguments.a0()),
+        Op::SOCKETPAIR => socket::pair(slot, arguments.a3(), result),
+        Op::BIND | Op::LISTEN | Op::CONNECT => socket::name(slot, op, arguments, result),
+        Op::MMAP => mapping::map(slot, arguments, result),
+        Op::MUNMAP => mapping::unmap(slot, arguments, result),
+        Op::MREMAP => mapping::remap(slot, arguments, result),
+        Op::IO_URING_SETUP => ring::setup(slot, arguments.a1(), result),
+        Op::RT_SIGACTION => signal::action(slot, arguments, result),
+        Op::WAIT4 => task::wait4(slot, result),
+        Op::WAITID => task::waitid(slot, arguments, result),
+        Op::SHMGET | Op::SEMGET | Op::MSGGET => ipc::get(slot, op, arguments, result),
+        Op::SHMCTL | Op::SEMCTL | Op::MSGCTL => ipc::control(slot, op, arguments, result),
+        Op::SHMAT => ipc::attach(slot, arguments.a0(), result),
+        Op::SHMDT => ipc::detach(slot, arguments.a0(), result),
+        Op::MQ_OPEN => ipc::mq_open(slot, arguments, result),
+        Op::MQ_UNLINK => ipc::mq_unlink(slot, arguments.a0(), result),
+        Op::UNLINK
+        | Op::UNLINKAT
+        | Op::RMDIR
+        | Op::MKDIR
+        | Op::MKDIRAT
+        | Op::MKNOD
+        | Op::MKNODAT
+        | Op::SYMLINK
+        | Op::SYMLINKAT
+        | Op::RENAME
+        | Op::RENAMEAT
+        | Op::RENAMEAT2
+        | Op::LINK
+        | Op::LINKAT => name::changed(slot, op, arguments, result),
+        _ => {}
+    }
+}

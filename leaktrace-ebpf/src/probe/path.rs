@@ -1,0 +1,171 @@
+//! Paths: the program's own string, or the kernel's dentries.
+
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str, bpf_probe_read_user_str};
+use leaktrace_common::record::{TextRef, text_flag, text_kind};
+
+use crate::kernel::{Chunk, load, offset, read};
+
+/// Components of a path that are followed at most.
+const DEPTH: u32 = 64;
+
+/// Longest name in a directory, with its NUL (NAME_MAX in include/uapi/linux/limits.h).
+const NAME: usize = 256;
+
+struct Walk {
+    dentry: u64,
+    mnt: u64,
+    out: *mut u8,
+    used: u64,
+    ended: u64,
+}
+
+/// Writes the names from `dentry` up to the root of the mount tree to `out`, which has room
+/// for `AREA` bytes.
+///
+/// # Safety
+/// `out` must be writable for `AREA` bytes.
+#[inline(always)]
+pub unsafe fn walk<const AREA: usize>(dentry: u64, mnt: u64, out: *mut u8) -> TextRef {
+    let mut state = Walk {
+        dentry,
+        mnt,
+        out,
+        used: 0,
+        ended: 0,
+    };
+    // SAFETY: the callback has the signature that bpf_loop wants and outlives the call.
+    unsafe {
+        bpf_loop(
+            DEPTH,
+            step::<AREA> as *mut core::ffi::c_void,
+            (&raw mut state).cast(),
+            0,
+        );
+    }
+    TextRef {
+        len: state.used as u16,
+        kind: text_kind::WALK,
+        flags: if state.ended == 1 {
+            0
+        } else {
+            text_flag::TRUNCATED
+        },
+    }
+}
+
+extern "C" fn step<const AREA: usize>(_index: u64, state: *mut Walk) -> i64 {
+    // SAFETY: bpf_loop passes what walk gave it.
+    let state = unsafe { &mut *state };
+    let dentry = Chunk::<8>::read(state.dentry);
+    let parent: u64 = dentry.get(state.dentry, offset!(dentry_parent));
+    let root: u64 = read(state.mnt, offset!(vfsmount_root));
+    if state.dentry == root || state.dentry == parent {
+        return up(state);
+    }
+    let name: u64 = dentry.get(
+        state.dentry,
+        offset!(dentry_name).wrapping_add(offset!(qstr_name)),
+    );
+    let used = state.used;
+    if used > (AREA - NAME) as u64 {
+        return 1;
+    }
+    // SAFETY: `used + NAME` is within the area.
+    let len = unsafe {
+        bpf_probe_read_kernel_str(
+            state.out.add(used as usize).cast(),
+            NAME as u32,
+            name as *const _,
+        )
+    };
+    if len <= 0 || len > NAME as i64 {
+        return 1;
+    }
+    state.used = used + len as u64;
+    state.dentry = parent;
+    0
+}
+
+/// From the root of one mount to the place where it is mounted.
+#[inline(always)]
+fn up(state: &mut Walk) -> i64 {
+    let mount = state.mnt.wrapping_sub(u64::from(offset!(mount_mnt)));
+    let parent: u64 = read(mount, offset!(mount_parent));
+    if parent == mount || parent == 0 {
+        state.ended = 1;
+        return 1;
+    }
+    state.dentry = read(mount, offset!(mount_mountpoint));
+    state.mnt = parent.wrapping_add(u64::from(offset!(mount_mnt)));
+    0
+}
+
+/// Copies the string that the program passed. Read at syscall exit: the page has been touched
+/// by then (at entry 2 % are not there yet).
+///
+/// # Safety
+/// `out` must be writable for `AREA` bytes.
+#[inline(always)]
+pub unsafe fn user<const AREA: usize>(address: u64, out: *mut u8) -> TextRef {
+    // SAFETY: by contract.
+    let len = unsafe { bpf_probe_read_user_str(out.cast(), AREA as u32, address as *const _) };
+    if len <= 0 {
+        return TextRef {
+            len: 0,
+            kind: text_kind::USER,
+            flags: text_flag::FAULT,
+        };
+    }
+    let flags = if len as usize == AREA {
+        text_flag::TRUNCATED
+    } else {
+        0
+    };
+    TextRef {
+        len: (len - 1) as u16,
+        kind: text_kind::USER,
+        flags,
+    }
+}
+
+/// Whether the string that the program passed begins at the root.
+#[inline(always)]
+pub fn is_absolute(address: u64) -> bool {
+    let mut first = [0u8; 1];
+    // SAFETY: the destination is one byte.
+    unsafe {
+        aya_ebpf::helpers::generated::bpf_probe_read_user(
+            first.as_mut_ptr().cast(),
+            1,
+            address as *const _,
+        );
+        core::ptr::read_volatile(first.as_ptr()) == b'/'
+    }
+}
+
+/// Dentry and mount of the working directory of a task.
+///
+/// # Safety
+/// `task` must be a task pointer that the verifier knows the type of.
+#[inline(always)]
+pub unsafe fn working_directory(task: u64) -> (u64, u64) {
+    // SAFETY: by contract.
+    let fs: u64 = unsafe { load(task, offset!(task_fs)) };
+    let pwd = offset!(fs_pwd);
+    (
+        read(fs, pwd.wrapping_add(offset!(path_dentry))),
+        read(fs, pwd.wrapping_add(offset!(path_mnt))),
+    )
+}
+
+/// Inode number of the mount namespace of a task.
+///
+/// # Safety
+/// `task` must be a task pointer that the verifier knows the type of.
+#[inline(always)]
+pub unsafe fn mount_namespace(task: u64) -> u32 {
+    // SAFETY: by contract.
+    let proxy: u64 = unsafe { load(task, offset!(task_nsproxy)) };
+    let namespace: u64 = read(proxy, offset!(nsproxy_mnt));
+    read(namespace, offset!(mnt_ns_inum))
+}

@@ -1,0 +1,68 @@
+//! io_uring.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use leaktrace_common::{
+    abi::Op,
+    record::{Family, TextRef, kind, ring::RingSetup, text_kind},
+};
+
+use super::file;
+use crate::{
+    emit::{self, HEADER},
+    kernel::{Detail, file_at, file_facts},
+    tree::Slot,
+};
+
+/// io_uring_setup returned. `struct io_uring_params` begins with sq_entries, cq_entries and
+/// flags, which the kernel has filled in (include/uapi/linux/io_uring.h).
+#[inline(never)]
+pub fn setup(slot: &mut Slot, params: u64, result: i64) {
+    const SIZE: usize = HEADER + size_of::<RingSetup>();
+    let table = file::current_table(slot);
+    let address = if result < 0 {
+        0
+    } else {
+        file_at(&table, result as u64)
+    };
+    if address == 0 {
+        return;
+    }
+    let facts = file_facts(address);
+    let record = emit::reserve::<SIZE>(Family::Ring);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both; three words are read to where three words are.
+    unsafe {
+        let payload = record.add(HEADER).cast::<RingSetup>();
+        let fd = &raw mut (*payload).fd;
+        file::fill(
+            fd,
+            &facts,
+            Op::IO_URING_SETUP,
+            result as i32,
+            -1,
+            Detail::Basic,
+        );
+        (*fd).area = 0;
+        (*fd).text = TextRef {
+            len: 0,
+            kind: text_kind::NONE,
+            flags: 0,
+        };
+        (*payload).reserved = 0;
+        bpf_probe_read_user(
+            (&raw mut (*payload).sq_entries).cast(),
+            12,
+            params as *const _,
+        );
+        emit::header(
+            record,
+            kind::RING_SETUP,
+            SIZE,
+            slot,
+            emit::position(slot, &table),
+        );
+        emit::submit(record);
+    }
+}

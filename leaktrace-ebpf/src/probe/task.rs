@@ -1,0 +1,247 @@
+//! Birth, exec and reaping of tasks.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use leaktrace_common::{
+    abi::fault,
+    record::{
+        Family, TextRef,
+        file::walk_cause,
+        kind,
+        task::{Exec, Free, Reap, Taint, TaskFacts, TaskNew, taint},
+        text_flag, text_kind,
+    },
+};
+
+use super::{Arguments, path, walk};
+use crate::{
+    emit::{self, HEADER, Position},
+    kernel::{file_facts, load, offset, read, table_of},
+    maps::{LAST_TABLE, TASKS, count_fault},
+    tree::{self, Slot, describe, flag, slot_for},
+};
+
+/// CLONE_FILES (include/uapi/linux/sched.h).
+const CLONE_FILES: u64 = 0x400;
+
+/// task_newtask: the new task joins its parent's tree before it can run, so that nothing of it
+/// is missed.
+#[inline(always)]
+pub fn new(task: u64, clone_flags: u64) {
+    const SIZE: usize = HEADER + size_of::<TaskNew>();
+    let Some(parent) = tree::current_slot() else {
+        return;
+    };
+    // SAFETY: typed by the helper.
+    let files: u64 = unsafe { load(tree::current_typed(), offset!(task_files)) };
+    if files != parent.files && files != 0 {
+        tree::table_changed(parent, files);
+    }
+    let table = if clone_flags & CLONE_FILES != 0 {
+        parent.table
+    } else {
+        LAST_TABLE.next() as u32
+    };
+    // SAFETY: the tracepoint's argument.
+    let slot = unsafe { slot_for(task, table) };
+    let key = task;
+    if TASKS.insert(key, slot, 0).is_err() {
+        count_fault(fault::JOIN_FAILED);
+    }
+    let record = emit::reserve::<SIZE>(Family::Task);
+    if record.is_null() {
+        return;
+    }
+    let position = Position {
+        seq: emit::next_seq(parent),
+        next_fd: 0,
+    };
+    // SAFETY: the record has room for both; the task is the tracepoint's argument.
+    unsafe {
+        let payload = record.add(HEADER).cast::<TaskNew>();
+        (*payload).clone_flags = clone_flags;
+        describe(task, &slot, (&raw mut (*payload).child).cast::<TaskFacts>());
+        emit::header(record, kind::TASK_NEW, SIZE, parent, position);
+        emit::submit(record);
+    }
+}
+
+const AREA: usize = 2048;
+
+/// sched_process_exec: close-on-exec fds are gone and the table is the task's own by now
+/// (begin_new_exec comes before the tracepoint, fs/exec.c), so its walk is the new program's
+/// baseline.
+#[inline(always)]
+pub fn exec(task: u64, old_tid: u32, program: u64) {
+    let Some(slot) = tree::current_slot() else {
+        return;
+    };
+    // SAFETY: the tracepoint's argument.
+    let table = unsafe { table_of(task) };
+    if table.files != slot.files && table.files != 0 {
+        tree::table_changed(slot, table.files);
+    }
+    // SAFETY: the tracepoint's argument. After an exec by another thread than the leader the
+    // task has the leader's number.
+    slot.tid = unsafe { load(task, offset!(task_pid)) };
+    slot.op = 0;
+    told(slot, task, old_tid, program);
+    walk::table(slot, &table, walk_cause::EXEC);
+}
+
+#[inline(always)]
+fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
+    const FIXED: usize = HEADER + size_of::<Exec>();
+    let record = emit::reserve::<{ FIXED + 3 * AREA }>(Family::Task);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for header, payload and three areas; pointers are the
+    // tracepoint's arguments.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Exec>();
+        describe(task, slot, (&raw mut (*payload).task).cast::<TaskFacts>());
+        (*payload).old_tid = if old_tid == slot.tid { 0 } else { old_tid };
+        (*payload).mnt_ns = path::mount_namespace(task);
+        (*payload).area = AREA as u16;
+        (*payload).reserved = [0; 3];
+        let file: u64 = read(program, offset!(bprm_file));
+        let facts = file_facts(file);
+        let exe = path::walk::<AREA>(facts.dentry, facts.mnt, record.add(FIXED));
+        let argv = arguments(task, record.add(FIXED + AREA));
+        let (dentry, mnt) = path::working_directory(task);
+        let cwd = path::walk::<AREA>(dentry, mnt, record.add(FIXED + 2 * AREA));
+        let none = TextRef {
+            len: 0,
+            kind: text_kind::NONE,
+            flags: 0,
+        };
+        (*payload).text = [exe, argv, cwd, none];
+        let len = FIXED + 2 * AREA + cwd.len as usize;
+        emit::header(record, kind::EXEC, len, slot, Position::default());
+        emit::submit(record);
+    }
+}
+
+/// argv as it lies in the new program's memory.
+///
+/// # Safety
+/// `task` must be the current task's typed pointer, `out` writable for an area.
+#[inline(always)]
+unsafe fn arguments(task: u64, out: *mut u8) -> TextRef {
+    // SAFETY: by contract.
+    let mm: u64 = unsafe { load(task, offset!(task_mm)) };
+    let start: u64 = read(mm, offset!(mm_arg_start));
+    let end: u64 = read(mm, offset!(mm_arg_end));
+    let mut len = end.wrapping_sub(start);
+    let mut flags = 0;
+    if len > (AREA - 1) as u64 {
+        len = (AREA - 1) as u64;
+        flags = text_flag::TRUNCATED;
+    }
+    // SAFETY: at most AREA - 1 bytes.
+    let failed = unsafe { bpf_probe_read_user(out.cast(), len as u32, start as *const _) };
+    if failed != 0 {
+        return TextRef {
+            len: 0,
+            kind: text_kind::RAW,
+            flags: text_flag::FAULT,
+        };
+    }
+    TextRef {
+        len: len as u16,
+        kind: text_kind::RAW,
+        flags,
+    }
+}
+
+/// sched_process_free: the task's memory goes, so its address may be used again.
+#[inline(always)]
+pub fn free(task: u64) {
+    const SIZE: usize = HEADER + size_of::<Free>();
+    let key = task;
+    let Some(slot) = tree::slot_of(key) else {
+        return;
+    };
+    let record = emit::reserve::<SIZE>(Family::Task);
+    if !record.is_null() {
+        // SAFETY: the record has room for both.
+        unsafe {
+            let payload = record.add(HEADER).cast::<Free>();
+            (*payload).tid = slot.tid;
+            (*payload).reserved = 0;
+            emit::header(record, kind::FREE, SIZE, slot, Position::default());
+            emit::submit(record);
+        }
+    }
+    if TASKS.remove(key).is_err() {
+        count_fault(fault::LEAVE_FAILED);
+    }
+}
+
+/// wait4 returned a child.
+#[inline(always)]
+pub fn wait4(slot: &mut Slot, result: i64) {
+    if result > 0 {
+        reaped(slot, result as u32);
+    }
+}
+
+/// WNOWAIT leaves the child waitable (waitid(2)).
+const WNOWAIT: u64 = 0x0100_0000;
+
+/// waitid returned. `siginfo_t`: si_signo, si_errno, si_code, padding, si_pid at 16 on 64-bit
+/// (include/uapi/asm-generic/siginfo.h).
+#[inline(always)]
+pub fn waitid(slot: &mut Slot, arguments: Arguments, result: i64) {
+    if result != 0 || arguments.a3() & WNOWAIT != 0 || arguments.a2() == 0 {
+        return;
+    }
+    let mut pid = 0u32;
+    // SAFETY: the destination is four bytes.
+    unsafe {
+        bpf_probe_read_user((&raw mut pid).cast(), 4, (arguments.a2() + 16) as *const _);
+        pid = core::ptr::read_volatile(&raw const pid);
+    }
+    if pid != 0 {
+        reaped(slot, pid);
+    }
+}
+
+#[inline(never)]
+fn reaped(slot: &mut Slot, pid: u32) {
+    const SIZE: usize = HEADER + size_of::<Reap>();
+    let record = emit::reserve::<SIZE>(Family::Task);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Reap>();
+        (*payload).ns_pid = pid;
+        (*payload).reserved = 0;
+        emit::header(record, kind::REAP, SIZE, slot, Position::default());
+        emit::submit(record);
+    }
+}
+
+/// A 32-bit system call: told once a process.
+#[inline(never)]
+pub fn compat(slot: &mut Slot) {
+    const SIZE: usize = HEADER + size_of::<Taint>();
+    if slot.flags & flag::COMPAT != 0 {
+        return;
+    }
+    slot.flags |= flag::COMPAT;
+    let record = emit::reserve::<SIZE>(Family::Task);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Taint>();
+        (*payload).reason = taint::COMPAT;
+        (*payload).reserved = 0;
+        emit::header(record, kind::TAINT, SIZE, slot, Position::default());
+        emit::submit(record);
+    }
+}

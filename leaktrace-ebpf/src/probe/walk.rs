@@ -1,0 +1,161 @@
+//! The walk of an fd table: what is in it is the kernel's own word.
+
+use aya_ebpf::helpers::generated::bpf_loop;
+use leaktrace_common::record::{
+    Family,
+    file::{FdWalk, WALK_LEN, WalkEntry},
+    kind,
+};
+
+use crate::{
+    emit::{self, HEADER, Position},
+    kernel::{Detail, Table, file_facts, identify, offset, read},
+    maps::LAST_WALK,
+    tree::Slot,
+};
+
+const SIZE: usize = HEADER + size_of::<FdWalk>();
+
+/// Bytes before the entries.
+const HEAD: usize = size_of::<FdWalk>() - WALK_LEN * size_of::<WalkEntry>();
+
+struct State {
+    slot: *const Slot,
+    fds: u64,
+    open: u64,
+    cloexec: u64,
+    total: u32,
+    walk: u32,
+    cause: u32,
+    sharers: u32,
+    seq: u64,
+    next_fd: u32,
+    sent: u32,
+}
+
+/// Sends the whole table. Returns the number of the walk.
+#[inline(never)]
+pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
+    let walk = LAST_WALK.next() as u32;
+    let mut state = State {
+        slot,
+        fds: table.fds,
+        open: table.open,
+        cloexec: table.cloexec,
+        total: 0,
+        walk,
+        cause,
+        sharers: read(table.files, offset!(files_count)),
+        seq: emit::next_seq(slot),
+        next_fd: table.next_fd,
+        sent: 0,
+    };
+    let words = table.max_fds / 64;
+    let context: *mut State = &raw mut state;
+    // SAFETY: the callbacks have the signature that bpf_loop wants.
+    unsafe {
+        bpf_loop(
+            words,
+            count_word as *mut core::ffi::c_void,
+            context.cast(),
+            0,
+        );
+        bpf_loop(
+            words * 4,
+            send_part as *mut core::ffi::c_void,
+            context.cast(),
+            0,
+        );
+        if (*context).sent == 0 {
+            (*context).open = 0;
+            send(&mut *context, 0, 0);
+        }
+    }
+    walk
+}
+
+extern "C" fn count_word(index: u64, state: *mut State) -> i64 {
+    // SAFETY: bpf_loop passes what table gave it.
+    let state = unsafe { &mut *state };
+    let mut word: u64 = read(state.open.wrapping_add((index & 0xff_ffff) * 8), 0);
+    // Bits set, in parallel: there is no popcount instruction.
+    word -= word >> 1 & 0x5555_5555_5555_5555;
+    word = (word & 0x3333_3333_3333_3333) + (word >> 2 & 0x3333_3333_3333_3333);
+    word = word + (word >> 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    state.total = state
+        .total
+        .wrapping_add((word.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32);
+    0
+}
+
+extern "C" fn send_part(index: u64, state: *mut State) -> i64 {
+    // SAFETY: bpf_loop passes what table gave it.
+    let state = unsafe { &mut *state };
+    let index = index & 0xff_ffff;
+    let mask: u16 = read(state.open.wrapping_add(index * 2), 0);
+    if mask != 0 {
+        send(state, index as u32 * WALK_LEN as u32, mask);
+    }
+    0
+}
+
+#[inline(always)]
+fn send(state: &mut State, base: u32, mask: u16) {
+    state.sent = 1;
+    let record = emit::reserve::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    let cloexec: u16 = if mask == 0 {
+        0
+    } else {
+        read(state.cloexec.wrapping_add(u64::from(base / 8)), 0)
+    };
+    // SAFETY: the record has room for header and payload.
+    unsafe {
+        let payload = record.add(HEADER).cast::<FdWalk>();
+        (*payload).walk = state.walk;
+        (*payload).cause = state.cause;
+        (*payload).base = base;
+        (*payload).total = state.total;
+        (*payload).sharers = state.sharers;
+        (*payload).cloexec = cloexec;
+        let mut seen = 0u16;
+        let entries = record.add(HEADER + HEAD).cast::<WalkEntry>();
+        let mut i = 0usize;
+        while i < WALK_LEN {
+            if mask >> i & 1 != 0 && entry(state.fds, base, i, entries.add(i)) {
+                seen |= 1 << i;
+            }
+            i += 1;
+        }
+        // A number that is only reserved (another thread is in the middle of an open) has no
+        // file; it is not open.
+        (*payload).mask = seen;
+        (*payload).total = state.total;
+        let position = Position {
+            seq: state.seq,
+            next_fd: state.next_fd,
+        };
+        emit::header(record, kind::FD_WALK, SIZE, &*state.slot, position);
+        emit::submit(record);
+    }
+}
+
+/// # Safety
+/// `out` must be writable.
+#[inline(never)]
+unsafe fn entry(fds: u64, base: u32, index: usize, out: *mut WalkEntry) -> bool {
+    let file: u64 = read(fds.wrapping_add((u64::from(base) + index as u64) * 8), 0);
+    if file == 0 {
+        return false;
+    }
+    let facts = file_facts(file);
+    // SAFETY: by contract.
+    unsafe {
+        identify(&facts, Detail::Full, &raw mut (*out).identity);
+        (*out).open_flags = facts.flags;
+        (*out).file_mode = facts.mode;
+    }
+    true
+}

@@ -1,0 +1,253 @@
+//! Who is watched, and what each watched task is in the middle of.
+
+use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_get_current_task_btf};
+use leaktrace_common::{
+    abi::{self, Op, fault},
+    record::{Family, Header, header_flag, kind, task::Seed, task::TaskFacts},
+};
+
+use crate::{
+    emit::{self, HEADER, Position},
+    kernel::{Chunk, load, offset, read},
+    maps::{self, LAST_TABLE, TASKS, count_fault},
+};
+
+/// A watched task. Only the task itself writes to its slot once it runs.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Slot {
+    /// Start of the thread group leader.
+    pub start_ns: u64,
+    /// Address of the files_struct that `table` stands for.
+    pub files: u64,
+    /// When the syscall in flight was entered.
+    pub begin_ns: u64,
+    /// Sequence number taken at entry.
+    pub seq: u64,
+    /// `struct file` of the fd the syscall is about, or a count taken at entry.
+    pub before: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub ns_pid: u32,
+    /// header_flag in the low half, [`flag`] above.
+    pub flags: u32,
+    pub table: u32,
+    /// [`Op`] in flight; 0 for none.
+    pub op: u32,
+}
+
+/// Bits of [`Slot::flags`] that are not header flags.
+pub mod flag {
+    /// A 32-bit system call was reported.
+    pub const COMPAT: u32 = 1 << 16;
+}
+
+/// PF_EXITING and PF_IO_WORKER (include/linux/sched.h).
+pub mod process_flag {
+    pub const EXITING: u32 = 0x4;
+    pub const IO_WORKER: u32 = 0x10;
+    pub const KTHREAD: u32 = 0x20_0000;
+}
+
+/// Address of the current task, as a number.
+#[inline(always)]
+pub fn current() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// The current task as a pointer that the verifier knows the type of.
+#[inline(always)]
+pub fn current_typed() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_get_current_task_btf() as u64 }
+}
+
+/// The slot of a task.
+#[inline(always)]
+pub fn slot_of(task: u64) -> Option<&'static mut Slot> {
+    // SAFETY: the element lives until the task leaves, which is after its last event.
+    TASKS.get_ptr_mut(task).map(|slot| unsafe { &mut *slot })
+}
+
+/// The slot of the current task, if it is watched. In the system mode a task that is not known
+/// yet is taken in.
+#[inline(always)]
+pub fn current_slot() -> Option<&'static mut Slot> {
+    let task = current();
+    match slot_of(task) {
+        Some(slot) => Some(slot),
+        None if maps::mode() == abi::mode::SYSTEM => adopt(task),
+        None => None,
+    }
+}
+
+#[inline(never)]
+fn adopt(task: u64) -> Option<&'static mut Slot> {
+    let typed = current_typed();
+    // SAFETY: typed by the helper.
+    let flags: u32 = unsafe { load(typed, offset!(task_flags)) };
+    // SAFETY: typed by the helper.
+    let pid: u32 = unsafe { load(typed, offset!(task_tgid)) };
+    if pid == maps::self_pid() || flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 {
+        return None;
+    }
+    // SAFETY: typed by the helper.
+    unsafe { seed(task, typed, kind::SEED) }
+}
+
+/// Takes a task in and tells userspace of it.
+///
+/// # Safety
+/// `typed` must be a task pointer that the verifier knows the type of.
+#[inline(always)]
+pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot> {
+    let table = LAST_TABLE.next() as u32;
+    // SAFETY: by contract.
+    let slot = unsafe { slot_for(typed, table) };
+    if TASKS.insert(task, slot, 0).is_err() {
+        count_fault(fault::JOIN_FAILED);
+        return None;
+    }
+    const SIZE: usize = HEADER + size_of::<Seed>();
+    let record = emit::reserve::<SIZE>(Family::Task);
+    if !record.is_null() {
+        // SAFETY: the record has room for both.
+        unsafe {
+            describe(typed, &slot, record.add(HEADER).cast::<TaskFacts>());
+            emit::header(record, kind, SIZE, &slot, Position::default());
+            emit::submit(record);
+        }
+    }
+    slot_of(task)
+}
+
+/// The slot that belongs to a task.
+///
+/// # Safety
+/// `task` must be a task pointer that the verifier knows the type of.
+#[inline(always)]
+pub unsafe fn slot_for(task: u64, table: u32) -> Slot {
+    // SAFETY: by contract; every step is checked for null.
+    unsafe {
+        let leader: u64 = load(task, offset!(task_group_leader));
+        let flags: u32 = load(task, offset!(task_flags));
+        Slot {
+            start_ns: start_of(leader),
+            files: load(task, offset!(task_files)),
+            pid: load(task, offset!(task_tgid)),
+            tid: load(task, offset!(task_pid)),
+            ns_pid: ns_pid(leader),
+            flags: if flags & process_flag::IO_WORKER != 0 {
+                u32::from(header_flag::IO_WORKER)
+            } else {
+                0
+            },
+            table,
+            ..Slot::default()
+        }
+    }
+}
+
+/// When a thread group leader started.
+#[inline(always)]
+fn start_of(leader: u64) -> u64 {
+    read(leader, offset!(task_start_boottime))
+}
+
+/// The process id of a leader in its own pid namespace: the last of `thread_pid->numbers`.
+#[inline(always)]
+fn ns_pid(leader: u64) -> u32 {
+    let pid: u64 = read(leader, offset!(task_thread_pid));
+    let level: u32 = read(pid, offset!(pid_level));
+    // `struct upid` is { int nr; struct pid_namespace *ns; }: 16 bytes on every 64-bit kernel.
+    read(
+        pid.wrapping_add(u64::from(level & 31) * 16),
+        offset!(pid_numbers).wrapping_add(offset!(upid_nr)),
+    )
+}
+
+/// Fills the facts of a task.
+///
+/// # Safety
+/// `task` must be a task pointer that the verifier knows the type of, `out` writable.
+#[inline(always)]
+pub unsafe fn describe(task: u64, slot: &Slot, out: *mut TaskFacts) {
+    // SAFETY: by contract; every step is checked for null.
+    unsafe {
+        let parent: u64 = load(task, offset!(task_real_parent));
+        let parent_leader: u64 = read(parent, offset!(task_group_leader));
+        let signal: u64 = load(task, offset!(task_signal));
+        let cred: u64 = load(task, offset!(task_cred));
+        let cgroups: u64 = load(task, offset!(task_cgroups));
+        let cgroup: u64 = read(cgroups, offset!(css_set_dfl_cgrp));
+        let node: u64 = read(cgroup, offset!(cgroup_kn));
+        (*out).mm = load(task, offset!(task_mm));
+        (*out).start_ns = slot.start_ns;
+        (*out).parent_start_ns = start_of(parent_leader);
+        (*out).cgroup = read(node, offset!(kernfs_node_id));
+        // RLIMIT_NOFILE is 7 (include/uapi/asm-generic/resource.h); rlim_cur comes first.
+        (*out).nofile = read(signal, offset!(signal_rlim).wrapping_add(7 * 16));
+        (*out).pid = slot.pid;
+        (*out).tid = slot.tid;
+        (*out).ns_pid = slot.ns_pid;
+        (*out).parent_pid = read(parent, offset!(task_tgid));
+        (*out).uid = read(cred, offset!(cred_uid));
+        (*out).table = slot.table;
+        (*out).flags = slot.flags & 0xffff;
+        (*out).exit_signal = load(task, offset!(task_exit_signal));
+        let comm = Chunk::<2>::read(task.wrapping_add(u64::from(offset!(task_comm))));
+        let words = (&raw mut (*out).comm).cast::<u64>();
+        *words = comm.get(0, 0);
+        *words.add(1) = comm.get(0, 8);
+    }
+}
+
+/// The held child speaks: it becomes the root of the tree.
+#[inline(always)]
+pub fn hold(nonce: u64) {
+    if nonce != maps::nonce() {
+        return;
+    }
+    // SAFETY: typed by the helper.
+    if let Some(slot) = unsafe { seed(current(), current_typed(), kind::ROOT) } {
+        if let Some(root) = maps::ROOT.get_ptr_mut(0) {
+            // SAFETY: a map value; one writer.
+            unsafe { *root = u64::from(slot.pid) };
+        }
+    }
+}
+
+/// Notes that the task has another files_struct than before and tells userspace.
+#[inline(never)]
+pub fn table_changed(slot: &mut Slot, files: u64) {
+    const SIZE: usize = HEADER + size_of::<leaktrace_common::record::file::FdTable>();
+    let old = slot.table;
+    slot.table = LAST_TABLE.next() as u32;
+    slot.files = files;
+    let record = emit::reserve::<SIZE>(Family::File);
+    if !record.is_null() {
+        let seq = emit::next_seq(slot);
+        // SAFETY: the record has room for both.
+        unsafe {
+            emit::header(
+                record,
+                kind::FD_TABLE,
+                SIZE,
+                slot,
+                Position { seq, next_fd: 0 },
+            );
+            let payload = record.add(size_of::<Header>()).cast::<u64>();
+            *payload = u64::from(old);
+            emit::submit(record);
+        }
+    }
+}
+
+/// Whether the operation in flight is this one; it is in flight no more.
+#[inline(always)]
+pub fn take(slot: &mut Slot, op: Op) -> bool {
+    let same = slot.op == u32::from(op.0);
+    slot.op = 0;
+    same
+}
