@@ -150,6 +150,7 @@ pub struct Config {
 macro_rules! offsets {
     ($($name:ident: $path:literal;)*) => {
         /// Byte offsets of kernel structure members, read from this kernel's BTF at start.
+        /// `sizeof(struct)` is a size, `has(struct.member)` 1 or 0.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
         pub struct Offsets { $(#[doc = concat!("`", $path, "`")] pub $name: u32,)* }
@@ -228,7 +229,7 @@ offsets! {
     file_path: "file.f_path";
     file_private_data: "file.private_data";
     file_count: "file.f_ref|file.f_count";
-    file_count_base: "base(file.f_ref)";
+    file_count_base: "has(file.f_ref)";
     inode_mode: "inode.i_mode";
     inode_sb: "inode.i_sb";
     inode_ino: "inode.i_ino";
@@ -263,7 +264,6 @@ offsets! {
     sock_v6_daddr: "sock_common.skc_v6_daddr";
     unix_sock_path: "unix_sock.path";
     ipc_ids_size: "sizeof(ipc_ids)";
-    unix_sock_size: "sizeof(unix_sock)";
     pt_regs_orig_ax: "pt_regs.orig_ax";
     pt_regs_di: "pt_regs.di";
     pt_regs_si: "pt_regs.si";

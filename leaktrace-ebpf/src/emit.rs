@@ -97,17 +97,29 @@ pub struct Position {
     pub next_fd: u32,
 }
 
-/// Fills the header.
+/// Fills the header and hands the record to the reader. The reader is woken when enough has
+/// gathered; it also looks by itself every few milliseconds.
 ///
 /// # Safety
-/// `record` must be room for at least a header.
+/// `record` must come from [`reserve`], have room for at least a header, and not be used
+/// afterwards.
 #[inline(always)]
-pub unsafe fn header(record: *mut u8, kind: u16, len: usize, slot: &Slot, position: Position) {
-    let header = record.cast::<Header>();
+pub unsafe fn finish(record: *mut u8, kind: u16, len: usize, slot: &Slot, position: Position) {
+    let shape = u32::from(kind) << 16 | len as u32 & 0xffff;
     // SAFETY: by contract.
+    unsafe { finish_shape(record, shape, slot, position.seq, position.next_fd) };
+}
+
+/// # Safety
+/// As for [`finish`].
+// A subprogram: inlined everywhere it would be a quarter of the object.
+#[inline(never)]
+unsafe fn finish_shape(record: *mut u8, shape: u32, slot: &Slot, seq: u64, next_fd: u32) {
+    let header = record.cast::<Header>();
+    // SAFETY: by contract. A ring buffer map; flag 0 asks for the bytes that wait.
     unsafe {
-        (*header).len = len as u16;
-        (*header).kind = kind;
+        (*header).len = shape as u16;
+        (*header).kind = (shape >> 16) as u16;
         (*header).cpu = bpf_get_smp_processor_id() as u16;
         (*header).flags = slot.flags as u16;
         (*header).dropped = DROPPED.get() as u32;
@@ -116,30 +128,19 @@ pub unsafe fn header(record: *mut u8, kind: u16, len: usize, slot: &Slot, positi
         (*header).ns_pid = slot.ns_pid;
         (*header).start_ns = slot.start_ns;
         (*header).table = slot.table;
-        (*header).next_fd = position.next_fd;
-        (*header).seq = position.seq;
+        (*header).next_fd = next_fd;
+        (*header).seq = seq;
         (*header).time_ns = now();
+        let waiting = bpf_ringbuf_query(ring(), 0);
+        let wake = u64::from(wake_bytes());
+        // Only while the amount passes the threshold: a reader that is behind is awake already.
+        let flags = if waiting >= wake && waiting < wake + (16 << 10) {
+            BPF_RB_FORCE_WAKEUP
+        } else {
+            BPF_RB_NO_WAKEUP
+        };
+        bpf_ringbuf_submit(record.cast(), u64::from(flags));
     }
-}
-
-/// Hands a record to the reader. It is woken when enough has gathered; it also looks by itself
-/// every few milliseconds.
-///
-/// # Safety
-/// `record` must come from [`reserve`] and not be used afterwards.
-#[inline(always)]
-pub unsafe fn submit(record: *mut u8) {
-    // SAFETY: a ring buffer map; flag 0 asks for the bytes that wait.
-    let waiting = unsafe { bpf_ringbuf_query(ring(), 0) };
-    let wake = u64::from(wake_bytes());
-    // Only while the amount passes the threshold: a reader that is behind is awake already.
-    let flags = if waiting >= wake && waiting < wake + (16 << 10) {
-        BPF_RB_FORCE_WAKEUP
-    } else {
-        BPF_RB_NO_WAKEUP
-    };
-    // SAFETY: by contract.
-    unsafe { bpf_ringbuf_submit(record.cast(), u64::from(flags)) };
 }
 
 /// The next number in the sequence of a task's fd table.

@@ -141,7 +141,8 @@ pub enum Detail {
 ///
 /// # Safety
 /// `out` must be writable for a [`FileIdentity`].
-#[inline(always)]
+// A subprogram: inlined everywhere it would double the object.
+#[inline(never)]
 pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity) {
     let inode = Chunk::<10>::read(facts.inode);
     let mode: u16 = inode.get(facts.inode, offset!(inode_mode));

@@ -115,8 +115,7 @@ pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot
         // SAFETY: the record has room for both.
         unsafe {
             describe(typed, &slot, record.add(HEADER).cast::<TaskFacts>());
-            emit::header(record, kind, SIZE, &slot, Position::default());
-            emit::submit(record);
+            emit::finish(record, kind, SIZE, &slot, Position::default());
         }
     }
     slot_of(task)
@@ -230,16 +229,15 @@ pub fn table_changed(slot: &mut Slot, files: u64) {
         let seq = emit::next_seq(slot);
         // SAFETY: the record has room for both.
         unsafe {
-            emit::header(
+            let payload = record.add(size_of::<Header>()).cast::<u64>();
+            *payload = u64::from(old);
+            emit::finish(
                 record,
                 kind::FD_TABLE,
                 SIZE,
                 slot,
                 Position { seq, next_fd: 0 },
             );
-            let payload = record.add(size_of::<Header>()).cast::<u64>();
-            *payload = u64::from(old);
-            emit::submit(record);
         }
     }
 }

@@ -116,6 +116,8 @@ fn compile(warnings: Warnings) -> Result<Vec<u8>> {
     // BTF is made and stays; DWARF, three quarters of the object, has done its work.
     run(Command::new(install::llvm_strip())
         .arg("--strip-debug")
+        // Loaders take .BTF.ext as it is and skip its relocations (libbpf does too).
+        .args(["--remove-section=.rel.BTF", "--remove-section=.rel.BTF.ext"])
         .arg("-o")
         .args([&stripped, &built]))?;
     std::fs::read(&stripped).with_context(|| format!("read `{}`", stripped.display()))
@@ -128,6 +130,8 @@ fn flags() -> Result<Vec<String>> {
         "-Cdebuginfo=2".to_owned(),
         "-Clinker=bpf-linker".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // Atomic additions that return the old value, and 32-bit registers.
+        "-Ctarget-cpu=v3".to_owned(),
     ];
     // The last match wins: the workspace may be inside one of the others.
     for (from, to) in [

@@ -27,8 +27,7 @@ pub fn group(slot: &mut Slot, code: i32) {
         let payload = record.add(HEADER).cast::<ExitGroup>();
         (*payload).code = code;
         (*payload).reserved = 0;
-        emit::header(record, kind::EXIT_GROUP, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::EXIT_GROUP, SIZE, slot, Position::default());
     }
 }
 
@@ -71,8 +70,7 @@ fn thread(slot: &mut Slot) {
     // SAFETY: the record has room for both.
     unsafe {
         *record.add(HEADER).cast::<u64>() = 0;
-        emit::header(record, kind::EXIT_THREAD, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::EXIT_THREAD, SIZE, slot, Position::default());
     }
 }
 
@@ -112,8 +110,7 @@ fn last(slot: &mut Slot, task: u64, signal: u64, walk: u32) {
         let words = (&raw mut (*payload).comm).cast::<u64>();
         *words = comm.get(0, 0);
         *words.add(1) = comm.get(0, 8);
-        emit::header(record, kind::EXIT_PROCESS, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::EXIT_PROCESS, SIZE, slot, Position::default());
     }
 }
 
@@ -166,7 +163,6 @@ pub fn mm(mm: u64) {
     // SAFETY: the record has room for both.
     unsafe {
         *record.add(HEADER).cast::<u64>() = mm;
-        emit::header(record, kind::EXIT_MM, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::EXIT_MM, SIZE, slot, Position::default());
     }
 }

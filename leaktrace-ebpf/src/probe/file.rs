@@ -100,8 +100,7 @@ pub fn release(slot: &mut Slot, op: Op, fd: i32, result: i64) {
         (*payload).errno = errno(result);
         (*payload).op = op.0;
         (*payload).reserved = [0; 7];
-        emit::header(record, kind::FD_RELEASE, SIZE, slot, position);
-        emit::submit(record);
+        emit::finish(record, kind::FD_RELEASE, SIZE, slot, position);
     }
 }
 
@@ -142,14 +141,13 @@ fn acquired(slot: &mut Slot, table: &Table, op: Op, fd: i32, source: i32, file: 
             kind: text_kind::NONE,
             flags: 0,
         };
-        emit::header(
+        emit::finish(
             record,
             kind::FD_ACQUIRE,
             FIXED,
             slot,
             emit::position(slot, table),
         );
-        emit::submit(record);
     }
 }
 
@@ -225,14 +223,13 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
         (*payload).area = SMALL as u16;
         (*payload).text = text;
         let len = FIXED + text.len as usize;
-        emit::header(
+        emit::finish(
             record,
             kind::FD_ACQUIRE,
             len,
             slot,
             emit::position(slot, &table),
         );
-        emit::submit(record);
     }
 }
 
@@ -252,14 +249,13 @@ fn named_again(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFact
         (*payload).area = LARGE as u16;
         (*payload).text = text;
         let len = FIXED + text.len as usize;
-        emit::header(
+        emit::finish(
             record,
             kind::FD_ACQUIRE,
             len,
             slot,
             emit::position(slot, table),
         );
-        emit::submit(record);
     }
 }
 
@@ -322,14 +318,13 @@ unsafe fn submit_named(
         (*payload).area = area as u16;
         (*payload).text = text;
         let len = FIXED + text.len as usize;
-        emit::header(
+        emit::finish(
             record,
             kind::FD_ACQUIRE,
             len,
             slot,
             emit::position(slot, table),
         );
-        emit::submit(record);
     }
 }
 
@@ -401,7 +396,6 @@ pub fn close_range(slot: &mut Slot, arguments: Arguments, result: i64) {
         (*payload).last = arguments.a1() as u32;
         (*payload).flags = arguments.a2() as u32;
         (*payload).errno = errno(result);
-        emit::header(record, kind::FD_RANGE, SIZE, slot, position);
-        emit::submit(record);
+        emit::finish(record, kind::FD_RANGE, SIZE, slot, position);
     }
 }

@@ -106,8 +106,7 @@ pub fn get(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         (*payload).flags = flags;
         (*payload).ipc_ns = namespace().1;
         (*payload).created = made;
-        emit::header(record, kind::IPC_GET, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::IPC_GET, SIZE, slot, Position::default());
     }
 }
 
@@ -135,8 +134,7 @@ pub fn control(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         (*payload).id = arguments.a0() as i32;
         (*payload).ipc_ns = namespace().1;
         (*payload).errno = errno(result);
-        emit::header(record, kind::IPC_REMOVE, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::IPC_REMOVE, SIZE, slot, Position::default());
     }
 }
 
@@ -164,8 +162,7 @@ pub fn attach(slot: &mut Slot, id: u64, result: i64) {
         (*payload).address = result as u64;
         (*payload).id = id as i32;
         (*payload).ipc_ns = namespace().1;
-        emit::header(record, kind::SHM_ATTACH, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::SHM_ATTACH, SIZE, slot, Position::default());
     }
 }
 
@@ -185,8 +182,7 @@ pub fn detach(slot: &mut Slot, address: u64, result: i64) {
         (*payload).begin_ns = slot.begin_ns;
         (*payload).errno = errno(result);
         (*payload).reserved = 0;
-        emit::header(record, kind::SHM_DETACH, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::SHM_DETACH, SIZE, slot, Position::default());
     }
 }
 
@@ -230,14 +226,13 @@ pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
         let text = path::user::<AREA>(arguments.a0(), record.add(FIXED));
         (*fd).text = text;
         let len = FIXED + text.len as usize;
-        emit::header(
+        emit::finish(
             record,
             kind::MQ_OPEN,
             len,
             slot,
             emit::position(slot, &table),
         );
-        emit::submit(record);
     }
 }
 
@@ -260,7 +255,6 @@ pub fn mq_unlink(slot: &mut Slot, name: u64, result: i64) {
         let text = path::user::<AREA>(name, record.add(FIXED));
         (*payload).text = text;
         let len = FIXED + text.len as usize;
-        emit::header(record, kind::MQ_UNLINK, len, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::MQ_UNLINK, len, slot, Position::default());
     }
 }

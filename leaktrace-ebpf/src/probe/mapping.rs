@@ -54,8 +54,7 @@ pub fn map(slot: &mut Slot, arguments: Arguments, result: i64) {
         (*payload).fd = fd;
         (*payload).dev = dev;
         (*payload).ino = ino;
-        emit::header(record, kind::MAP, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::MAP, SIZE, slot, Position::default());
     }
 }
 
@@ -76,8 +75,7 @@ pub fn unmap(slot: &mut Slot, arguments: Arguments, result: i64) {
         (*payload).begin_ns = slot.begin_ns;
         (*payload).errno = errno(result);
         (*payload).reserved = 0;
-        emit::header(record, kind::UNMAP, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::UNMAP, SIZE, slot, Position::default());
     }
 }
 
@@ -101,7 +99,6 @@ pub fn remap(slot: &mut Slot, arguments: Arguments, result: i64) {
         (*payload).begin_ns = slot.begin_ns;
         (*payload).flags = arguments.a3() as u32;
         (*payload).errno = if failed { errno(result) } else { 0 };
-        emit::header(record, kind::REMAP, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::REMAP, SIZE, slot, Position::default());
     }
 }

@@ -152,8 +152,7 @@ unsafe fn write<const AREA: usize, const LAST: bool>(
         (*payload).reserved = 0;
         (*payload).area = AREA as u16;
         (*payload).text = texts;
-        emit::header(record, kind::NAME, used, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::NAME, used, slot, Position::default());
     }
     true
 }

@@ -56,13 +56,12 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
             12,
             params as *const _,
         );
-        emit::header(
+        emit::finish(
             record,
             kind::RING_SETUP,
             SIZE,
             slot,
             emit::position(slot, &table),
         );
-        emit::submit(record);
     }
 }

@@ -79,14 +79,13 @@ fn ending(event: &Generated) {
         (*payload).sender_pid = (bpf_get_current_pid_tgid() >> 32) as u32;
         (*payload).reserved = 0;
         bpf_get_current_comm((&raw mut (*payload).sender_comm).cast(), 16);
-        emit::header(
+        emit::finish(
             record,
             kind::SIGNAL_GENERATE,
             SIZE,
             slot,
             Position::default(),
         );
-        emit::submit(record);
     }
 }
 
@@ -123,8 +122,7 @@ fn notify(event: &Generated) {
         let payload = record.add(HEADER).cast::<ExitNotify>();
         (*payload).parent_pid = read(event.target, offset!(task_tgid));
         (*payload).signal = event.signal;
-        emit::header(record, kind::EXIT_NOTIFY, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::EXIT_NOTIFY, SIZE, slot, Position::default());
     }
 }
 
@@ -156,14 +154,13 @@ pub fn deliver(signal: u32, info: u64, action: u64) {
         // `struct k_sigaction` begins with its sigaction.
         (*payload).handler = disposition(read(action, offset!(sigaction_handler)));
         (*payload).group_exit = u32::from(flags & SIGNAL_GROUP_EXIT != 0);
-        emit::header(
+        emit::finish(
             record,
             kind::SIGNAL_DELIVER,
             SIZE,
             slot,
             Position::default(),
         );
-        emit::submit(record);
     }
 }
 
@@ -199,7 +196,6 @@ pub fn action(slot: &mut Slot, arguments: Arguments, result: i64) {
         let payload = record.add(HEADER).cast::<SignalAction>();
         (*payload).signal = arguments.a0() as u32;
         (*payload).handler = disposition(core::ptr::read_volatile(&raw const function));
-        emit::header(record, kind::SIGNAL_ACTION, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::SIGNAL_ACTION, SIZE, slot, Position::default());
     }
 }

@@ -50,14 +50,13 @@ pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
             flags: 0,
         };
         ends(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
-        emit::header(
+        emit::finish(
             record,
             kind::SOCKET_ACQUIRE,
             SIZE,
             slot,
             emit::position(slot, &table),
         );
-        emit::submit(record);
     }
 }
 
@@ -168,8 +167,7 @@ pub fn name(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
                 len = FIXED + AREA + text.len as usize;
             }
         }
-        emit::header(record, kind::SOCKET_NAME, len, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::SOCKET_NAME, len, slot, Position::default());
     }
 }
 

@@ -60,8 +60,7 @@ pub fn new(task: u64, clone_flags: u64) {
         let payload = record.add(HEADER).cast::<TaskNew>();
         (*payload).clone_flags = clone_flags;
         describe(task, &slot, (&raw mut (*payload).child).cast::<TaskFacts>());
-        emit::header(record, kind::TASK_NEW, SIZE, parent, position);
-        emit::submit(record);
+        emit::finish(record, kind::TASK_NEW, SIZE, parent, position);
     }
 }
 
@@ -117,8 +116,7 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
         };
         (*payload).text = [exe, argv, cwd, none];
         let len = FIXED + 2 * AREA + cwd.len as usize;
-        emit::header(record, kind::EXEC, len, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::EXEC, len, slot, Position::default());
     }
 }
 
@@ -169,8 +167,7 @@ pub fn free(task: u64) {
             let payload = record.add(HEADER).cast::<Free>();
             (*payload).tid = slot.tid;
             (*payload).reserved = 0;
-            emit::header(record, kind::FREE, SIZE, slot, Position::default());
-            emit::submit(record);
+            emit::finish(record, kind::FREE, SIZE, slot, Position::default());
         }
     }
     if TASKS.remove(key).is_err() {
@@ -219,8 +216,7 @@ fn reaped(slot: &mut Slot, pid: u32) {
         let payload = record.add(HEADER).cast::<Reap>();
         (*payload).ns_pid = pid;
         (*payload).reserved = 0;
-        emit::header(record, kind::REAP, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::REAP, SIZE, slot, Position::default());
     }
 }
 
@@ -241,7 +237,6 @@ pub fn compat(slot: &mut Slot) {
         let payload = record.add(HEADER).cast::<Taint>();
         (*payload).reason = taint::COMPAT;
         (*payload).reserved = 0;
-        emit::header(record, kind::TAINT, SIZE, slot, Position::default());
-        emit::submit(record);
+        emit::finish(record, kind::TAINT, SIZE, slot, Position::default());
     }
 }

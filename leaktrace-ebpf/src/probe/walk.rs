@@ -137,8 +137,7 @@ fn send(state: &mut State, base: u32, mask: u16) {
             seq: state.seq,
             next_fd: state.next_fd,
         };
-        emit::header(record, kind::FD_WALK, SIZE, &*state.slot, position);
-        emit::submit(record);
+        emit::finish(record, kind::FD_WALK, SIZE, &*state.slot, position);
     }
 }
 

@@ -193,13 +193,21 @@ impl<'a> Btf<'a> {
 
     /// Byte offset of a member. `path` is `struct.member`, or `struct.member.sub` where the
     /// member is itself a structure; alternatives separated by `|` are tried in order.
-    /// `None`: no alternative exists here, or it is a bitfield.
+    /// `None`: no alternative exists here, or it is a bitfield. `sizeof(struct)` is the size
+    /// of a structure, `has(struct.member)` is 1 or 0.
     pub fn offset(&self, path: &str) -> Option<u32> {
         path.split('|')
             .find_map(|alternative| self.offset_of(alternative.trim()))
     }
 
     fn offset_of(&self, path: &str) -> Option<u32> {
+        if let Some(name) = argument(path, "sizeof") {
+            let named = self.named(TypeKind::Struct, name.as_bytes()).next()?;
+            return self.resolve(named.id).map(|ty| ty.value);
+        }
+        if let Some(member) = argument(path, "has") {
+            return Some(u32::from(self.offset_of(member).is_some()));
+        }
         let (root, members) = path.split_once('.')?;
         if members.split('.').any(str::is_empty) {
             return None;
@@ -312,6 +320,13 @@ impl<'a> Btf<'a> {
             .unwrap_or(rest.len());
         &rest[..len]
     }
+}
+
+/// What stands in the brackets of `function(…)`.
+fn argument<'p>(path: &'p str, function: &str) -> Option<&'p str> {
+    path.strip_prefix(function)?
+        .strip_prefix('(')?
+        .strip_suffix(')')
 }
 
 /// Every offset that the programs want; [`NO_OFFSET`] where this kernel has none.
