@@ -3,9 +3,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// First argument of the `prctl(2)` calls by which leaktrace's own tasks speak to the
-/// programs. No option of the kernel has this value, so the call itself always fails with
+/// programs; an int, so the programs look at 32 bits. No option of the kernel has this value, so the call itself always fails with
 /// EINVAL and changes nothing when no program listens.
-pub const PRCTL_MAGIC: u64 = 0x6c65_616b_7472_6163;
+pub const PRCTL_MAGIC: u64 = 0x6c74_7263;
 
 /// `prctl(PRCTL_MAGIC, PRCTL_HOLD, nonce)`: the calling task is the held child; it becomes
 /// the root of the watched tree. The nonce must equal [`Config::nonce`].

@@ -109,7 +109,7 @@ pub fn enter(regs: u64, number: u64) {
 /// `prctl` with our own first argument: the held child, or a question for an identity.
 #[inline(always)]
 fn own_call(arguments: Arguments) {
-    if arguments.a0() != abi::PRCTL_MAGIC {
+    if arguments.a0() as u32 != abi::PRCTL_MAGIC as u32 {
         return;
     }
     match arguments.a1() {

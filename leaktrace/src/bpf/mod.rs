@@ -1,3 +1,21 @@
-//! The programs: how they are loaded and read. The only place that knows aya.
+//! The programs: how they are loaded, attached and read. The only place that knows aya.
+//!
+//! [`load`] gives [`Programs`], which implement [`crate::source::kernel::Kernel`]. What can be
+//! seen here is data: [`probe::PROBES`] says what there is to attach, [`health`] turns what
+//! happened into coverage.
 
 pub mod btf;
+pub mod health;
+mod identity;
+mod load;
+pub mod probe;
+mod programs;
+mod ring;
+mod seed;
+mod statistics;
+mod syscalls;
+
+pub use identity::Identities;
+pub use load::{LoadOptions, Scope, Unavailable, load};
+pub use programs::Programs;
+pub use syscalls::number as syscall_number;

@@ -1,0 +1,200 @@
+//! From what attached to what can be claimed. Pure.
+
+use leaktrace_common::{
+    abi::{NO_OFFSET, Offsets},
+    record::Family,
+};
+use zerocopy::IntoBytes;
+
+use super::probe::{MEMBERS, Need, PROBES, Probe};
+use crate::report::{Coverage, CoverageStatus};
+
+/// What became of one probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It runs.
+    Attached,
+    /// This kernel has no such hook.
+    NoHook,
+    /// The kernel refused it; why.
+    Refused(String),
+}
+
+impl Outcome {
+    /// A clause for people.
+    pub fn clause(&self) -> String {
+        match self {
+            Outcome::Attached => "attached".to_owned(),
+            Outcome::NoHook => "this kernel has no such tracepoint".to_owned(),
+            Outcome::Refused(why) => format!("refused: {why}"),
+        }
+    }
+}
+
+/// The required probes that do not run: tracing is unavailable if there is one.
+pub fn missing_required(outcomes: &[(Probe, Outcome)]) -> Vec<&(Probe, Outcome)> {
+    outcomes
+        .iter()
+        .filter(|(probe, outcome)| probe.need == Need::Required && *outcome != Outcome::Attached)
+        .collect()
+}
+
+/// Probes that run and probes known.
+pub fn count(outcomes: &[(Probe, Outcome)]) -> (u32, u32) {
+    let attached = outcomes
+        .iter()
+        .filter(|(_, outcome)| *outcome == Outcome::Attached)
+        .count();
+    (attached as u32, PROBES.len() as u32)
+}
+
+/// What is seen of each family. A family with no probe that runs is `none`; one with a probe or
+/// a kernel member missing is `partial`.
+pub fn coverage(outcomes: &[(Probe, Outcome)], offsets: &Offsets) -> Vec<Coverage> {
+    Family::ALL
+        .iter()
+        .map(|family| of_family(*family, outcomes, offsets))
+        .collect()
+}
+
+fn of_family(family: Family, outcomes: &[(Probe, Outcome)], offsets: &Offsets) -> Coverage {
+    let mine: Vec<_> = outcomes
+        .iter()
+        .filter(|(probe, _)| probe.families.contains(&family))
+        .collect();
+    let running = mine
+        .iter()
+        .filter(|(_, outcome)| *outcome == Outcome::Attached)
+        .count();
+    let mut reasons: Vec<String> = mine
+        .iter()
+        .filter(|(_, outcome)| *outcome != Outcome::Attached)
+        .map(|(probe, outcome)| format!("{} ({} {})", probe.without, probe.hook, outcome.clause()))
+        .collect();
+    reasons.extend(missing_members(family, offsets));
+    let status = match (running, reasons.is_empty()) {
+        (0, _) => CoverageStatus::None,
+        (_, true) => CoverageStatus::Full,
+        (_, false) => CoverageStatus::Partial,
+    };
+    Coverage {
+        family: family.name().to_owned(),
+        status,
+        reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+    }
+}
+
+fn missing_members(family: Family, offsets: &Offsets) -> Vec<String> {
+    MEMBERS
+        .iter()
+        .filter(|(of, _)| *of == family)
+        .flat_map(|(_, members)| members.iter())
+        .filter(|member| offset_of(offsets, member) == Some(NO_OFFSET))
+        .map(|member| format!("this kernel's BTF has no {member}"))
+        .collect()
+}
+
+fn offset_of(offsets: &Offsets, member: &str) -> Option<u32> {
+    let index = Offsets::PATHS
+        .iter()
+        .position(|path| path.split('|').next() == Some(member))?;
+    let bytes = offsets.as_bytes().get(index * 4..index * 4 + 4)?;
+    Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromBytes;
+
+    use super::*;
+
+    fn all_attached() -> Vec<(Probe, Outcome)> {
+        PROBES
+            .iter()
+            .map(|probe| (*probe, Outcome::Attached))
+            .collect()
+    }
+
+    fn complete() -> Offsets {
+        Offsets::new_zeroed()
+    }
+
+    #[test]
+    fn everything_attached_is_full() {
+        let coverage = coverage(&all_attached(), &complete());
+        assert_eq!(coverage.len(), 9);
+        assert!(
+            coverage
+                .iter()
+                .all(|one| one.status == CoverageStatus::Full)
+        );
+        assert!(missing_required(&all_attached()).is_empty());
+    }
+
+    #[test]
+    fn a_missing_optional_probe_makes_its_families_partial_and_says_why() {
+        let mut outcomes = all_attached();
+        for (probe, outcome) in &mut outcomes {
+            if probe.hook == "exit_mmap" {
+                *outcome = Outcome::NoHook;
+            }
+        }
+        let coverage = coverage(&outcomes, &complete());
+        let exit = coverage.iter().find(|one| one.family == "exit");
+        assert_eq!(exit.map(|one| one.status), Some(CoverageStatus::Partial));
+        assert!(
+            exit.and_then(|one| one.reason.as_deref())
+                .is_some_and(|why| {
+                    why.contains("exit_mmap this kernel has no such tracepoint")
+                })
+        );
+        assert!(missing_required(&outcomes).is_empty());
+        assert_eq!(
+            count(&outcomes),
+            (PROBES.len() as u32 - 1, PROBES.len() as u32)
+        );
+    }
+
+    #[test]
+    fn a_missing_required_probe_is_named() {
+        let mut outcomes = all_attached();
+        for (probe, outcome) in &mut outcomes {
+            if probe.hook == "sys_exit" {
+                *outcome = Outcome::Refused("operation not permitted".to_owned());
+            }
+        }
+        let missing = missing_required(&outcomes);
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].0.hook, "sys_exit");
+    }
+
+    #[test]
+    fn no_probe_at_all_is_none() {
+        let outcomes: Vec<_> = PROBES
+            .iter()
+            .map(|probe| (*probe, Outcome::NoHook))
+            .collect();
+        assert!(
+            coverage(&outcomes, &complete())
+                .iter()
+                .all(|one| one.status == CoverageStatus::None)
+        );
+    }
+
+    #[test]
+    fn a_missing_member_makes_its_family_partial() {
+        let coverage = coverage(&all_attached(), &Offsets::UNKNOWN);
+        assert!(
+            coverage
+                .iter()
+                .all(|one| one.status == CoverageStatus::Partial)
+        );
+    }
+
+    #[test]
+    fn every_member_named_is_one_that_the_programs_use() {
+        for member in MEMBERS.iter().flat_map(|(_, members)| members.iter()) {
+            assert!(offset_of(&complete(), member).is_some(), "{member}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Loading and attaching.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, ProgramError, links::FdLink},
+};
+use leaktrace_common::{
+    ABI_VERSION,
+    abi::{self, Config, Offsets},
+};
+use thiserror::Error;
+use zerocopy::IntoBytes;
+
+use super::{
+    btf,
+    health::{self, Outcome},
+    probe::{PROBES, Probe},
+    programs::Programs,
+    syscalls,
+};
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// The compiled programs. Aligned: the ELF reader takes its structures in place.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("leaktrace.bpf.o");
+
+/// Whose records are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The tree below the held child.
+    Tree,
+    /// Every process but leaktrace's own.
+    System,
+}
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Whose records.
+    pub scope: Scope,
+    /// Bytes of the ring; rounded up to a power of two of at least one page.
+    pub ring_bytes: u32,
+    /// Wake the reader when this many bytes wait.
+    pub wake_bytes: u32,
+    /// Diagnostics of the programs go to stderr.
+    pub diagnostics: Diagnostics,
+}
+
+/// Whether the programs tell what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagnostics {
+    /// No: the code is pruned by the verifier.
+    Off,
+    /// To stderr.
+    Stderr,
+}
+
+impl LoadOptions {
+    /// What `run` and `check` use.
+    pub fn tree() -> Self {
+        LoadOptions {
+            scope: Scope::Tree,
+            ring_bytes: 32 << 20,
+            wake_bytes: 512 << 10,
+            diagnostics: Diagnostics::Off,
+        }
+    }
+
+    /// What the system-wide views use.
+    pub fn system() -> Self {
+        LoadOptions {
+            scope: Scope::System,
+            ..LoadOptions::tree()
+        }
+    }
+}
+
+/// Why this kernel, here and now, cannot be traced. One sentence: what, why, what to do.
+#[derive(Debug, Error)]
+pub enum Unavailable {
+    /// No type information.
+    #[error(
+        "cannot read `{VMLINUX}` ({0}): leaktrace needs a kernel with CONFIG_DEBUG_INFO_BTF; \
+         run `leaktrace doctor`"
+    )]
+    NoBtf(std::io::Error),
+    /// Type information that cannot be read.
+    #[error("cannot understand `{VMLINUX}` ({0}); run `leaktrace doctor`")]
+    BadBtf(String),
+    /// The right is missing.
+    #[error(
+        "cannot load eBPF programs (permission denied): leaktrace needs root, or CAP_BPF and \
+         CAP_PERFMON; run it with sudo"
+    )]
+    NoPermission,
+    /// Anything else.
+    #[error("cannot load eBPF programs ({0}); run `leaktrace doctor`")]
+    Load(String),
+    /// A probe without which nothing can be said does not attach.
+    #[error("cannot attach to `{hook}` ({why}); run `leaktrace doctor`")]
+    Probe {
+        /// The tracepoint.
+        hook: &'static str,
+        /// A clause.
+        why: String,
+    },
+}
+
+/// Loads and attaches every probe that this kernel has.
+///
+/// # Errors
+/// When nothing useful can be traced here; see [`Unavailable`].
+pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
+    let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
+    let offsets = {
+        let own = btf::Btf::parse(&bytes).map_err(|why| Unavailable::BadBtf(why.to_string()))?;
+        btf::offsets(&own)
+    };
+    let types = Btf::parse(&bytes, aya::Endianness::default())
+        .map_err(|why| Unavailable::BadBtf(why.to_string()))?;
+    drop(bytes);
+    let nonce = nonce();
+    let mut ebpf = create(options, &offsets, nonce, &types)?;
+    let (links, outcomes) = attach(&mut ebpf, &types);
+    if let Some((probe, outcome)) = health::missing_required(&outcomes).first() {
+        if matches!(outcome, Outcome::Refused(why) if why.contains("ermission denied")) {
+            return Err(Unavailable::NoPermission);
+        }
+        return Err(Unavailable::Probe {
+            hook: probe.hook,
+            why: outcome.clause(),
+        });
+    }
+    Programs::new(ebpf, links, outcomes, &offsets, nonce, options)
+        .map_err(|why| Unavailable::Load(format!("{why:#}")))
+}
+
+fn create(
+    options: &LoadOptions,
+    offsets: &Offsets,
+    nonce: u64,
+    types: &Btf,
+) -> Result<Ebpf, Unavailable> {
+    let config = Config {
+        abi: ABI_VERSION,
+        mode: match options.scope {
+            Scope::Tree => abi::mode::TREE,
+            Scope::System => abi::mode::SYSTEM,
+        },
+        nonce,
+        self_pid: std::process::id(),
+        wake_bytes: options.wake_bytes,
+    };
+    let handlers = syscalls::table();
+    let level = match options.diagnostics {
+        Diagnostics::Off => 0u8,
+        Diagnostics::Stderr => aya_log_level(),
+    };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(types))
+        .override_global("CONFIG", config.as_bytes(), true)
+        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("HANDLERS", &handlers[..], true)
+        .override_global("AYA_LOG_LEVEL", &level, false)
+        .map_max_entries("RING", ring_size(options.ring_bytes))
+        .map_max_entries("TASKS", task_slots());
+    loader.load(OBJECT).map_err(|why| {
+        let text = chain(&why);
+        if text.contains("ermission denied") || text.contains("not permitted") {
+            Unavailable::NoPermission
+        } else {
+            Unavailable::Load(text)
+        }
+    })
+}
+
+/// `Level::Debug` of aya-log.
+fn aya_log_level() -> u8 {
+    4
+}
+
+/// Room for every task that the machine can have at once, up to a bound: 64 Ki slots are
+/// 8 MiB of kernel memory.
+fn task_slots() -> u32 {
+    let max = fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .unwrap_or(32768);
+    max.clamp(4096, 65536)
+}
+
+fn ring_size(bytes: u32) -> u32 {
+    bytes
+        .max(4096)
+        .checked_next_power_of_two()
+        .unwrap_or(1 << 31)
+}
+
+fn nonce() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the buffer is eight bytes.
+    let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if read == 8 {
+        u64::from_ne_bytes(bytes)
+    } else {
+        // Early boot only; uniqueness among concurrent runs is what matters.
+        crate::census::host::boottime_ns() ^ u64::from(std::process::id()) << 32
+    }
+}
+
+/// Links by program name, and what became of every probe.
+type Attached = (BTreeMap<&'static str, FdLink>, Vec<(Probe, Outcome)>);
+
+fn attach(ebpf: &mut Ebpf, types: &Btf) -> Attached {
+    let mut links = BTreeMap::new();
+    let mut outcomes = Vec::new();
+    for probe in PROBES {
+        let outcome = match attach_one(ebpf, probe, types) {
+            Ok(Some(link)) => {
+                links.insert(probe.program, link);
+                Outcome::Attached
+            }
+            Ok(None) => Outcome::NoHook,
+            Err(why) => Outcome::Refused(short(&chain(&why))),
+        };
+        outcomes.push((*probe, outcome));
+    }
+    (links, outcomes)
+}
+
+fn attach_one(ebpf: &mut Ebpf, probe: &Probe, types: &Btf) -> Result<Option<FdLink>, ProgramError> {
+    let Some(program) = ebpf.program_mut(probe.program) else {
+        return Ok(None);
+    };
+    let program: &mut BtfTracePoint = program.try_into()?;
+    match program.load(probe.hook, types) {
+        Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => return Ok(None),
+        loaded => loaded?,
+    }
+    let id = program.attach()?;
+    let link = program.take_link(id)?;
+    Ok(Some(link.into()))
+}
+
+/// An error and its causes, joined.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The end of a long text: a verifier's log ends with what is wrong.
+fn short(text: &str) -> String {
+    if std::env::var_os("LEAKTRACE_VERIFIER_LOG")
+        .is_some_and(|path| Path::new(&path).is_absolute() && fs::write(&path, text).is_ok())
+    {
+        return "see the verifier's log".to_owned();
+    }
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or(text);
+    line.chars().take(300).collect()
+}

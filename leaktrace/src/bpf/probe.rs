@@ -1,0 +1,157 @@
+//! What there is to attach.
+
+use leaktrace_common::record::Family;
+
+/// Whether leaktrace can do without a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Without it nothing can be said: tracing is unavailable.
+    Required,
+    /// Without it some families are seen partly.
+    Optional,
+}
+
+/// One program and the kernel hook it hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Name of the tracepoint.
+    pub hook: &'static str,
+    /// Families whose records it makes.
+    pub families: &'static [Family],
+    /// Whether leaktrace can do without.
+    pub need: Need,
+    /// What is not seen without it, as a clause.
+    pub without: &'static str,
+}
+
+const SYSCALL_FAMILIES: &[Family] = &[
+    Family::File,
+    Family::Socket,
+    Family::Mapping,
+    Family::Ring,
+    Family::Signal,
+    Family::Ipc,
+    Family::Name,
+];
+
+/// Every probe, in the order of attaching: those that take in new tasks come first, the
+/// syscall hooks last, so that no task is seen whose birth was not.
+pub const PROBES: &[Probe] = &[
+    Probe {
+        program: "sched_process_free",
+        hook: "sched_process_free",
+        families: &[Family::Task],
+        need: Need::Required,
+        without: "tasks are not forgotten",
+    },
+    Probe {
+        program: "task_newtask",
+        hook: "task_newtask",
+        families: &[Family::Task],
+        need: Need::Required,
+        without: "children are not followed",
+    },
+    Probe {
+        program: "sched_process_exec",
+        hook: "sched_process_exec",
+        families: &[Family::Task, Family::File],
+        need: Need::Required,
+        without: "new programs are not seen",
+    },
+    Probe {
+        program: "sched_process_exit",
+        hook: "sched_process_exit",
+        families: &[Family::Exit, Family::File],
+        need: Need::Required,
+        without: "the ends of processes are not seen",
+    },
+    Probe {
+        program: "exit_mmap",
+        hook: "exit_mmap",
+        families: &[Family::Exit],
+        need: Need::Optional,
+        without: "the end of unmapping is not timed",
+    },
+    Probe {
+        program: "signal_generate",
+        hook: "signal_generate",
+        families: &[Family::Signal, Family::Exit],
+        need: Need::Optional,
+        without: "who sent which signal, and the end of exit, are not seen",
+    },
+    Probe {
+        program: "signal_deliver",
+        hook: "signal_deliver",
+        families: &[Family::Signal],
+        need: Need::Optional,
+        without: "which signals were taken is not seen",
+    },
+    Probe {
+        program: "sys_enter",
+        hook: "sys_enter",
+        families: SYSCALL_FAMILIES,
+        need: Need::Required,
+        without: "releases are not seen",
+    },
+    Probe {
+        program: "sys_exit",
+        hook: "sys_exit",
+        families: SYSCALL_FAMILIES,
+        need: Need::Required,
+        without: "acquisitions are not seen",
+    },
+];
+
+/// Iterator programs: (program, iterator). They read what was there before.
+pub const ITERATORS: &[(&str, &str)] = &[("seed_tasks", "task"), ("seed_files", "task_file")];
+
+/// Kernel members without which a family is not fully seen, as they stand in
+/// [`leaktrace_common::abi::Offsets::PATHS`].
+pub const MEMBERS: &[(Family, &[&str])] = &[
+    (
+        Family::File,
+        &[
+            "task_struct.files",
+            "files_struct.fdt",
+            "fdtable.fd",
+            "fdtable.open_fds",
+            "fdtable.max_fds",
+            "file.f_mode",
+            "file.f_inode",
+            "file.f_path",
+            "inode.i_sb",
+            "inode.i_ino",
+            "super_block.s_dev",
+        ],
+    ),
+    (
+        Family::Socket,
+        &["socket.sk", "sock_common.skc_family", "unix_sock.path"],
+    ),
+    (Family::Mapping, &["task_struct.mm"]),
+    (Family::Ring, &["task_struct.files"]),
+    (
+        Family::Signal,
+        &["kernel_siginfo.si_code", "signal_struct.flags"],
+    ),
+    (
+        Family::Ipc,
+        &["ipc_namespace.ids", "ipc_ids.in_use", "nsproxy.ipc_ns"],
+    ),
+    (
+        Family::Name,
+        &[
+            "fs_struct.pwd",
+            "dentry.d_parent",
+            "mount.mnt_parent",
+            "vfsmount.mnt_root",
+        ],
+    ),
+    (Family::Task, &["task_struct.group_leader", "pid.numbers"]),
+    (
+        Family::Exit,
+        &["signal_struct.live", "signal_struct.group_exit_code"],
+    ),
+];

@@ -1,0 +1,237 @@
+//! Programs that run.
+
+use std::{collections::BTreeMap, os::fd::AsFd as _};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::links::FdLink,
+};
+use bytes::Bytes;
+use leaktrace_common::{
+    abi::{FamilyCount, Offsets, fault},
+    record::Family,
+};
+
+use super::{
+    health::{self, Outcome},
+    identity::{Identities, Value},
+    load::LoadOptions,
+    probe::Probe,
+    ring::Reader,
+    seed, statistics,
+};
+use crate::{
+    census::{host, sysv_present},
+    report::{Coverage, Events, FamilyEvents},
+    source::{Kernel, Start},
+};
+
+/// Counters of one family on one CPU, as a map's value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Count(FamilyCount);
+
+// SAFETY: two integers without padding.
+unsafe impl aya::Pod for Count {}
+
+/// Loaded and attached programs. Dropping them takes them out of the kernel.
+pub struct Programs {
+    ebpf: Ebpf,
+    links: BTreeMap<&'static str, FdLink>,
+    outcomes: Vec<(Probe, Outcome)>,
+    coverage: Vec<Coverage>,
+    nonce: u64,
+    reader: Reader,
+    counts: PerCpuArray<MapData, Count>,
+    root: Array<MapData, u64>,
+    faults: Array<MapData, u64>,
+    start: Start,
+    /// Handlers that did not run, read before detaching.
+    missed: Option<u64>,
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Programs")
+            .field("outcomes", &self.outcomes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Programs {
+    pub(super) fn new(
+        mut ebpf: Ebpf,
+        links: BTreeMap<&'static str, FdLink>,
+        outcomes: Vec<(Probe, Outcome)>,
+        offsets: &Offsets,
+        nonce: u64,
+        _options: &LoadOptions,
+    ) -> anyhow::Result<Self> {
+        let coverage = health::coverage(&outcomes, offsets);
+        let start = start(&coverage, health::count(&outcomes))?;
+        Ok(Programs {
+            reader: Reader::new(RingBuf::try_from(take(&mut ebpf, "RING")?)?),
+            counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)?,
+            root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
+            faults: Array::try_from(take(&mut ebpf, "FAULTS")?)?,
+            ebpf,
+            links,
+            outcomes,
+            coverage,
+            nonce,
+            start,
+            missed: None,
+        })
+    }
+
+    /// What became of every probe.
+    pub fn outcomes(&self) -> &[(Probe, Outcome)] {
+        &self.outcomes
+    }
+
+    /// What is seen of each family.
+    pub fn coverage(&self) -> &[Coverage] {
+        &self.coverage
+    }
+
+    /// The asker of identities. There is one.
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn identities(&mut self) -> anyhow::Result<Identities> {
+        let map: HashMap<MapData, u64, Value> =
+            HashMap::try_from(take(&mut self.ebpf, "IDENTITY")?)?;
+        Ok(Identities::new(self.nonce, map))
+    }
+
+    /// Reads what was there before attaching, once, by the task and task_file iterators: whole
+    /// records, as from the ring. Every task that is found is watched from then on.
+    ///
+    /// # Errors
+    /// The iterators cannot be read.
+    pub fn seed(&mut self) -> anyhow::Result<Bytes> {
+        seed::read(&mut self.ebpf)
+    }
+
+    /// Things that went wrong in the kernel and that no record tells, as clauses.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    pub fn faults(&self) -> anyhow::Result<Vec<String>> {
+        let mut clauses = Vec::new();
+        for (which, what) in [
+            (
+                fault::JOIN_FAILED,
+                "tasks could not be taken in and were not watched",
+            ),
+            (fault::WALK_CUT, "walks of fd tables were cut short"),
+            (fault::LEAVE_FAILED, "tasks could not be forgotten"),
+        ] {
+            let count = self
+                .faults
+                .get(&which, 0)
+                .context("read the fault counters")?;
+            if count > 0 {
+                clauses.push(format!("{count} {what}"));
+            }
+        }
+        Ok(clauses)
+    }
+
+    fn family(&self, family: Family) -> anyhow::Result<FamilyCount> {
+        let values = self
+            .counts
+            .get(&(family as u32), 0)
+            .with_context(|| format!("read the counters of family {}", family.name()))?;
+        Ok(values
+            .iter()
+            .fold(FamilyCount::default(), |sum, one| FamilyCount {
+                produced: sum.produced + one.0.produced,
+                lost: sum.lost + one.0.lost,
+            }))
+    }
+
+    fn missed_now(&self) -> Option<u64> {
+        self.ebpf
+            .programs()
+            .filter(|(name, _)| self.links.contains_key(name))
+            .map(|(_, program)| {
+                let fd = program.fd().ok()?;
+                statistics::missed(fd.as_fd()).ok()?
+            })
+            .try_fold(0u64, |sum, one| Some(sum + one?))
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
+    ebpf.take_map(name)
+        .with_context(|| format!("find map `{name}` in the object"))
+}
+
+fn start(coverage: &[Coverage], probes: (u32, u32)) -> anyhow::Result<Start> {
+    let (mnt_ns, ipc_ns) = host::namespaces().context("read our own namespaces")?;
+    Ok(Start {
+        tool: host::tool(),
+        clock: host::clock().context("read the clocks")?,
+        mnt_ns,
+        ipc_ns,
+        sysv_before: sysv_present().context("list SysV objects")?,
+        self_pid: std::process::id(),
+        coverage: coverage.to_vec(),
+        probes,
+        ..Start::default()
+    })
+}
+
+impl Kernel for Programs {
+    fn start(&self) -> Start {
+        self.start.clone()
+    }
+
+    fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    fn root_held(&self) -> anyhow::Result<bool> {
+        Ok(self.root.get(&0, 0).context("read the root")? != 0)
+    }
+
+    async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
+        self.reader.next_batch().await
+    }
+
+    fn drain(&mut self) -> anyhow::Result<Bytes> {
+        Ok(self.reader.drain())
+    }
+
+    fn counts(&mut self) -> anyhow::Result<Events> {
+        let mut events = Events {
+            not_run: self.missed.or_else(|| self.missed_now()),
+            ..Events::default()
+        };
+        for family in Family::ALL {
+            let count = self.family(family)?;
+            let received = self.reader.received[family as usize];
+            events.produced += count.produced;
+            events.lost += count.lost;
+            events.received += received;
+            events.by_family.insert(
+                family.name().to_owned(),
+                FamilyEvents {
+                    received,
+                    lost: count.lost,
+                },
+            );
+        }
+        Ok(events)
+    }
+
+    fn detach(&mut self) -> anyhow::Result<()> {
+        self.missed = self.missed_now();
+        // Closing a link waits until no program of it runs any more.
+        self.links.clear();
+        Ok(())
+    }
+}

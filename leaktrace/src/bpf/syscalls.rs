@@ -1,0 +1,123 @@
+//! Syscall numbers of this architecture.
+
+use leaktrace_common::abi::{Op, SYSCALL_TABLE_LEN};
+
+/// The number of an operation's syscall here; `None` where this architecture has none (arm64
+/// has no open, dup2, pipe, unlink…).
+#[expect(
+    clippy::too_many_lines,
+    reason = "one line a syscall; a table split in two would hide which are missing"
+)]
+pub fn number(op: Op) -> Option<i64> {
+    let portable = match op {
+        Op::OPENAT => libc::SYS_openat,
+        Op::OPENAT2 => libc::SYS_openat2,
+        Op::DUP => libc::SYS_dup,
+        Op::FCNTL => libc::SYS_fcntl,
+        Op::PIPE2 => libc::SYS_pipe2,
+        Op::MEMFD_CREATE => libc::SYS_memfd_create,
+        Op::PIDFD_OPEN => libc::SYS_pidfd_open,
+        Op::EPOLL_CREATE1 => libc::SYS_epoll_create1,
+        Op::EVENTFD2 => libc::SYS_eventfd2,
+        Op::TIMERFD_CREATE => libc::SYS_timerfd_create,
+        Op::SIGNALFD4 => libc::SYS_signalfd4,
+        Op::INOTIFY_INIT1 => libc::SYS_inotify_init1,
+        Op::SOCKET => libc::SYS_socket,
+        Op::SOCKETPAIR => libc::SYS_socketpair,
+        Op::ACCEPT => libc::SYS_accept,
+        Op::ACCEPT4 => libc::SYS_accept4,
+        Op::BIND => libc::SYS_bind,
+        Op::LISTEN => libc::SYS_listen,
+        Op::CONNECT => libc::SYS_connect,
+        Op::MMAP => libc::SYS_mmap,
+        Op::IO_URING_SETUP => libc::SYS_io_uring_setup,
+        Op::SHMAT => libc::SYS_shmat,
+        Op::RT_SIGACTION => libc::SYS_rt_sigaction,
+        Op::WAIT4 => libc::SYS_wait4,
+        Op::WAITID => libc::SYS_waitid,
+        Op::MKDIRAT => libc::SYS_mkdirat,
+        Op::MKNODAT => libc::SYS_mknodat,
+        Op::LINKAT => libc::SYS_linkat,
+        Op::SYMLINKAT => libc::SYS_symlinkat,
+        Op::CLOSE => libc::SYS_close,
+        Op::CLOSE_RANGE => libc::SYS_close_range,
+        Op::DUP3 => libc::SYS_dup3,
+        Op::MUNMAP => libc::SYS_munmap,
+        Op::MREMAP => libc::SYS_mremap,
+        Op::SHMDT => libc::SYS_shmdt,
+        Op::SHMCTL => libc::SYS_shmctl,
+        Op::SEMCTL => libc::SYS_semctl,
+        Op::MSGCTL => libc::SYS_msgctl,
+        Op::SHMGET => libc::SYS_shmget,
+        Op::SEMGET => libc::SYS_semget,
+        Op::MSGGET => libc::SYS_msgget,
+        Op::MQ_OPEN => libc::SYS_mq_open,
+        Op::MQ_UNLINK => libc::SYS_mq_unlink,
+        Op::UNLINKAT => libc::SYS_unlinkat,
+        Op::RENAMEAT2 => libc::SYS_renameat2,
+        Op::EXIT_GROUP => libc::SYS_exit_group,
+        Op::PRCTL => libc::SYS_prctl,
+        other => return legacy(other),
+    };
+    Some(portable)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn legacy(op: Op) -> Option<i64> {
+    Some(match op {
+        Op::OPEN => libc::SYS_open,
+        Op::CREAT => libc::SYS_creat,
+        Op::PIPE => libc::SYS_pipe,
+        Op::EPOLL_CREATE => libc::SYS_epoll_create,
+        Op::EVENTFD => libc::SYS_eventfd,
+        Op::SIGNALFD => libc::SYS_signalfd,
+        Op::INOTIFY_INIT => libc::SYS_inotify_init,
+        Op::MKDIR => libc::SYS_mkdir,
+        Op::MKNOD => libc::SYS_mknod,
+        Op::LINK => libc::SYS_link,
+        Op::SYMLINK => libc::SYS_symlink,
+        Op::DUP2 => libc::SYS_dup2,
+        Op::UNLINK => libc::SYS_unlink,
+        Op::RENAME => libc::SYS_rename,
+        Op::RENAMEAT => libc::SYS_renameat,
+        Op::RMDIR => libc::SYS_rmdir,
+        _ => return None,
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn legacy(_op: Op) -> Option<i64> {
+    None
+}
+
+/// The dispatch table of the programs: syscall number to operation.
+pub fn table() -> [u8; SYSCALL_TABLE_LEN] {
+    let mut table = [0; SYSCALL_TABLE_LEN];
+    for (op, _) in Op::ALL {
+        let entry = number(*op)
+            .and_then(|number| usize::try_from(number).ok())
+            .and_then(|number| table.get_mut(number));
+        if let Some(entry) = entry {
+            *entry = op.0;
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_one_number_and_no_number_two_operations() {
+        let table = table();
+        let filled = table.iter().filter(|op| **op != 0).count();
+        let known = Op::ALL
+            .iter()
+            .filter(|(op, _)| number(*op).is_some())
+            .count();
+        assert_eq!(filled, known);
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(known, Op::ALL.len());
+    }
+}
