@@ -104,7 +104,7 @@ fn offset_of(offsets: &Offsets, member: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use zerocopy::FromBytes;
+    use zerocopy::FromZeros as _;
 
     use super::*;
 

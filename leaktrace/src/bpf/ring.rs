@@ -1,7 +1,7 @@
 //! Reading the ring.
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -17,20 +17,10 @@ const BATCH: usize = 1 << 20;
 /// Longest time between two looks at the ring: most records come without a wake-up.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The ring's fd, not owned: the map is.
-#[derive(Debug)]
-struct Watch(RawFd);
-
-impl AsRawFd for Watch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
-
 /// The ring and what was read from it.
 pub struct Reader {
     ring: RingBuf<MapData>,
-    watch: Option<AsyncFd<Watch>>,
+    watch: Option<AsyncFd<OwnedFd>>,
     /// Records read, by family number.
     pub received: [u64; FAMILY_SLOTS],
 }
@@ -73,8 +63,13 @@ impl Reader {
             return Ok(batch);
         }
         if self.watch.is_none() {
-            let fd = Watch(self.ring.as_raw_fd());
-            let watch = AsyncFd::with_interest(fd, Interest::READABLE);
+            // SAFETY: the map is open as long as self.
+            let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
+            let fd = ring
+                .try_clone_to_owned()
+                .context("duplicate the ring's fd")?;
+            // SAFETY: the fd is owned by the watch and closed by nobody else.
+            let watch = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
             self.watch = Some(watch.context("watch the ring")?);
         }
         if let Some(watch) = &self.watch {
@@ -84,12 +79,6 @@ impl Reader {
             }
         }
         Ok(self.drain())
-    }
-
-    /// The ring's fd.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the map lives as long as self.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 }
 

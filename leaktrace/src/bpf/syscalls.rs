@@ -4,10 +4,6 @@ use leaktrace_common::abi::{Op, SYSCALL_TABLE_LEN};
 
 /// The number of an operation's syscall here; `None` where this architecture has none (arm64
 /// has no open, dup2, pipe, unlink…).
-#[expect(
-    clippy::too_many_lines,
-    reason = "one line a syscall; a table split in two would hide which are missing"
-)]
 pub fn number(op: Op) -> Option<i64> {
     let portable = match op {
         Op::OPENAT => libc::SYS_openat,
