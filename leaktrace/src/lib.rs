@@ -1,6 +1,7 @@
 //! leaktrace: what processes take from the Linux kernel, what they give back, in which order,
 //! how long that takes, and what is still there when they are gone.
 
+pub mod audit;
 pub mod bpf;
 pub mod census;
 pub mod cli;

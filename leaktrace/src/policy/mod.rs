@@ -2,6 +2,7 @@
 
 pub mod allow;
 pub mod defaults;
+pub mod fail_on;
 
 use crate::report::Level;
 
@@ -47,6 +48,102 @@ impl OrderMode {
             OrderMode::FdsFirst => "class:fds-first",
             OrderMode::MappingsFirst => "class:mappings-first",
         }
+    }
+}
+
+/// A word of the policy that means nothing. Each is one sentence for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Not a rule.
+    #[error("`{word}` is not a rule{hint}")]
+    Rule {
+        /// As given.
+        word: String,
+        /// A clause with the nearest one.
+        hint: String,
+    },
+    /// Neither a group nor a rule.
+    #[error("`{word}` is neither a group nor a rule{hint}")]
+    Word {
+        /// As given.
+        word: String,
+        /// A clause with the nearest one.
+        hint: String,
+    },
+    /// Not a family.
+    #[error("`{word}` is not a family{hint}")]
+    Family {
+        /// As given.
+        word: String,
+        /// A clause with the nearest one.
+        hint: String,
+    },
+    /// A rule without a check yet.
+    #[error("rule {rule} is known but not judged by this version, so it cannot fail a run")]
+    RuleNotJudged {
+        /// Id and name.
+        rule: String,
+    },
+    /// A group of such rules.
+    #[error("no rule of group `{group}` is judged by this version, so it cannot fail a run")]
+    GroupNotJudged {
+        /// Its name.
+        group: String,
+    },
+    /// `none` among others.
+    #[error("`none` cannot be combined with other words")]
+    NoneWithOthers,
+    /// An unknown key.
+    #[error("`{key}` is not a fact of a finding (use comm, exe, path, kind or id)")]
+    Key {
+        /// As given.
+        key: String,
+    },
+    /// No `=`.
+    #[error("`{text}` is not of the form RULE[:key=glob]")]
+    Shape {
+        /// As given.
+        text: String,
+    },
+    /// Not a glob.
+    #[error("the glob `{glob}` does not parse: {why}")]
+    Glob {
+        /// As given.
+        glob: String,
+        /// globset's clause.
+        why: String,
+    },
+}
+
+impl Policy {
+    /// Takes one `--fail-on` argument.
+    ///
+    /// # Errors
+    /// See [`fail_on::parse`].
+    pub fn add_fail_on(&mut self, text: &str) -> Result<(), PolicyError> {
+        match fail_on::parse(text)? {
+            fail_on::FailOn::None => self.fail_on_none = true,
+            fail_on::FailOn::These(words) => self.fail_on.extend(words),
+        }
+        Ok(())
+    }
+
+    /// Takes one `--allow` argument.
+    ///
+    /// # Errors
+    /// See [`allow::Allow::parse`].
+    pub fn add_allow(&mut self, text: &str) -> Result<(), PolicyError> {
+        self.allow.push(allow::Allow::parse(text)?);
+        Ok(())
+    }
+
+    /// Takes one `--require` argument.
+    ///
+    /// # Errors
+    /// See [`fail_on::parse_families`].
+    pub fn add_require(&mut self, text: &str) -> Result<(), PolicyError> {
+        self.require.extend(fail_on::parse_families(text)?);
+        Ok(())
     }
 }
 

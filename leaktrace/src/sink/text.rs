@@ -1,1 +1,178 @@
-//! text (below)
+//! The report as text for a terminal: what matters first, at most 40 lines, and at the end the
+//! verdict, the exit code and whose it is.
+//!
+//! Everything that a process or a file has named goes through [`super::escape`].
+
+mod block;
+mod tail;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    audit::cleanup_line,
+    id::ProcessKey,
+    report::{Finding, Level, Process, Report, Verdict},
+    sink::{escape_str, human},
+};
+
+/// Lines before the last two.
+const AT_MOST: usize = 40;
+
+/// Lines that processes get even if findings would fill all.
+const FOR_PROCESSES: usize = 10;
+
+/// How much to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Processes with an error, and findings.
+    #[default]
+    Normal,
+    /// Every process, and what is off as notes.
+    Verbose,
+}
+
+/// The whole text, each line ended.
+pub fn render(report: &Report, verbosity: Verbosity) -> String {
+    let page = Page::new(report);
+    let findings = shown(report, verbosity);
+    let processes = process_lines(report, verbosity, &findings);
+    let reserved = processes.len().min(FOR_PROCESSES);
+    let blocks = block_lines(&page, &findings, AT_MOST - reserved);
+    let mut lines = cut_processes(processes, AT_MOST.saturating_sub(blocks.len()));
+    if !lines.is_empty() && !blocks.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(blocks);
+    if !findings.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(tail::lines(report, &findings));
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
+}
+
+/// The one last line, ended: the verdict, the exit code and whose it is.
+pub fn last_line(report: &Report) -> String {
+    let findings = shown(report, Verbosity::Normal);
+    let mut line = tail::lines(report, &findings).pop().unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+/// A report with its processes by key.
+struct Page<'a> {
+    report: &'a Report,
+    processes: BTreeMap<ProcessKey, &'a Process>,
+}
+
+impl<'a> Page<'a> {
+    fn new(report: &'a Report) -> Self {
+        let processes = report.processes.iter().map(|p| (p.key, p)).collect();
+        Page { report, processes }
+    }
+
+    /// Time zero of the moments that are shown.
+    fn start_ns(&self) -> u64 {
+        self.report.clock.boottime_ns
+    }
+}
+
+/// What is shown, errors first, each group in the order of the report.
+fn shown(report: &Report, verbosity: Verbosity) -> Vec<&Finding> {
+    let mut findings: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.suppressed_by.is_none())
+        .collect();
+    if verbosity == Verbosity::Verbose {
+        let off = report.off.iter();
+        findings.extend(off.filter(|finding| finding.suppressed_by.is_none()));
+    }
+    findings.sort_by_key(|finding| finding.level != Level::Error);
+    findings
+}
+
+/// `PID 42 (worker) cleanup: …`, the names padded to one width.
+fn process_lines(report: &Report, verbosity: Verbosity, findings: &[&Finding]) -> Vec<String> {
+    let guilty: BTreeSet<_> = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Error)
+        .flat_map(|finding| finding.instances.iter().map(|instance| instance.process))
+        .collect();
+    let processes: Vec<_> = report
+        .processes
+        .iter()
+        .filter(|process| {
+            verbosity == Verbosity::Verbose
+                || guilty.contains(&process.key)
+                || process.verdict == Verdict::Findings
+        })
+        .collect();
+    let names: Vec<_> = processes
+        .iter()
+        .map(|process| format!("PID {} ({})", process.pid, escape_str(&process.comm)))
+        .collect();
+    let width = names.iter().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or(0).min(32);
+    names
+        .into_iter()
+        .zip(processes)
+        .map(|(name, process)| format!("{name:<width$} {}", what_it_did(process)))
+        .collect()
+}
+
+fn what_it_did(process: &Process) -> String {
+    let line = cleanup_line(
+        &process.summary,
+        process.timing_ns.teardown,
+        process.order.score,
+    );
+    match process.end_ns {
+        Some(_) => format!("cleanup: {line}"),
+        None => format!("still running: {line}"),
+    }
+}
+
+fn cut_processes(mut lines: Vec<String>, at_most: usize) -> Vec<String> {
+    if lines.len() > at_most {
+        let keep = at_most.saturating_sub(1);
+        let more = lines.len() - keep;
+        lines.truncate(keep);
+        lines.push(format!(
+            "… and {} more processes (all in -f json:FILE)",
+            human::count(more as u64)
+        ));
+    }
+    lines
+}
+
+/// Blocks of findings with a blank line between, as long as there is room; then what is missing.
+fn block_lines(page: &Page<'_>, findings: &[&Finding], at_most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (i, finding) in findings.iter().enumerate() {
+        let block = block::lines(page, finding);
+        // One line is kept for what is missing; the first block is always shown.
+        if i > 0 && lines.len() + 1 + block.len() + 1 > at_most {
+            lines.push(missing(&findings[i..]));
+            break;
+        }
+        if i > 0 {
+            lines.push(String::new());
+        }
+        lines.extend(block);
+    }
+    lines
+}
+
+fn missing(findings: &[&Finding]) -> String {
+    let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
+    for finding in findings {
+        *by_rule.entry(&finding.rule).or_default() += finding.count;
+    }
+    let of: Vec<_> = by_rule
+        .iter()
+        .map(|(rule, n)| format!("{} more of {rule}", human::count(*n)))
+        .collect();
+    format!("… and {} (all in -f json:FILE)", of.join(", "))
+}

@@ -1,0 +1,105 @@
+//! What must be asked now.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    audit::{
+        residue::{self, Thing},
+        rule::{self, RuleInfo},
+        settle,
+    },
+    census::Question,
+    id::ProcessKey,
+    model::facts::{Facts, Kind},
+    policy::{self, Policy},
+    report::Level,
+    source::Start,
+};
+
+/// At most this many processes to look through into another namespace.
+const THROUGH: usize = 8;
+
+/// For which rules to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that the policy judges.
+    Judged,
+    /// Every rule, on or off: for a capture, which may be judged by another policy later.
+    Everything,
+}
+
+/// The questions that judging the run as it stands needs answered, each once, in a fixed order.
+pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) -> Vec<Question> {
+    let mut questions: BTreeSet<Question> = settle::unsettled(facts)
+        .map(|process| Question::Process { key: process.key })
+        .collect();
+    for suspect in residue::suspects(facts, start) {
+        if is_wanted(suspect.created.resource.kind, policy, scope) {
+            let through = through(facts, start, &suspect);
+            questions.insert(with_through(suspect.question, through));
+        }
+    }
+    questions.into_iter().collect()
+}
+
+fn is_wanted(kind: Kind, policy: &Policy, scope: Scope) -> bool {
+    let on = |info: &RuleInfo| {
+        policy::level_of(policy, info.id, info.name, info.group.name(), info.level) != Level::Off
+    };
+    match scope {
+        Scope::Everything => true,
+        Scope::Judged => rules_for(kind)
+            .iter()
+            .any(|thing| on(rule::of_thing(*thing))),
+    }
+}
+
+/// The rules that a kind may turn out to be for: a file's type is known to the census only.
+fn rules_for(kind: Kind) -> &'static [Thing] {
+    match kind {
+        Kind::SysvShm => &[Thing::SysvShm],
+        Kind::SysvSem => &[Thing::SysvSem],
+        Kind::SysvMsg => &[Thing::SysvMsg],
+        Kind::PosixMq => &[Thing::PosixMq],
+        _ => &[
+            Thing::PosixShm,
+            Thing::PosixSem,
+            Thing::TempFile,
+            Thing::TempDir,
+            Thing::UnixSocket,
+            Thing::Fifo,
+        ],
+    }
+}
+
+/// Members that still live and may be in the namespace of the thing; none if it is our own.
+fn through(facts: &Facts, start: &Start, suspect: &residue::Suspect<'_>) -> Vec<ProcessKey> {
+    let namespace = suspect.created.namespace;
+    let foreign = match &suspect.question {
+        Question::Process { .. } => false,
+        Question::Path { .. } => namespace != 0 && namespace != start.mnt_ns,
+        Question::Sysv { .. } | Question::Mq { .. } => namespace != 0 && namespace != start.ipc_ns,
+    };
+    if !foreign {
+        return Vec::new();
+    }
+    let by_mount = matches!(suspect.question, Question::Path { .. });
+    facts
+        .processes
+        .values()
+        .filter(|process| process.end.is_none())
+        .filter(|process| !by_mount || process.mnt_ns == namespace || process.mnt_ns == 0)
+        .map(|process| process.key)
+        .take(THROUGH)
+        .collect()
+}
+
+fn with_through(mut question: Question, members: Vec<ProcessKey>) -> Question {
+    match &mut question {
+        Question::Process { .. } => {}
+        Question::Path { through, .. }
+        | Question::Sysv { through, .. }
+        | Question::Mq { through, .. } => *through = members,
+    }
+    question
+}

@@ -1,0 +1,236 @@
+//! The case: everything that rules look at, prepared once.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    audit::{
+        evidence::{Alive, Evidence},
+        order,
+        residue::{self, Left},
+        resource,
+        rule::{Group, RuleInfo},
+        settle,
+        teardown::{self, Trigger},
+        trust,
+    },
+    census::Answer,
+    id::ProcessKey,
+    model::facts::{Facts, ProcessFacts},
+    policy::{
+        Policy,
+        defaults::{Made, Survivor},
+    },
+    report::{Level, Resource},
+    source::{End, Start},
+};
+
+/// What rules see.
+pub struct Case<'a> {
+    /// The model's facts.
+    pub facts: &'a Facts,
+    /// How the run began.
+    pub start: &'a Start,
+    /// How it ended.
+    pub end: &'a End,
+    /// What the user tolerates.
+    pub policy: &'a Policy,
+    /// Members that still run, with the time at which that was seen.
+    pub survivors: BTreeMap<ProcessKey, u64>,
+    /// Survivors that are known daemons.
+    pub daemons: Vec<ProcessKey>,
+    /// Created things that are still there and are findings of their own.
+    pub left: Vec<Left>,
+    /// Created things that are still there and whose creator survives.
+    pub left_by_survivors: Vec<Left>,
+    /// How many left things belong to known caches.
+    pub caches: u64,
+    /// What the census could not tell, a clause each.
+    pub unknown: Vec<String>,
+    /// What began the teardown of each ended process.
+    pub triggers: BTreeMap<ProcessKey, Trigger>,
+    /// Order of releases, by process.
+    pub orders: BTreeMap<ProcessKey, order::Judged>,
+}
+
+/// Something that a rule saw, before policy.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// The survivor or zombie, or who acquired the thing.
+    pub process: ProcessKey,
+    /// What.
+    pub resource: Resource,
+    /// The other one of an order breach.
+    pub other: Option<Resource>,
+    /// What a survivor holds.
+    pub caused: Vec<Resource>,
+    /// When the census saw it, ns of CLOCK_BOOTTIME.
+    pub confirmed_ns: Option<u64>,
+    /// Positive errno, for refused releases.
+    pub errno: Option<i32>,
+    /// A level that replaces the rule's default.
+    pub level: Option<Level>,
+}
+
+impl<'a> Case<'a> {
+    /// Prepares a case.
+    pub fn new(
+        facts: &'a Facts,
+        answers: &'a [Answer],
+        start: &'a Start,
+        end: &'a End,
+        policy: &'a Policy,
+    ) -> Self {
+        let evidence = Evidence::new(answers);
+        let (survivors, mut unknown) = survivors(facts, &evidence);
+        let (left, not_found_out) = residue::left(facts, start, &evidence);
+        unknown.extend(not_found_out);
+        let triggers: BTreeMap<_, _> = facts
+            .processes
+            .values()
+            .filter_map(|process| Some((process.key, teardown::trigger(process)?)))
+            .collect();
+        let orders = facts
+            .processes
+            .values()
+            .map(|process| (process.key, judge_order(process, &triggers, policy)))
+            .collect();
+        let mut case = Case {
+            facts,
+            start,
+            end,
+            policy,
+            survivors,
+            daemons: Vec::new(),
+            left: Vec::new(),
+            left_by_survivors: Vec::new(),
+            caches: 0,
+            unknown,
+            triggers,
+            orders,
+        };
+        case.daemons = case.known_daemons(&left);
+        case.sort_left(left);
+        case
+    }
+
+    /// A process of the facts.
+    pub fn process(&self, key: ProcessKey) -> Option<&'a ProcessFacts> {
+        self.facts.processes.get(&key)
+    }
+
+    /// Ended members of the tree that a rule of this group may judge: what it rests on was seen.
+    pub fn judged(&self, group: Group) -> impl Iterator<Item = &'a ProcessFacts> {
+        self.facts
+            .processes
+            .values()
+            .filter(|process| residue::ours(self.facts, process.key, None))
+            .filter(move |process| trust::doubt(process, group).is_none())
+    }
+
+    /// Level of a rule by policy, and by what cut the run short.
+    pub fn level(&self, rule: &RuleInfo, own: Option<Level>) -> Level {
+        let level = crate::policy::level_of(
+            self.policy,
+            rule.id,
+            rule.name,
+            rule.group.name(),
+            own.unwrap_or(rule.level),
+        );
+        match (rule.group, self.end.cut_short) {
+            // What still ran might have removed it, and might have ended.
+            (Group::Residue, true) => level.min(Level::Note),
+            _ => level,
+        }
+    }
+
+    /// Splits what is left: known caches, things of survivors, findings.
+    fn sort_left(&mut self, left: Vec<Left>) {
+        let roots = super::roots::Roots::new(self.start);
+        for left in left {
+            let directory = left.thing == residue::Thing::TempDir;
+            let cached = match roots.place(&left.path) {
+                super::roots::Place::Temp { inside, .. } => {
+                    self.policy.known.cache(inside, directory).is_some()
+                }
+                super::roots::Place::Output | super::roots::Place::Elsewhere => false,
+            };
+            if cached {
+                self.caches += 1;
+            } else if self.survivors.contains_key(&left.creator) {
+                self.left_by_survivors.push(left);
+            } else {
+                self.left.push(left);
+            }
+        }
+    }
+
+    fn known_daemons(&self, left: &[Left]) -> Vec<ProcessKey> {
+        let is_daemon = |process: &ProcessFacts| {
+            let argv = process.argv.join(&b' ');
+            let survivor = Survivor {
+                comm: &process.comm,
+                exe: process.exe.as_deref(),
+                argv: &argv,
+                made: self.made_socket(process, left).then_some(Made::Socket),
+            };
+            self.policy.known.daemon(survivor).is_some()
+        };
+        self.survivors
+            .keys()
+            .copied()
+            .filter(|key| self.process(*key).is_some_and(is_daemon))
+            .collect()
+    }
+
+    /// Whether a process, or its parent of the same program (a daemon's foreground half), has
+    /// bound a unix socket that is there.
+    fn made_socket(&self, process: &ProcessFacts, left: &[Left]) -> bool {
+        let parent = self
+            .process(process.parent)
+            .filter(|parent| parent.exe == process.exe)
+            .map(|parent| parent.key);
+        let all_made = self
+            .facts
+            .created
+            .iter()
+            .filter(|created| created.resource.kind == crate::model::facts::Kind::Unix);
+        let by = |key: ProcessKey| key == process.key || Some(key) == parent;
+        left.iter()
+            .any(|left| left.thing == residue::Thing::UnixSocket && by(left.creator))
+            || all_made.into_iter().any(|created| by(created.creator))
+    }
+}
+
+fn survivors(facts: &Facts, evidence: &Evidence<'_>) -> (BTreeMap<ProcessKey, u64>, Vec<String>) {
+    let mut survivors = BTreeMap::new();
+    let mut unknown = Vec::new();
+    let living = settle::unsettled(facts).filter(|process| settle::is_living(process));
+    for process in living {
+        match evidence.process(process.key) {
+            Alive::Yes { at_ns } => {
+                survivors.insert(process.key, at_ns);
+            }
+            Alive::Ended => {}
+            Alive::NotAsked | Alive::Unknown => unknown.push(format!(
+                "process {} ({}): not known whether it lives",
+                process.key.pid,
+                resource::text(&process.comm)
+            )),
+        }
+    }
+    (survivors, unknown)
+}
+
+fn judge_order(
+    process: &ProcessFacts,
+    triggers: &BTreeMap<ProcessKey, Trigger>,
+    policy: &Policy,
+) -> order::Judged {
+    match trust::doubt(process, Group::Order) {
+        Some(why) => order::Judged {
+            not_judged: Some(why.to_owned()),
+            ..order::Judged::default()
+        },
+        None => order::judge(process, triggers.get(&process.key), policy.order),
+    }
+}

@@ -1,0 +1,1 @@
+//! Built facts for tests.

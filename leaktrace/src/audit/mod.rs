@@ -1,0 +1,31 @@
+//! Audit: asks the census what it must know, and judges.
+//!
+//! Inputs are values (facts, answers, clock readings); so is the report. No clock, no /proc, no
+//! order of arrival: judging a capture gives what judging live gave.
+
+pub mod case;
+pub mod evidence;
+pub mod order;
+pub mod outcome;
+pub mod residue;
+pub mod roots;
+pub mod rule;
+pub mod settle;
+pub mod teardown;
+
+mod ask;
+mod explain;
+mod finding;
+mod judge;
+mod process;
+mod resource;
+mod trust;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+pub use ask::{Scope, questions};
+pub use judge::judge;
+pub use outcome::Command;
+pub use process::cleanup_line;
+pub use settle::{Settling, settle};

@@ -1,0 +1,389 @@
+//! Rules: one file each, with the text that `explain` shows and the check.
+
+pub mod bad_close;
+pub mod descendant_running;
+pub mod fifo_left;
+pub mod held_fd;
+pub mod held_ipc;
+pub mod held_mapping;
+pub mod held_ring;
+pub mod held_socket;
+pub mod order_class;
+pub mod order_global;
+pub mod order_instance;
+pub mod planned;
+pub mod posix_mq_left;
+pub mod posix_sem_left;
+pub mod posix_shm_left;
+pub mod release_failed;
+pub mod sysv_msg_left;
+pub mod sysv_sem_left;
+pub mod sysv_shm_left;
+pub mod temp_dir_left;
+pub mod temp_file_left;
+pub mod term_ignored;
+pub mod unix_socket_left;
+pub mod zombie_left;
+
+pub use super::explain::{explain, explain_all};
+use super::{
+    case::{Case, Observation},
+    residue::Thing,
+};
+use crate::{
+    model::facts::{Class, ProcessFacts},
+    report::{Level, Resource},
+    sink::human,
+};
+
+/// A group of rules: what `--fail-on` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// LT1xx: something is still there.
+    Residue,
+    /// LT2xx: the kernel had to give it back.
+    Held,
+    /// LT3xx: given back in the wrong order.
+    Order,
+    /// LT4xx: a release that could not work.
+    Misuse,
+    /// LT5xx: took too long, or too much.
+    Time,
+    /// LT6xx: works by luck.
+    Hazard,
+}
+
+impl Group {
+    /// Every group, in the order of the rules.
+    pub const ALL: [Group; 6] = [
+        Group::Residue,
+        Group::Held,
+        Group::Order,
+        Group::Misuse,
+        Group::Time,
+        Group::Hazard,
+    ];
+
+    /// The name used on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Residue => "residue",
+            Group::Held => "held",
+            Group::Order => "order",
+            Group::Misuse => "misuse",
+            Group::Time => "time",
+            Group::Hazard => "hazard",
+        }
+    }
+}
+
+/// Whether a rule has a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// This version judges it.
+    Judged,
+    /// Known by name only.
+    Planned,
+}
+
+/// What to do about a finding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remedy {
+    /// In the program.
+    pub fix: String,
+    /// On this machine, as a command; `None` if there is none that is safe to paste.
+    pub now: Option<String>,
+}
+
+/// A rule.
+pub struct RuleInfo {
+    /// `LT103`; frozen.
+    pub id: &'static str,
+    /// `sysv-shm-left`; frozen.
+    pub name: &'static str,
+    /// Its group.
+    pub group: Group,
+    /// Without a policy.
+    pub level: Level,
+    /// What it sees, one sentence.
+    pub title: &'static str,
+    /// Why that matters.
+    pub why: &'static str,
+    /// What to change in the program.
+    pub fix: &'static str,
+    /// An argument of `--allow` as an example.
+    pub allow: &'static str,
+    /// Finds its observations; `None`: planned.
+    pub(crate) check: Option<fn(&Case<'_>) -> Vec<Observation>>,
+    /// One sentence about an observation.
+    pub(crate) message: fn(&Case<'_>, &Observation, &ProcessFacts) -> String,
+    /// What to do about one.
+    pub(crate) remedy: fn(&Resource) -> Remedy,
+}
+
+impl RuleInfo {
+    /// Whether this version judges it.
+    pub fn status(&self) -> Status {
+        match self.check {
+            Some(_) => Status::Judged,
+            None => Status::Planned,
+        }
+    }
+
+    /// What to do about a resource that it was seen with.
+    pub fn remedy(&self, resource: &Resource) -> Remedy {
+        (self.remedy)(resource)
+    }
+
+    /// Whether each of its observations is a thing left by its process: residue, but neither a
+    /// survivor nor a zombie, which are not things that they made themselves.
+    pub(crate) fn counts_residue(&self) -> bool {
+        self.group == Group::Residue && !matches!(self.id, "LT101" | "LT102")
+    }
+}
+
+/// Every rule, by id.
+pub const ALL: &[&RuleInfo] = &[
+    &descendant_running::RULE,
+    &zombie_left::RULE,
+    &sysv_shm_left::RULE,
+    &sysv_sem_left::RULE,
+    &sysv_msg_left::RULE,
+    &posix_shm_left::RULE,
+    &posix_sem_left::RULE,
+    &posix_mq_left::RULE,
+    &temp_file_left::RULE,
+    &temp_dir_left::RULE,
+    &unix_socket_left::RULE,
+    &fifo_left::RULE,
+    &planned::STALE_LOCK_LEFT,
+    &planned::DESCRIPTION_KEPT,
+    &planned::LISTENER_KEPT,
+    &planned::FLOCK_KEPT,
+    &planned::RING_PENDING,
+    &planned::MOUNT_LEFT,
+    &planned::NAMESPACE_LEFT,
+    &planned::CGROUP_LEFT,
+    &planned::BPF_PIN_LEFT,
+    &held_fd::RULE,
+    &held_socket::RULE,
+    &planned::HELD_SIGNAL,
+    &held_ring::RULE,
+    &planned::HELD_TASK,
+    &held_ipc::RULE,
+    &held_mapping::RULE,
+    &planned::HELD_MEMORY,
+    &order_instance::RULE,
+    &order_class::RULE,
+    &order_global::RULE,
+    &planned::ORDER_RANK,
+    &bad_close::RULE,
+    &release_failed::RULE,
+    &planned::DOUBLE_RELEASE,
+    &planned::SLOW_TEARDOWN,
+    &term_ignored::RULE,
+    &planned::NEAR_LIMIT,
+    &planned::ACQUIRE_FAILED,
+    &planned::GROWTH,
+    &planned::OVER_BUDGET,
+    &planned::STALE_OPERATION,
+    &planned::RING_CLOSED_IN_FLIGHT,
+    &planned::BUFFERS_UNMAPPED_BEFORE_RING,
+    &planned::EPOLL_STALE,
+    &planned::NO_MSYNC,
+];
+
+/// The rule for a kind of residue.
+pub(crate) fn of_thing(thing: Thing) -> &'static RuleInfo {
+    match thing {
+        Thing::SysvShm => &sysv_shm_left::RULE,
+        Thing::SysvSem => &sysv_sem_left::RULE,
+        Thing::SysvMsg => &sysv_msg_left::RULE,
+        Thing::PosixShm => &posix_shm_left::RULE,
+        Thing::PosixSem => &posix_sem_left::RULE,
+        Thing::PosixMq => &posix_mq_left::RULE,
+        Thing::TempFile => &temp_file_left::RULE,
+        Thing::TempDir => &temp_dir_left::RULE,
+        Thing::UnixSocket => &unix_socket_left::RULE,
+        Thing::Fifo => &fifo_left::RULE,
+    }
+}
+
+/// Observations of one kind of residue.
+fn left(case: &Case<'_>, thing: Thing) -> Vec<Observation> {
+    case.left
+        .iter()
+        .filter(|left| left.thing == thing)
+        .map(|left| Observation {
+            process: left.creator,
+            resource: left.resource.clone(),
+            confirmed_ns: Some(left.confirmed_ns),
+            ..Observation::default()
+        })
+        .collect()
+}
+
+/// Observations of what was held at exit, of one class. After a death by signal nobody ran, so
+/// nothing is judged; a table that lives on in another process is not released either.
+fn held(case: &Case<'_>, class: Class) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    for process in case.judged(Group::Held) {
+        let Some(end) = &process.end else { continue };
+        if end.signal().is_some() {
+            continue;
+        }
+        let own = end
+            .held
+            .iter()
+            .filter(|held| !held.inherited && held.resource.kind.class() == class)
+            .filter(|held| !(end.files_shared && held.resource.fd.is_some()));
+        seen.extend(own.map(|held| Observation {
+            process: process.key,
+            resource: super::resource::held(held),
+            ..Observation::default()
+        }));
+    }
+    seen
+}
+
+fn held_message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {
+    format!("{} was still open at exit", name(&seen.resource))
+}
+
+/// A breach of the order that the policy asks for.
+fn breaches(case: &Case<'_>) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    for process in case.judged(Group::Order) {
+        let Some(judged) = case.orders.get(&process.key) else {
+            continue;
+        };
+        seen.extend(judged.breaches.iter().map(|breach| Observation {
+            process: process.key,
+            resource: super::resource::report(&process.releases[breach.released].resource),
+            other: Some(super::resource::report(
+                &process.releases[breach.open].resource,
+            )),
+            ..Observation::default()
+        }));
+    }
+    seen
+}
+
+fn breach_message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {
+    let other = seen.other.as_ref().map(name).unwrap_or_default();
+    format!(
+        "{} was {} while the later {other} was {}",
+        name(&seen.resource),
+        released(&seen.resource),
+        seen.other.as_ref().map_or("open", held_word),
+    )
+}
+
+/// What releasing a thing is called.
+pub(crate) fn released(resource: &Resource) -> &'static str {
+    match resource.kind.as_str() {
+        _ if resource.fd.is_some() => "closed",
+        "shm-attach" => "detached",
+        "shared-mapping" => "unmapped",
+        _ => "released",
+    }
+}
+
+fn held_word(resource: &Resource) -> &'static str {
+    match resource.kind.as_str() {
+        _ if resource.fd.is_some() => "open",
+        "shm-attach" => "attached",
+        "shared-mapping" => "mapped",
+        _ => "held",
+    }
+}
+
+/// A resource in a sentence: `fd 3 (/etc/hosts)`, `shared memory 32769 (4.0 KiB)`.
+pub(crate) fn name(resource: &Resource) -> String {
+    if let Some(fd) = resource.fd {
+        return match what(resource) {
+            Some(what) => format!("fd {fd} ({what})"),
+            None => format!("fd {fd} ({})", resource.kind),
+        };
+    }
+    let size = |bytes: u64| format!(" ({})", human::size(bytes));
+    let id = resource.id.map(|id| format!(" {id}")).unwrap_or_default();
+    let sized = resource.bytes.map(size).unwrap_or_default();
+    let address = resource
+        .address
+        .map(|address| format!(" at {address:#x}"))
+        .unwrap_or_default();
+    match (resource.kind.as_str(), &resource.path) {
+        ("sysv-shm", _) => format!("shared memory {}{sized}", id.trim_start()),
+        ("sysv-sem", _) => format!("semaphore set{id}"),
+        ("sysv-msg", _) => format!("message queue{id}"),
+        ("shm-attach", _) => format!("shared memory{id}{address}"),
+        ("process", _) => format!("process{id}"),
+        (kind, Some(path)) => format!("{kind} {path}{address}"),
+        (kind, None) => format!("{kind}{id}{address}{sized}"),
+    }
+}
+
+fn what(resource: &Resource) -> Option<String> {
+    match (&resource.path, &resource.local, &resource.peer) {
+        (_, Some(local), Some(peer)) => Some(format!("{} {local} -> {peer}", resource.kind)),
+        (_, Some(local), None) => Some(format!("{} {local}", resource.kind)),
+        (Some(path), None, _) => Some(path.clone()),
+        (None, None, _) => None,
+    }
+}
+
+/// `rm PATH`, if the path shows as itself.
+fn remove(command: &str, resource: &Resource) -> Option<String> {
+    let path = crate::sink::escape::shell_word(resource.path.as_deref()?)?;
+    Some(format!("{command} {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_and_names_are_unique_and_in_order() {
+        let ids: Vec<_> = ALL.iter().map(|info| info.id).collect();
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        assert_eq!(ids, sorted);
+        let names: BTreeSet<_> = ALL.iter().map(|info| info.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert_eq!(ALL.len(), 21 + 8 + 4 + 3 + 7 + 4);
+    }
+
+    #[test]
+    fn a_rule_s_number_tells_its_group() {
+        for info in ALL {
+            let digit = usize::from(info.id.as_bytes()[2] - b'1');
+            assert_eq!(Group::ALL[digit], info.group, "{}", info.id);
+        }
+    }
+
+    #[test]
+    fn default_levels_are_those_of_the_groups() {
+        for info in ALL {
+            let expected = match info.group {
+                Group::Residue => Level::Error,
+                Group::Held | Group::Order => Level::Off,
+                Group::Misuse | Group::Time | Group::Hazard => Level::Note,
+            };
+            match info.id {
+                "LT604" => assert_eq!(info.level, Level::Off),
+                _ => assert_eq!(info.level, expected, "{}", info.id),
+            }
+        }
+    }
+
+    #[test]
+    fn every_example_of_allow_parses_and_is_of_its_rule() {
+        for info in ALL {
+            let allow = crate::policy::allow::Allow::parse(info.allow);
+            assert_eq!(allow.map(|allow| allow.rule), Ok(info.id.to_owned()));
+        }
+    }
+}

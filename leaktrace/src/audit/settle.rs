@@ -1,0 +1,83 @@
+//! Settling: waiting, on evidence and with a deadline, for what can still go away by itself.
+
+use crate::{
+    audit::{
+        evidence::{Alive, Evidence},
+        residue, resource,
+    },
+    census::Answer,
+    id::KtimeNs,
+    model::facts::{Facts, ProcessFacts},
+    source::Start,
+};
+
+/// Whether judging may begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// Nothing that could still go, or the deadline has passed. Names are final: ask once more,
+    /// then judge.
+    Done,
+    /// Something is still going.
+    WaitFor {
+        /// What, a phrase each, for the report's `settle.for`.
+        reasons: Vec<String>,
+        /// Until when at most; `None` while CMD's root process is not reaped.
+        deadline: Option<KtimeNs>,
+    },
+}
+
+/// Looks whether the tree has settled. The deadline is `start.settle_ns` after the root process
+/// was reaped; before that there is none.
+pub fn settle(
+    facts: &Facts,
+    answers: &[Answer],
+    start: &Start,
+    root_reaped: Option<KtimeNs>,
+    now: KtimeNs,
+) -> Settling {
+    let deadline = root_reaped.map(|at| KtimeNs(at.0.saturating_add(start.settle_ns)));
+    if deadline.is_some_and(|deadline| now >= deadline) {
+        return Settling::Done;
+    }
+    let evidence = Evidence::new(answers);
+    let reasons: Vec<String> = unsettled(facts)
+        .filter(|process| evidence.process(process.key) != Alive::Ended)
+        .map(reason)
+        .collect();
+    if reasons.is_empty() && root_reaped.is_some() {
+        return Settling::Done;
+    }
+    Settling::WaitFor { reasons, deadline }
+}
+
+/// Members of the tree that live, and those in the kernel's exit.
+pub(crate) fn unsettled(facts: &Facts) -> impl Iterator<Item = &ProcessFacts> {
+    facts
+        .processes
+        .values()
+        .filter(|process| residue::ours(facts, process.key, None))
+        .filter(|process| is_living(process) || is_exiting(process))
+}
+
+/// No exit was seen.
+pub(crate) fn is_living(process: &ProcessFacts) -> bool {
+    process.end.is_none() && process.reaped.is_none()
+}
+
+/// Its last thread has entered exit, and nobody has been told yet that it is over. Where the
+/// parent is not told at all (it ignores SIGCHLD) the kernel reaps at once.
+pub(crate) fn is_exiting(process: &ProcessFacts) -> bool {
+    process.reaped.is_none()
+        && process
+            .end
+            .as_ref()
+            .is_some_and(|end| end.notified.is_none() && !end.autoreap)
+}
+
+fn reason(process: &ProcessFacts) -> String {
+    let comm = resource::text(&process.comm);
+    match is_living(process) {
+        true => format!("process {} ({comm})", process.key.pid),
+        false => format!("exit of {} ({comm})", process.key.pid),
+    }
+}
