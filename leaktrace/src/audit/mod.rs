@@ -25,6 +25,7 @@ mod trust;
 pub(crate) mod fixture;
 
 pub use ask::{Scope, questions};
+pub use explain::{explain, explain_all};
 pub use judge::judge;
 pub use outcome::Command;
 pub use process::cleanup_line;

@@ -38,6 +38,8 @@ pub enum Intent {
     Tree,
     /// Freeze the picture, or let it go on.
     Freeze,
+    /// Say what the rule of the selected finding means.
+    Explain,
     /// Show the `--allow` that suppresses what the cursor is on.
     Suppression,
     /// Write the picture into a file.
@@ -157,6 +159,7 @@ fn letter(c: char) -> Option<Intent> {
         'S' => Intent::Reverse,
         't' => Intent::Tree,
         ' ' => Intent::Freeze,
+        'e' => Intent::Explain,
         'y' => Intent::Suppression,
         'w' => Intent::Save,
         'r' => Intent::ResetLoss,

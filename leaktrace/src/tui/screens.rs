@@ -188,8 +188,8 @@ fn zeros_are_dim_and_what_is_urgent_is_red() {
             .contains(Modifier::DIM)
     );
     assert_eq!(cell_of(&buffer, 5, "20.7 s ▲").fg, Color::Red);
-    assert_eq!(cell_of(&buffer, 27, "FINDINGS").fg, Color::Red);
-    assert_eq!(cell_of(&buffer, 6, "36 min").fg, Color::Reset);
+    assert_eq!(cell_of(&buffer, 26, "FINDINGS").fg, Color::Red);
+    assert_eq!(cell_of(&buffer, 6, "37 min").fg, Color::Yellow);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::{
     },
 };
 use crate::{
+    audit::explain,
     model::snapshot::{ExitRow, Snapshot},
     sink::escape::shell_word,
 };
@@ -33,6 +34,8 @@ pub enum Effect {
 
 /// Pictures over which records per second are counted span at most this time.
 const PACE_NS: u64 = 2_000_000_000;
+
+const CHOOSE: &str = "choose an ended process with a finding (view 2) first";
 
 /// Where keys go in this state.
 pub fn mode(state: &State) -> Mode {
@@ -75,6 +78,7 @@ fn apply(state: &mut State, intent: Intent) -> Option<Effect> {
         Intent::Reverse => reverse(state),
         Intent::Tree => toggle_tree(state),
         Intent::Freeze => freeze(state),
+        Intent::Explain => explain_rule(state),
         Intent::Suppression => suppression(state),
         Intent::ResetLoss => reset_loss(state),
         Intent::Type(c) => edit(state, |text| text.push(c)),
@@ -225,24 +229,42 @@ fn freeze(state: &mut State) {
     arrange(state);
 }
 
+/// Shows what `leaktrace explain` says of the selected finding's rule.
+fn explain_rule(state: &mut State) {
+    let rule = finding(state).map(|(rule, _)| rule.to_owned());
+    match rule.and_then(|rule| Some((explain(&rule)?, rule))) {
+        Some((text, rule)) => {
+            let lines = text.lines().map(ToOwned::to_owned).collect();
+            state.overlay = Some(Overlay::Text(rule, lines));
+        }
+        None => state.notice = Some(CHOOSE.to_owned()),
+    }
+}
+
 /// Tells the option that would suppress the first finding of the selected ended process.
 fn suppression(state: &mut State) {
     state.notice = Some(match allow_option(state) {
         Some(option) => format!("to allow it: {option}"),
-        None => "choose an ended process with a finding (view 2) first".to_owned(),
+        None => CHOOSE.to_owned(),
     });
 }
 
 fn allow_option(state: &State) -> Option<String> {
-    let (rule, comm) = match state.view {
-        View::Exits => {
-            let row = exit_under_cursor(state)?;
-            (row.first.as_ref()?.0.clone(), &row.comm)
-        }
-        View::Live | View::Timing | View::Residue | View::Coverage => return None,
-    };
+    let (rule, comm) = finding(state)?;
     let word = shell_word(&format!("{rule}:comm={}", std::str::from_utf8(comm).ok()?))?;
     Some(format!("--allow {word}"))
+}
+
+/// Rule and comm of the first finding of the selected ended process.
+fn finding(state: &State) -> Option<(&str, &[u8])> {
+    match state.view {
+        View::Exits => {
+            let row = exit_under_cursor(state)?;
+            let (rule, _, _) = row.first.as_ref()?;
+            (!rule.is_empty()).then_some((rule.as_str(), &row.comm[..]))
+        }
+        View::Live | View::Timing | View::Residue | View::Coverage => None,
+    }
 }
 
 /// The ended process under the cursor of the exits view.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     fixture::{self, NOW, SECOND},
     input::{Intent, Mode, Move},
-    state::{Direction, Pane, SortKey, State, View},
+    state::{Direction, Overlay, Pane, SortKey, State, View},
     update::{Effect, mode, update},
 };
 use crate::{id::KtimeNs, model::snapshot::Snapshot};
@@ -185,6 +185,19 @@ fn the_allow_of_a_finding_can_be_pasted() {
     let state = then(state, [Intent::Move(Move::Down), Intent::Suppression]);
     let notice = state.notice.unwrap_or_default();
     assert!(notice.starts_with("choose an ended process"), "{notice}");
+}
+
+#[test]
+fn a_finding_is_explained_and_esc_closes_it() {
+    let state = then(start(), [Intent::Show(View::Exits), Intent::Explain]);
+    match &state.overlay {
+        Some(Overlay::Text(title, lines)) => {
+            assert_eq!(title, "LT103");
+            assert!(lines[0].starts_with("LT103 sysv-shm-left"), "{lines:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(then(state, [Intent::Back]).overlay, None);
 }
 
 #[test]

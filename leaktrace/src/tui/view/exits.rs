@@ -50,7 +50,7 @@ fn brief(row: &ExitRow) -> Line<'static> {
             format::right(&row.key.pid.to_string(), 7),
             format::left(&format::name(&row.comm), 12)
         )),
-        Span::styled(format::left(verdict, 8), style),
+        Span::styled(format!("{verdict:<8}"), style),
     ];
     // Without a verdict the counts are not to be relied on: the reason takes their place.
     if row.verdict != Verdict::Inconclusive {

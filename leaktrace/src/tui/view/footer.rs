@@ -42,7 +42,9 @@ fn keys(state: &State) -> Line<'static> {
             ("t", "tree"),
         ]),
         (View::Live, Pane::Detail) => keys.extend([("⏎", "fold"), ("Esc", "back")]),
-        (View::Exits, _) => keys.extend([("/", "find"), ("f", "filter"), ("y", "allow")]),
+        (View::Exits, _) => {
+            keys.extend([("/", "find"), ("f", "filter"), ("e", "why"), ("y", "allow")])
+        }
         (View::Residue, _) => keys.extend([("f", "filter")]),
         (View::Timing | View::Coverage, _) => {}
     }

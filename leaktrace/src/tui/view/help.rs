@@ -13,7 +13,7 @@ use crate::tui::{
     state::{Overlay, State},
 };
 
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 19] = [
     ("q  ^C", "quit"),
     ("?", "this help"),
     ("↑ ↓  j k", "move; PgUp PgDn a page; g G first, last"),
@@ -25,6 +25,7 @@ const KEYS: [(&str, &str); 18] = [
     ("s  S", "sort by the next column; turn the order round"),
     ("t", "tree or flat"),
     ("Space", "freeze the rows; totals go on"),
+    ("e", "Exits: what the rule of the selected finding means"),
     ("y", "Exits: the --allow for the selected finding"),
     ("w", "save the picture as text here"),
     ("r", "reset the loss marker"),
