@@ -8,6 +8,7 @@ pub mod cli;
 pub mod demo;
 pub mod doctor;
 pub mod hist;
+pub mod decode;
 pub mod id;
 pub mod launch;
 pub mod model;

@@ -1,0 +1,12 @@
+//! io_uring.
+
+use leaktrace_common::record::kind;
+
+use super::{Body, DecodeError, plain};
+
+pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, DecodeError> {
+    Ok(Some(match number {
+        kind::RING_SETUP => Body::RingSetup(plain(number, bytes)?),
+        _ => return Ok(None),
+    }))
+}

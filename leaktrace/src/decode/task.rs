@@ -1,0 +1,21 @@
+//! Birth, exec and reaping of tasks.
+
+use leaktrace_common::record::{kind, task::Exec};
+
+use super::{Body, DecodeError, payload, plain, text::texts};
+
+pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, DecodeError> {
+    Ok(Some(match number {
+        kind::TASK_NEW => Body::TaskNew(plain(number, bytes)?),
+        kind::EXEC => {
+            let (exec, areas) = payload::<Exec>(number, bytes)?;
+            Body::Exec(exec, texts(number, areas, exec.area, exec.text)?)
+        }
+        kind::REAP => Body::Reap(plain(number, bytes)?),
+        kind::FREE => Body::Free(plain(number, bytes)?),
+        kind::TAINT => Body::Taint(plain(number, bytes)?),
+        kind::ROOT => Body::Root(plain(number, bytes)?),
+        kind::SEED => Body::Seed(plain(number, bytes)?),
+        _ => return Ok(None),
+    }))
+}
