@@ -312,6 +312,8 @@ macro_rules! kinds {
         impl Kind {
             /// Every kind.
             pub const ALL: &'static [Kind] = &[$(Kind::$name,)* Kind::Other];
+            /// How many there are.
+            pub const COUNT: usize = Kind::ALL.len();
             /// Name used in reports.
             pub fn name(self) -> &'static str {
                 match self { $(Kind::$name => $text,)* Kind::Other => "anon-inode" }

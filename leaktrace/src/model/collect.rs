@@ -1,0 +1,119 @@
+//! From what the model keeps to what audit reads.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Model,
+    facts::{Class, Facts, Kind, ProcessFacts, ReleaseFacts},
+    names::Names,
+    phase::Phase,
+    process::{Origin, Process},
+    signal,
+};
+use crate::id::{KtimeNs, Pid, Tid};
+
+impl Model {
+    /// Everything known now. Built at each call: as much work as there is to tell, so ask at
+    /// the end and while settling, not per record.
+    pub fn facts(&self) -> Facts {
+        let processes = self.processes.iter();
+        Facts {
+            root: self.root,
+            processes: processes
+                .map(|process| (process.key, self.process_facts(process)))
+                .collect(),
+            created: self.ledger.all(),
+            self_check: self.self_check,
+            gaps: self.gaps.clone(),
+        }
+    }
+
+    /// One process, as audit reads it.
+    pub(super) fn process_facts(&self, process: &Process) -> ProcessFacts {
+        let ended = process.end.is_some();
+        let mut refused = process.refused.clone();
+        refused.extend_from_slice(process.sweep.waiting());
+        let (releases, signals, final_run) = match ended {
+            true => (
+                process.releases.clone(),
+                process.signals.clone(),
+                process.final_run,
+            ),
+            false => (
+                releases(&process.phase, &self.names),
+                process.phase.signals.facts(),
+                process.phase.final_run().map(KtimeNs),
+            ),
+        };
+        ProcessFacts {
+            key: process.key,
+            ns_pid: Pid(process.ns_pid),
+            parent: process.parent,
+            preexisting: process.origin == Origin::Preexisting,
+            comm: signal::text(&process.comm),
+            exe: process.exe.clone(),
+            argv: process.argv.clone(),
+            cwd: process.cwd.clone(),
+            uid: process.uid,
+            cgroup: process.cgroup,
+            mnt_ns: process.mnt_ns,
+            nofile: process.nofile,
+            table: process.table,
+            trust: process.trust.clone(),
+            born: process.born,
+            exec: process.exec,
+            threads: process.threads,
+            signals,
+            end: process.end.as_deref().cloned(),
+            reaped: process.reaped,
+            by_kind: process.counts.facts(|kind| self.held(process, kind)),
+            bytes_released: process.bytes_released,
+            errors: process.errors + process.sweep.waiting().len() as u64,
+            refused,
+            releases,
+            final_run,
+            release_time: release_time(process),
+            unfollowed: process.unfollowed,
+        }
+    }
+
+    /// How many of a kind a process holds that it did not inherit.
+    fn held(&self, process: &Process, kind: Kind) -> u64 {
+        if let Some(end) = &process.end {
+            let own = end.held.iter().filter(|held| !held.inherited);
+            return own.filter(|held| held.resource.kind == kind).count() as u64;
+        }
+        let table = self.tables.get(&process.table.0);
+        let fds = table.map_or(0, |table| table.open.own[kind as usize]);
+        u64::from(fds) + self.held_beside_fds(process, kind)
+    }
+
+    fn held_beside_fds(&self, process: &Process, kind: Kind) -> u64 {
+        match kind {
+            Kind::Handler => u64::from(process.handled.count_ones()),
+            Kind::Thread => u64::from(process.threads.saturating_sub(1)),
+            Kind::Child => u64::from(process.children),
+            _ => 0,
+        }
+    }
+}
+
+/// The releases of a process that may be its teardown.
+pub(super) fn releases(phase: &Phase, names: &Names) -> Vec<ReleaseFacts> {
+    let releases = phase.log().iter().map(|logged| {
+        let mut resource = logged.thing.facts(names);
+        resource.released = Some(KtimeNs(logged.released));
+        ReleaseFacts {
+            resource,
+            rank: logged.rank,
+            released_by: Tid(logged.by),
+            duration_ns: logged.duration,
+        }
+    });
+    releases.collect()
+}
+
+fn release_time(process: &Process) -> BTreeMap<Class, (u64, u64)> {
+    let times = Class::ALL.into_iter().zip(process.release_time);
+    times.filter(|(_, (_, count))| *count > 0).collect()
+}

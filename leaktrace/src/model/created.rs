@@ -1,0 +1,363 @@
+//! Things with a name or an id of their own are made and removed.
+
+use leaktrace_common::{
+    abi::Op,
+    record::{
+        FileIdentity, Header,
+        file::FdAcquire,
+        ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, created, what},
+        name::Name,
+        socket::SocketName,
+    },
+};
+
+use super::{
+    Model,
+    facts::{Created, Kind, Refused, ResourceFacts, Trust},
+    kind, path,
+    process::ProcessId,
+    thing,
+};
+use crate::{
+    decode::Text,
+    id::{FileId, KtimeNs, Tid},
+};
+
+/// RENAME_EXCHANGE (include/uapi/linux/fs.h).
+const RENAME_EXCHANGE: u32 = 2;
+
+/// What a call made, before it is entered.
+struct Made {
+    kind: Kind,
+    op: Op,
+    namespace: u32,
+    id: Option<FileId>,
+    exclusive: Option<bool>,
+}
+
+impl Model {
+    /// An open made its file. The programs walk the path of such files.
+    pub(super) fn file_created(
+        &mut self,
+        header: &Header,
+        process: ProcessId,
+        fd: &FdAcquire,
+        text: &Text<'_>,
+    ) {
+        let made = Made {
+            kind: kind::of_mode(fd.identity.mode),
+            op: Op(fd.op),
+            namespace: fd.mnt_ns,
+            id: Some(file_id(&fd.identity)),
+            // The kernel takes O_EXCL off f_flags (fs/open.c, do_dentry_open).
+            exclusive: None,
+        };
+        let path = path::absolute(&Text::default(), text);
+        self.enter(header, process, made, path);
+    }
+
+    /// Enters what was made under a path.
+    fn enter(&mut self, header: &Header, id: ProcessId, made: Made, path: Option<Vec<u8>>) {
+        let Some(path) = path else {
+            self.name_unknown(header, id);
+            return;
+        };
+        let kind = kind::of_created(&path, made.kind);
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        process.mnt_ns = made.namespace;
+        if matches!(kind, Kind::PosixShm | Kind::PosixSem) {
+            process.counts.acquired(kind, 0);
+        }
+        let created = Created {
+            resource: ResourceFacts {
+                kind,
+                path: Some(path.clone().into()),
+                id: made.id,
+                acquired: Some(KtimeNs(header.time_ns)),
+                tid: Some(Tid(header.tid)),
+                op: Some(made.op),
+                ..ResourceFacts::default()
+            },
+            creator: process.key,
+            namespace: made.namespace,
+            sure: true,
+            exclusive: made.exclusive,
+        };
+        self.ledger.add_name((made.namespace, path), created);
+    }
+
+    /// Something was made or moved whose path cannot be told: no claim about names then.
+    fn name_unknown(&mut self, header: &Header, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        process.taint(&Trust::Tainted {
+            since: KtimeNs(header.time_ns),
+            family: Some(leaktrace_common::record::Family::Name),
+            why: "the path of something it made could not be read".to_owned(),
+        });
+    }
+
+    pub(super) fn name(&mut self, header: &Header, name: &Name, texts: &[Text<'_>; 4]) {
+        if name.errno != 0 {
+            return;
+        }
+        let Some(process) = self.live_of(header) else {
+            return;
+        };
+        let [first_directory, first, second_directory, second] = texts;
+        let first = path::absolute(first_directory, first);
+        let made = |kind, exclusive| Made {
+            kind,
+            op: Op(name.op),
+            namespace: name.mnt_ns,
+            id: None,
+            exclusive,
+        };
+        match Op(name.op) {
+            Op::UNLINK | Op::UNLINKAT | Op::RMDIR => self.name_removed(process, name.mnt_ns, first),
+            Op::MKDIR | Op::MKDIRAT => {
+                self.enter(header, process, made(Kind::Directory, None), first);
+            }
+            Op::MKNOD | Op::MKNODAT => {
+                let kind = kind::of_mode(name.flags as u16);
+                self.enter(header, process, made(kind, None), first);
+            }
+            Op::SYMLINK | Op::SYMLINKAT => {
+                self.enter(header, process, made(Kind::Symlink, None), first);
+            }
+            Op::LINK | Op::LINKAT => {
+                let second = path::absolute(second_directory, second);
+                let kind = self.linked_kind(name.mnt_ns, first);
+                self.enter(header, process, made(kind, Some(true)), second);
+            }
+            _ => {
+                let second = path::absolute(second_directory, second);
+                self.renamed(header, process, name, first, second);
+            }
+        }
+    }
+
+    fn name_removed(&mut self, id: ProcessId, namespace: u32, path: Option<Vec<u8>>) {
+        let Some(path) = path else {
+            return;
+        };
+        let Some(removed) = self.ledger.remove_name(&(namespace, path)) else {
+            return;
+        };
+        let kind = removed.resource.kind;
+        if matches!(kind, Kind::PosixShm | Kind::PosixSem)
+            && let Some(process) = self.processes.get_mut(id)
+        {
+            process.counts.released(kind);
+        }
+    }
+
+    /// A new link is of the kind of the name that it links.
+    fn linked_kind(&self, namespace: u32, path: Option<Vec<u8>>) -> Kind {
+        let known = path.and_then(|path| self.ledger.name(&(namespace, path)));
+        match known.map(|created| created.resource.kind) {
+            Some(Kind::PosixShm | Kind::PosixSem) | None => Kind::File,
+            Some(kind) => kind,
+        }
+    }
+
+    fn renamed(
+        &mut self,
+        header: &Header,
+        process: ProcessId,
+        name: &Name,
+        old: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+    ) {
+        match (old, new) {
+            (Some(old), Some(new)) if name.flags & RENAME_EXCHANGE != 0 => {
+                self.ledger.exchange(name.mnt_ns, old, new);
+            }
+            (Some(old), Some(new)) => self.ledger.rename(name.mnt_ns, old, new),
+            // The old name is no more; what it has become is not known.
+            (Some(old), None) => {
+                if self.ledger.remove_name(&(name.mnt_ns, old)).is_some() {
+                    self.name_unknown(header, process);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    pub(super) fn socket_name(
+        &mut self,
+        header: &Header,
+        name: &SocketName,
+        texts: &[Text<'_>; 2],
+    ) {
+        if name.errno != 0 {
+            return;
+        }
+        let Some(process) = self.live_of(header) else {
+            return;
+        };
+        let [address, path] = texts;
+        if let Some(description) = self.described(header.table, name.fd, &name.identity) {
+            if !address.is_none() && Op(name.op) == Op::BIND {
+                self.name_description(description, address);
+            }
+            let family = u16::from_ne_bytes([name.identity.detail[0], name.identity.detail[1]]);
+            self.set_ends(description, &thing::ends(family, &name.local, &name.peer));
+        }
+        if Op(name.op) == Op::BIND && name.name_identity != FileIdentity::default() {
+            let made = Made {
+                kind: Kind::Unix,
+                op: Op::BIND,
+                namespace: name.mnt_ns,
+                id: Some(file_id(&name.name_identity)),
+                exclusive: None,
+            };
+            let path = match path.is_none() {
+                true => path::absolute(&Text::default(), address),
+                false => path::absolute(&Text::default(), path),
+            };
+            self.enter(header, process, made, path);
+        }
+    }
+
+    pub(super) fn ipc_get(&mut self, header: &Header, get: &IpcGet) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        let Some(kind) = sysv_kind(get.what) else {
+            return;
+        };
+        if get.created == created::NO {
+            return;
+        }
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        process.counts.acquired(kind, 0);
+        let made = Created {
+            resource: ResourceFacts {
+                kind,
+                ipc_id: Some(get.id),
+                bytes: (get.what == what::SHM).then_some(get.size),
+                acquired: Some(KtimeNs(header.time_ns)),
+                tid: Some(Tid(header.tid)),
+                op: Some(get_op(get.what)),
+                ..ResourceFacts::default()
+            },
+            creator: process.key,
+            namespace: get.ipc_ns,
+            sure: get.created == created::YES,
+            exclusive: None,
+        };
+        self.ledger.add_ipc((get.what, get.ipc_ns, get.id), made);
+    }
+
+    pub(super) fn ipc_remove(&mut self, header: &Header, remove: &IpcRemove) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        let Some(kind) = sysv_kind(remove.what) else {
+            return;
+        };
+        let key = (remove.what, remove.ipc_ns, remove.id);
+        if remove.errno != 0 {
+            let resource = self.ledger.ipc(&key).map(|made| made.resource.clone());
+            let refused = Refused {
+                op: control_op(remove.what),
+                errno: remove.errno,
+                at: KtimeNs(header.time_ns),
+                argument: u64::from(remove.id as u32),
+                resource,
+            };
+            if let Some(process) = self.processes.get_mut(id) {
+                process.refuse(refused);
+            }
+            return;
+        }
+        let removed = self.ledger.remove_ipc(&key);
+        if removed.is_some()
+            && let Some(process) = self.processes.get_mut(id)
+        {
+            process.counts.released(kind);
+        }
+    }
+
+    pub(super) fn mq_open(&mut self, header: &Header, open: &MqOpen, text: &Text<'_>) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        if let Some(description) = self.acquire(header, id, &open.fd) {
+            self.name_description(description, text);
+        }
+        if open.created == created::NO {
+            return;
+        }
+        let (Some(name), Some(process)) = (text.path(), self.processes.get(id)) else {
+            self.name_unknown(header, id);
+            return;
+        };
+        let made = Created {
+            resource: ResourceFacts {
+                kind: Kind::PosixMq,
+                path: Some(name.to_vec().into()),
+                id: Some(file_id(&open.fd.identity)),
+                acquired: Some(KtimeNs(header.time_ns)),
+                tid: Some(Tid(header.tid)),
+                op: Some(Op::MQ_OPEN),
+                ..ResourceFacts::default()
+            },
+            creator: process.key,
+            namespace: open.ipc_ns,
+            sure: open.created == created::YES,
+            exclusive: None,
+        };
+        self.ledger
+            .add_queue((open.ipc_ns, name.into_owned()), made);
+    }
+
+    pub(super) fn mq_unlink(&mut self, header: &Header, unlink: &MqUnlink, text: &Text<'_>) {
+        if unlink.errno != 0 || self.live_of(header).is_none() {
+            return;
+        }
+        if let Some(name) = text.path() {
+            self.ledger
+                .remove_queue(&(unlink.ipc_ns, name.into_owned()));
+        }
+    }
+}
+
+fn file_id(identity: &FileIdentity) -> FileId {
+    FileId {
+        dev: identity.dev,
+        ino: identity.ino,
+        generation: identity.generation,
+    }
+}
+
+fn sysv_kind(number: u32) -> Option<Kind> {
+    match number {
+        what::SHM => Some(Kind::SysvShm),
+        what::SEM => Some(Kind::SysvSem),
+        what::MSG => Some(Kind::SysvMsg),
+        _ => None,
+    }
+}
+
+fn get_op(number: u32) -> Op {
+    match number {
+        what::SHM => Op::SHMGET,
+        what::SEM => Op::SEMGET,
+        _ => Op::MSGGET,
+    }
+}
+
+fn control_op(number: u32) -> Op {
+    match number {
+        what::SHM => Op::SHMCTL,
+        what::SEM => Op::SEMCTL,
+        _ => Op::MSGCTL,
+    }
+}

@@ -1,0 +1,285 @@
+//! Tasks end and are reaped.
+
+use leaktrace_common::record::{
+    Header,
+    exit::{ExitMm, ExitProcess, exit_flag},
+    header_flag,
+    task::Reap,
+};
+
+use super::{
+    EXITS, Mode, Model,
+    facts::{EndFacts, Kind, SampleKind, Trust},
+    process::{self, Process, ProcessId, Sampled},
+};
+use crate::{
+    id::{KtimeNs, ProcessKey, TableId},
+    model::{facts::ProcessFacts, trigger},
+};
+
+/// include/linux/sched/signal.h
+const SIGNAL_GROUP_EXIT: u32 = 4;
+
+impl Model {
+    pub(super) fn exit_group(&mut self, header: &Header) {
+        if let Some(id) = self.live_of(header)
+            && let Some(process) = self.processes.get_mut(id)
+        {
+            process.exit_group.get_or_insert(KtimeNs(header.time_ns));
+        }
+    }
+
+    pub(super) fn exit_thread(&mut self, header: &Header) {
+        let Some(id) = self.processes.find(header.pid, header.start_ns) else {
+            return;
+        };
+        self.table_left(header.table);
+        if let Some(process) = self.processes.get_mut(id)
+            && header.flags & header_flag::IO_WORKER == 0
+        {
+            process.threads = process.threads.saturating_sub(1).max(1);
+            process.counts.released(Kind::Thread);
+        }
+    }
+
+    pub(super) fn exit_process(&mut self, header: &Header, exit: &ExitProcess) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        let walk = match exit.walk {
+            0 => None,
+            number => self.take_walk(number).filter(|walk| walk.is_complete()),
+        };
+        let shared = exit.flags & exit_flag::FILES_SHARED != 0;
+        let held = match &walk {
+            Some(walk) => self.held_by_walk(header.table, walk),
+            None => self.held_by_table(header.table),
+        };
+        if let Some(walk) = walk.as_ref().filter(|_| !shared) {
+            self.check_self(header.table, walk);
+        }
+        let end = EndFacts {
+            at: KtimeNs(header.time_ns),
+            status: status(exit),
+            walk_complete: walk.is_some(),
+            files_shared: shared,
+            autoreap: exit.flags & exit_flag::AUTOREAP != 0,
+            held,
+            read_bytes: exit.read_bytes,
+            written_bytes: exit.written_bytes,
+            map_count: exit.map_count,
+            total_vm: exit.total_vm,
+            ..EndFacts::default()
+        };
+        self.finish(header, id, exit, end);
+        self.leave_table(header.table, shared);
+        self.note_end(id);
+    }
+
+    /// Turns what is kept of a live process into what is kept of an ended one.
+    fn finish(&mut self, header: &Header, id: ProcessId, exit: &ExitProcess, mut end: EndFacts) {
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        let at = KtimeNs(header.time_ns);
+        process.table = TableId(header.table);
+        process.comm = exit.comm;
+        process.uid = exit.uid;
+        if exit.parent_pid != 0 {
+            process.parent = process::key(exit.parent_pid, exit.parent_start_ns);
+        }
+        end.exit_group = process.exit_group;
+        end.exit_mm = process.exit_mm;
+        end.fatal_signal = end
+            .signal()
+            .and_then(|signal| process.phase.signals.last_at(signal as u32));
+        match end.walk_complete {
+            true => process.reread(at),
+            false => process.taint(&Trust::Tainted {
+                since: at,
+                family: None,
+                why: "its fd table could not be read at exit".to_owned(),
+            }),
+        }
+        if end.autoreap {
+            process.reaped = Some(at);
+        }
+        let errors = process.sweep.end();
+        errors.into_iter().for_each(|error| process.refuse(error));
+        process.final_run = process.phase.final_run().map(KtimeNs);
+        process.releases = super::collect::releases(&process.phase, &self.names);
+        process.signals = process.phase.signals.facts();
+        process.phase.restart(&mut self.names);
+        process.threads = 0;
+        process.end = Some(Box::new(end));
+    }
+
+    /// The last task that we know of, or any task of a table that nobody shares, takes it along.
+    fn leave_table(&mut self, table: u32, shared: bool) {
+        match shared {
+            true => self.table_left(table),
+            false => self.drop_table(table),
+        }
+    }
+
+    fn note_end(&mut self, id: ProcessId) {
+        self.ended += 1;
+        self.exits.push_back(id);
+        let reaped = self
+            .processes
+            .get(id)
+            .is_none_or(|process| process.reaped.is_some());
+        match reaped {
+            true => self.count_reaped(id),
+            false => self.zombies.push(id),
+        }
+        if self.config.mode == Mode::System && self.exits.len() > EXITS {
+            self.forget_oldest();
+        }
+    }
+
+    /// The system-wide mode forgets a process long after its end.
+    fn forget_oldest(&mut self) {
+        let Some(id) = self.exits.pop_front() else {
+            return;
+        };
+        self.zombies.retain(|zombie| *zombie != id);
+        self.processes.remove(id);
+    }
+
+    /// The parent of a reaped process has a child less.
+    fn count_reaped(&mut self, id: ProcessId) {
+        let Some(parent) = self.processes.get(id).map(|process| process.parent) else {
+            return;
+        };
+        if let Some(parent) = self.processes.find_key(parent)
+            && let Some(parent) = self.processes.get_mut(parent)
+        {
+            parent.children = parent.children.saturating_sub(1);
+            parent.counts.released(Kind::Child);
+        }
+    }
+
+    pub(super) fn exit_mm(&mut self, header: &Header, exit: &ExitMm) {
+        let at = KtimeNs(header.time_ns);
+        let using = |process: &&mut Process| process.mm == exit.mm;
+        for process in self.processes.iter_mut().filter(using) {
+            match &mut process.end {
+                Some(end) => {
+                    end.exit_mm.get_or_insert(at);
+                }
+                None => process.exit_mm = Some(at),
+            }
+            // The address may be used again from here on.
+            process.mm = 0;
+        }
+    }
+
+    pub(super) fn exit_notify(&mut self, header: &Header) {
+        let Some(id) = self.processes.find(header.pid, header.start_ns) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(id)
+            && let Some(end) = &mut process.end
+        {
+            end.notified.get_or_insert(KtimeNs(header.time_ns));
+        }
+    }
+
+    /// A wait took a child: one that has ended, with this number. A number may be that of an
+    /// inner pid namespace or of ours; the waiting process's own children come first.
+    pub(super) fn reap(&mut self, header: &Header, reap: &Reap) {
+        let waiter = process::key(header.pid, header.start_ns);
+        let numbered =
+            |process: &Process| process.key.pid.0 == reap.ns_pid || process.ns_pid == reap.ns_pid;
+        let mut found = None;
+        for (place, id) in self.zombies.iter().enumerate().rev() {
+            let Some(process) = self.processes.get(*id).filter(|process| numbered(process)) else {
+                continue;
+            };
+            if process.parent == waiter {
+                found = Some(place);
+                break;
+            }
+            found = found.or(Some(place));
+        }
+        if let Some(place) = found {
+            let id = self.zombies.remove(place);
+            self.mark_reaped(id, KtimeNs(header.time_ns));
+        }
+    }
+
+    /// The run's own wait took the root process: no record tells of it.
+    pub fn reaped(&mut self, key: ProcessKey, at: KtimeNs) {
+        if let Some(id) = self.processes.find_key(key) {
+            self.zombies.retain(|zombie| *zombie != id);
+            self.mark_reaped(id, at);
+        }
+    }
+
+    fn mark_reaped(&mut self, id: ProcessId, at: KtimeNs) {
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        if process.end.is_none() || process.reaped.is_some() {
+            return;
+        }
+        process.reaped = Some(at);
+        self.count_reaped(id);
+        self.sample_end(id);
+    }
+
+    /// Gives the once-per-process durations of every process that has ended: those of a
+    /// process that is never reaped would not come otherwise. For the end of a run.
+    pub fn flush(&mut self) {
+        let ended: Vec<ProcessId> = self.exits.iter().copied().collect();
+        for id in ended {
+            self.sample_end(id);
+        }
+    }
+
+    /// Gives the once-per-process durations, each once.
+    fn sample_end(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        let before = process.sampled;
+        let now = match process.reaped {
+            Some(_) => Sampled::Reap,
+            None => Sampled::End,
+        };
+        if before == now || before == Sampled::Reap {
+            return;
+        }
+        process.sampled = now;
+        let key = process.key;
+        let facts = self.process_facts_of(id);
+        let timing = trigger::timing(&facts);
+        if before == Sampled::No {
+            self.sample_some(key, SampleKind::Teardown, timing.teardown_ns);
+            self.sample_some(key, SampleKind::Kernel, timing.kernel_ns);
+        }
+        self.sample_some(key, SampleKind::Reap, timing.reap_ns);
+    }
+
+    fn sample_some(&mut self, key: ProcessKey, kind: SampleKind, ns: Option<u64>) {
+        if let Some(ns) = ns {
+            self.sample(key, kind, None, ns);
+        }
+    }
+
+    /// The facts of one process; empty if it is gone.
+    fn process_facts_of(&self, id: ProcessId) -> ProcessFacts {
+        let process = self.processes.get(id);
+        process.map_or_else(ProcessFacts::default, |process| self.process_facts(process))
+    }
+}
+
+/// The wait status: the group's code if the group exits (exit_group, or a fatal signal), else
+/// the leader's.
+fn status(exit: &ExitProcess) -> i32 {
+    match exit.signal_flags & SIGNAL_GROUP_EXIT != 0 {
+        true => exit.group_exit_code,
+        false => exit.exit_code,
+    }
+}

@@ -1,0 +1,276 @@
+//! What processes made that has a name or an id of its own and may outlive them.
+//!
+//! Names are followed through renames, of directories above them too; what is removed is
+//! forgotten. Nothing here is a verdict: the census asks the kernel whether a thing is there.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Included, Unbounded},
+};
+
+use super::{facts::Created, path};
+
+/// A name in a mount namespace.
+pub(super) type NameKey = (u32, Vec<u8>);
+
+/// A SysV object: what it is, its ipc namespace, its id.
+pub(super) type IpcKey = (u32, u32, i32);
+
+/// Entries kept when the ledger is bounded. What is forgotten is the oldest: a system-wide view
+/// shows what is left lately.
+const BOUND: usize = 16_384;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Everything.
+    #[default]
+    All,
+    /// The latest.
+    Latest,
+}
+
+#[derive(Debug)]
+struct Entry {
+    created: Created,
+    /// Order of creation.
+    number: u64,
+}
+
+/// The ledger.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    extent: Extent,
+    names: BTreeMap<NameKey, Entry>,
+    ipc: BTreeMap<IpcKey, Entry>,
+    queues: BTreeMap<NameKey, Entry>,
+    next: u64,
+}
+
+impl Ledger {
+    /// An empty one.
+    pub(super) fn new(extent: Extent) -> Ledger {
+        Ledger {
+            extent,
+            ..Ledger::default()
+        }
+    }
+
+    /// A file, directory, socket, fifo or link was made. Replaces what had the name.
+    pub(super) fn add_name(&mut self, key: NameKey, created: Created) {
+        let entry = self.entry(created);
+        self.names.insert(key, entry);
+        self.bound();
+    }
+
+    /// A SysV object was made.
+    pub(super) fn add_ipc(&mut self, key: IpcKey, created: Created) {
+        let entry = self.entry(created);
+        self.ipc.insert(key, entry);
+        self.bound();
+    }
+
+    /// A message queue was made.
+    pub(super) fn add_queue(&mut self, key: NameKey, created: Created) {
+        let entry = self.entry(created);
+        self.queues.insert(key, entry);
+        self.bound();
+    }
+
+    /// A name was removed.
+    pub(super) fn remove_name(&mut self, key: &NameKey) -> Option<Created> {
+        self.names.remove(key).map(|entry| entry.created)
+    }
+
+    /// A SysV object was removed.
+    pub(super) fn remove_ipc(&mut self, key: &IpcKey) -> Option<Created> {
+        self.ipc.remove(key).map(|entry| entry.created)
+    }
+
+    /// A message queue was removed.
+    pub(super) fn remove_queue(&mut self, key: &NameKey) -> Option<Created> {
+        self.queues.remove(key).map(|entry| entry.created)
+    }
+
+    /// What has this name.
+    pub(super) fn name(&self, key: &NameKey) -> Option<&Created> {
+        self.names.get(key).map(|entry| &entry.created)
+    }
+
+    /// The SysV object with this id.
+    pub(super) fn ipc(&self, key: &IpcKey) -> Option<&Created> {
+        self.ipc.get(key).map(|entry| &entry.created)
+    }
+
+    /// A name became another, in the same namespace, with everything below it. What had the
+    /// new name is gone.
+    pub(super) fn rename(&mut self, namespace: u32, old: Vec<u8>, new: Vec<u8>) {
+        if old == new {
+            return;
+        }
+        let moved = self.take_tree(namespace, &old);
+        self.take_tree(namespace, &new);
+        self.put_tree(namespace, &old, &new, moved);
+    }
+
+    /// Two names changed places, with everything below them.
+    pub(super) fn exchange(&mut self, namespace: u32, one: Vec<u8>, other: Vec<u8>) {
+        let first = self.take_tree(namespace, &one);
+        let second = self.take_tree(namespace, &other);
+        self.put_tree(namespace, &one, &other, first);
+        self.put_tree(namespace, &other, &one, second);
+    }
+
+    /// Everything, in order of creation.
+    pub(super) fn all(&self) -> Vec<Created> {
+        let mut entries: Vec<&Entry> = self.names.values().collect();
+        entries.extend(self.ipc.values());
+        entries.extend(self.queues.values());
+        entries.sort_by_key(|entry| entry.number);
+        entries
+            .into_iter()
+            .map(|entry| entry.created.clone())
+            .collect()
+    }
+
+    fn entry(&mut self, created: Created) -> Entry {
+        self.next += 1;
+        Entry {
+            created,
+            number: self.next,
+        }
+    }
+
+    /// Takes a name and all below it out.
+    fn take_tree(&mut self, namespace: u32, top: &[u8]) -> Vec<(Vec<u8>, Entry)> {
+        let from = (namespace, top.to_vec());
+        // "/a" and "/a/b" have "/a-b" between them: what is below begins at "/a/".
+        let mut below = from.clone();
+        if top != b"/" {
+            below.1.push(b'/');
+        }
+        let range = self.names.range((Included(&below), Unbounded));
+        let range =
+            range.take_while(|((other, name), _)| *other == namespace && path::is_below(name, top));
+        let mut keys: Vec<NameKey> = range.map(|(key, _)| key.clone()).collect();
+        keys.push(from);
+        let taken = keys.into_iter().filter_map(|key| {
+            let entry = self.names.remove(&key)?;
+            Some((key.1, entry))
+        });
+        taken.collect()
+    }
+
+    fn put_tree(&mut self, namespace: u32, old: &[u8], new: &[u8], tree: Vec<(Vec<u8>, Entry)>) {
+        for (name, mut entry) in tree {
+            let mut moved = new.to_vec();
+            moved.extend_from_slice(&name[old.len()..]);
+            entry.created.resource.path = Some(moved.clone().into());
+            entry.created.resource.kind =
+                super::kind::of_created(&moved, plain(entry.created.resource.kind));
+            self.names.insert((namespace, moved), entry);
+        }
+    }
+
+    /// Forgets the oldest half when there are too many.
+    fn bound(&mut self) {
+        let len = self.names.len() + self.ipc.len() + self.queues.len();
+        if self.extent == Extent::All || len <= BOUND {
+            return;
+        }
+        let keep_from = self.next - BOUND as u64 / 2;
+        self.names.retain(|_, entry| entry.number > keep_from);
+        self.ipc.retain(|_, entry| entry.number > keep_from);
+        self.queues.retain(|_, entry| entry.number > keep_from);
+    }
+}
+
+/// The kind a file has outside /dev/shm.
+fn plain(kind: super::facts::Kind) -> super::facts::Kind {
+    use super::facts::Kind;
+    match kind {
+        Kind::PosixShm | Kind::PosixSem => Kind::File,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::facts::Kind, BOUND, Created, Extent, Ledger};
+    use crate::{id::ProcessKey, model::facts::ResourceFacts};
+
+    fn file(path: &str) -> Created {
+        Created {
+            resource: ResourceFacts {
+                kind: Kind::File,
+                path: Some(path.to_owned().into()),
+                ..ResourceFacts::default()
+            },
+            creator: ProcessKey::default(),
+            namespace: 1,
+            sure: true,
+            exclusive: None,
+        }
+    }
+
+    fn ledger(paths: &[&str]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for path in paths {
+            ledger.add_name((1, path.as_bytes().to_vec()), file(path));
+        }
+        ledger
+    }
+
+    fn paths(ledger: &Ledger) -> Vec<String> {
+        let paths = ledger.names.iter().map(|((_, name), entry)| {
+            assert_eq!(entry.created.resource.path.as_deref(), Some(&name[..]));
+            String::from_utf8_lossy(name).into_owned()
+        });
+        paths.collect()
+    }
+
+    #[test]
+    fn a_renamed_directory_takes_what_is_below_it_along() {
+        let mut ledger = ledger(&["/t/a", "/t/a-b", "/t/a/x", "/t/a/y/z", "/t/b", "/t/b/old"]);
+        ledger.rename(1, b"/t/a".to_vec(), b"/t/b".to_vec());
+        assert_eq!(paths(&ledger), ["/t/a-b", "/t/b", "/t/b/x", "/t/b/y/z"]);
+    }
+
+    #[test]
+    fn a_file_of_others_renamed_over_ours_ends_ours() {
+        let mut ledger = ledger(&["/t/a"]);
+        ledger.rename(1, b"/t/theirs".to_vec(), b"/t/a".to_vec());
+        assert!(paths(&ledger).is_empty());
+    }
+
+    #[test]
+    fn exchange_swaps_trees_and_another_namespace_is_left_alone() {
+        let mut ledger = ledger(&["/a", "/a/1", "/b"]);
+        ledger.add_name((2, b"/a".to_vec()), file("/a"));
+        ledger.exchange(1, b"/a".to_vec(), b"/b".to_vec());
+        assert_eq!(paths(&ledger), ["/a", "/b", "/b/1", "/a"]);
+        ledger.rename(1, b"/b".to_vec(), b"/c".to_vec());
+        assert_eq!(paths(&ledger), ["/a", "/c", "/c/1", "/a"]);
+    }
+
+    #[test]
+    fn what_moves_out_of_dev_shm_is_a_file() {
+        let mut ledger = ledger(&["/dev/shm/x"]);
+        ledger.rename(1, b"/dev/shm/x".to_vec(), b"/home/x".to_vec());
+        assert_eq!(ledger.all()[0].resource.kind, Kind::File);
+        ledger.rename(1, b"/home/x".to_vec(), b"/dev/shm/sem.x".to_vec());
+        assert_eq!(ledger.all()[0].resource.kind, Kind::PosixSem);
+    }
+
+    #[test]
+    fn a_bounded_ledger_keeps_the_latest() {
+        let mut ledger = Ledger::new(Extent::Latest);
+        for number in 0..3 * BOUND {
+            let path = format!("/t/{number}");
+            ledger.add_name((1, path.clone().into_bytes()), file(&path));
+        }
+        assert!(ledger.names.len() <= BOUND);
+        let last = format!("/t/{}", 3 * BOUND - 1);
+        assert!(ledger.name(&(1, last.into_bytes())).is_some());
+    }
+}

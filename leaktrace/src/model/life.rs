@@ -1,0 +1,243 @@
+//! Tasks are born, execute programs, get other tables.
+
+use bytes::Bytes;
+use leaktrace_common::record::{
+    Family, Header,
+    file::FdTable,
+    header_flag, signal as wire,
+    signal::{SignalAction, SignalGenerate},
+    task::{Exec, Seed, Taint, TaskNew, taint},
+};
+
+use super::{
+    Model,
+    facts::{Kind, Trust},
+    process::{self, Origin, Process},
+};
+use crate::{
+    decode::Text,
+    id::{KtimeNs, TableId},
+};
+
+/// include/uapi/linux/sched.h
+const CLONE_THREAD: u64 = 0x0001_0000;
+
+/// TRACE_SIGNAL_DELIVERED and TRACE_SIGNAL_ALREADY_PENDING (include/trace/events/signal.h).
+const TAKEN: [u32; 2] = [0, 2];
+
+impl Model {
+    pub(super) fn task_new(&mut self, header: &Header, new: &TaskNew) {
+        let parent = self.process_of(header);
+        let child = &new.child;
+        self.table_of_child(header.table, child.table);
+        if new.clone_flags & CLONE_THREAD != 0 {
+            if let Some(process) = self.processes.get_mut(parent)
+                && child.flags & u32::from(header_flag::IO_WORKER) == 0
+            {
+                process.threads += 1;
+                process.counts.acquired(Kind::Thread, process.threads - 1);
+            }
+            return;
+        }
+        let mut born = Process::new(child, KtimeNs(header.time_ns), Origin::Born);
+        if let Some(parent) = self.processes.get(parent) {
+            inherit(&mut born, parent);
+        }
+        if let Some(parent) = self.processes.find_key(born.parent)
+            && let Some(parent) = self.processes.get_mut(parent)
+        {
+            parent.children += 1;
+            parent.counts.acquired(Kind::Child, parent.children);
+        }
+        self.add_process(born);
+    }
+
+    /// A child uses its parent's table, or has a copy of it as it is now.
+    fn table_of_child(&mut self, parent: u32, child: u32) {
+        if child != parent {
+            self.copy_table(parent, child);
+            let rank = self.next_rank;
+            if let Some(table) = self.tables.get_mut(&child) {
+                table.inherit_all(rank);
+            }
+        }
+        self.table_user(child);
+    }
+
+    fn copy_table(&mut self, from: u32, to: u32) {
+        let Some(table) = self.tables.get(&from).map(|table| table.copy()) else {
+            return;
+        };
+        for (_, slot) in table.iter() {
+            self.descriptions.keep(slot.description);
+        }
+        self.drop_table(to);
+        self.tables.insert(to, Box::new(table));
+    }
+
+    fn add_process(&mut self, process: Process) {
+        // A key comes twice only if a seed tells of what an event told before.
+        match self.processes.find_key(process.key) {
+            Some(_) => {}
+            None => {
+                self.processes.add(process);
+            }
+        }
+    }
+
+    pub(super) fn root(&mut self, header: &Header, seed: &Seed) {
+        let task = &seed.task;
+        let key = process::key(task.pid, task.start_ns);
+        self.root = Some(key);
+        self.table_user(task.table);
+        self.add_process(Process::new(task, KtimeNs(header.time_ns), Origin::Born));
+    }
+
+    pub(super) fn seed(&mut self, header: &Header, seed: &Seed) {
+        let task = &seed.task;
+        let fresh = Process::new(task, KtimeNs(header.time_ns), Origin::Preexisting);
+        let io_worker = task.flags & u32::from(header_flag::IO_WORKER) != 0;
+        match self.processes.find_key(fresh.key) {
+            Some(id) => {
+                let Some(known) = self.processes.get_mut(id) else {
+                    return;
+                };
+                if task.pid == task.tid || known.nofile == 0 {
+                    known.describe(task);
+                }
+                if task.pid != task.tid && !io_worker {
+                    known.threads += 1;
+                    self.table_user(task.table);
+                }
+            }
+            None => {
+                self.table_user(task.table);
+                self.processes.add(fresh);
+            }
+        }
+    }
+
+    pub(super) fn exec(&mut self, header: &Header, exec: &Exec, texts: &[Text<'_>; 4]) {
+        let id = self.process_of(header);
+        let [exe, argv, cwd, _] = texts;
+        let path = |text: &Text<'_>| text.path().map(|path| Bytes::from(path.into_owned()));
+        let rank = self.next_rank;
+        if let Some(table) = self.tables.get_mut(&exec.task.table) {
+            table.inherit_all(rank);
+        }
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        process.describe(&exec.task);
+        process.exec = Some(KtimeNs(header.time_ns));
+        process.exe = path(exe).or(process.exe.take());
+        process.argv = argv.pieces().map(Bytes::copy_from_slice).collect();
+        process.cwd = path(cwd);
+        process.mnt_ns = exec.mnt_ns;
+        process.exit_mm = None;
+        // Handlers go with the program, ignored signals stay (execve(2)).
+        process.handled = 0;
+        process.phase.restart(&mut self.names);
+    }
+
+    /// The task left its table for a copy of it.
+    pub(super) fn fd_table(&mut self, header: &Header, moved: &FdTable) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        let (old, new) = (moved.old_table, header.table);
+        if old == new {
+            return;
+        }
+        if !self.tables.contains_key(&new) {
+            self.copy_table(old, new);
+        }
+        self.table_user(new);
+        self.table_left(old);
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        if process.table == TableId(old) && (header.tid == header.pid || process.threads <= 1) {
+            process.table = TableId(new);
+        }
+    }
+
+    /// A task uses a table no more; the last one takes it along.
+    pub(super) fn table_left(&mut self, table: u32) {
+        let Some(left) = self.tables.get_mut(&table) else {
+            return;
+        };
+        left.tasks = left.tasks.saturating_sub(1);
+        if left.tasks == 0 {
+            self.drop_table(table);
+        }
+    }
+
+    pub(super) fn task_taint(&mut self, header: &Header, reason: &Taint) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        process.unfollowed = process.unfollowed.saturating_add(1);
+        let why = match reason.reason {
+            taint::COMPAT => "32-bit system calls",
+            _ => "calls that cannot be followed",
+        };
+        process.taint(&Trust::Tainted {
+            since: KtimeNs(header.time_ns),
+            family: Some(Family::File),
+            why: why.to_owned(),
+        });
+    }
+
+    pub(super) fn signal_generate(&mut self, header: &Header, signal: &SignalGenerate) {
+        if !TAKEN.contains(&signal.result) {
+            return;
+        }
+        let Some(id) = self.processes.find(header.pid, header.start_ns) else {
+            return;
+        };
+        let rank = self.next_rank;
+        if let Some(process) = self.processes.get_mut(id)
+            && process.end.is_none()
+        {
+            process.phase.signalled(signal, header.time_ns, rank);
+        }
+    }
+
+    pub(super) fn signal_action(&mut self, header: &Header, action: &SignalAction) {
+        let Some(id) = self.live_of(header) else {
+            return;
+        };
+        let Some(bit) = 1u64.checked_shl(action.signal.wrapping_sub(1)) else {
+            return;
+        };
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        let had = process.handled & bit != 0;
+        let has = action.handler == wire::handler::FUNCTION;
+        process.handled = process.handled & !bit | if has { bit } else { 0 };
+        let ignored = action.handler == wire::handler::IGNORE;
+        process.ignored = process.ignored & !bit | if ignored { bit } else { 0 };
+        if has && !had {
+            let held = process.handled.count_ones();
+            process.counts.acquired(Kind::Handler, held);
+        } else if had && !has {
+            process.counts.released(Kind::Handler);
+        }
+    }
+}
+
+/// What a child has from the process that made it.
+fn inherit(child: &mut Process, parent: &Process) {
+    child.exe = parent.exe.clone();
+    child.argv = parent.argv.clone();
+    child.cwd = parent.cwd.clone();
+    child.mnt_ns = parent.mnt_ns;
+    child.handled = parent.handled;
+    child.ignored = parent.ignored;
+    child.trust = parent.trust.clone();
+}

@@ -1,0 +1,289 @@
+//! Processes: who they are and what they have done so far.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use leaktrace_common::record::task::TaskFacts;
+
+use super::{
+    facts::{Class, Counts, EndFacts, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
+    hash::NumberMap,
+    phase::Phase,
+    sweep::Sweep,
+};
+use crate::id::{KtimeNs, Pid, ProcessKey, TableId};
+
+/// Place of a process in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ProcessId(u32);
+
+/// How a process came to be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Made by one that was watched, or the held child.
+    #[default]
+    Born,
+    /// Was there before.
+    Preexisting,
+}
+
+/// One process.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    pub(super) key: ProcessKey,
+    pub(super) ns_pid: u32,
+    pub(super) parent: ProcessKey,
+    pub(super) origin: Origin,
+    pub(super) comm: [u8; 16],
+    pub(super) exe: Option<Bytes>,
+    pub(super) argv: Vec<Bytes>,
+    pub(super) cwd: Option<Bytes>,
+    pub(super) uid: u32,
+    pub(super) cgroup: u64,
+    pub(super) mnt_ns: u32,
+    pub(super) nofile: u64,
+    pub(super) table: TableId,
+    pub(super) mm: u64,
+    pub(super) trust: Trust,
+    pub(super) born: KtimeNs,
+    pub(super) exec: Option<KtimeNs>,
+    pub(super) threads: u32,
+    pub(super) children: u32,
+    pub(super) exit_group: Option<KtimeNs>,
+    /// `exit_mmap` of the address space it has, before its end was seen.
+    pub(super) exit_mm: Option<KtimeNs>,
+    pub(super) end: Option<Box<EndFacts>>,
+    pub(super) reaped: Option<KtimeNs>,
+    /// Whether the once-per-process samples have been given.
+    pub(super) sampled: Sampled,
+    pub(super) counts: KindCounts,
+    pub(super) release_time: [(u64, u64); Class::ALL.len()],
+    pub(super) bytes_released: u64,
+    pub(super) errors: u64,
+    pub(super) refused: Vec<Refused>,
+    pub(super) sweep: Sweep,
+    pub(super) phase: Phase,
+    /// The phase's releases in their long form, once the process has ended.
+    pub(super) releases: Vec<ReleaseFacts>,
+    pub(super) final_run: Option<KtimeNs>,
+    pub(super) signals: Vec<SignalFacts>,
+    /// Bit n: signal n has a handler; ignored.
+    pub(super) handled: u64,
+    pub(super) ignored: u64,
+    pub(super) unfollowed: u32,
+}
+
+/// Whether the once-per-process samples have been given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sampled {
+    /// Not yet.
+    #[default]
+    No,
+    /// All but reap.
+    End,
+    /// All.
+    Reap,
+}
+
+/// Refused releases that are told one by one.
+const REFUSED: usize = 64;
+
+impl Process {
+    /// From what the kernel tells of a task.
+    pub(super) fn new(task: &TaskFacts, born: KtimeNs, origin: Origin) -> Process {
+        let mut process = Process {
+            key: key(task.pid, task.start_ns),
+            born,
+            origin,
+            threads: 1,
+            ..Process::default()
+        };
+        process.describe(task);
+        process
+    }
+
+    /// Takes over what the kernel tells now.
+    pub(super) fn describe(&mut self, task: &TaskFacts) {
+        self.ns_pid = task.ns_pid;
+        self.parent = key(task.parent_pid, task.parent_start_ns);
+        self.comm = task.comm;
+        self.uid = task.uid;
+        self.cgroup = task.cgroup;
+        self.nofile = task.nofile;
+        self.table = TableId(task.table);
+        self.mm = task.mm;
+    }
+
+    /// Notes a refused release.
+    pub(super) fn refuse(&mut self, refused: Refused) {
+        self.errors += 1;
+        if self.refused.len() < REFUSED {
+            self.refused.push(refused);
+        }
+    }
+
+    /// Notes the duration of an explicit release.
+    #[inline]
+    pub(super) fn spent(&mut self, class: Class, ns: u64) {
+        let (sum, count) = &mut self.release_time[class as usize];
+        *sum += ns;
+        *count += 1;
+    }
+
+    /// Loses trust, unless it has lost it before.
+    pub(super) fn taint(&mut self, trust: &Trust) {
+        if !matches!(self.trust, Trust::Tainted { .. }) {
+            self.trust = trust.clone();
+        }
+    }
+
+    /// The fd table has been replaced by the kernel's.
+    pub(super) fn reread(&mut self, at: KtimeNs) {
+        if matches!(self.trust, Trust::Tainted { .. }) {
+            self.trust = Trust::Reread { at };
+        }
+    }
+}
+
+/// The key of a process.
+pub(super) fn key(pid: u32, start_ns: u64) -> ProcessKey {
+    ProcessKey {
+        pid: Pid(pid),
+        start: KtimeNs(start_ns),
+    }
+}
+
+/// Counts by kind.
+#[derive(Debug)]
+pub(super) struct KindCounts {
+    acquired: [u32; Kind::COUNT],
+    released: [u32; Kind::COUNT],
+    peak: [u32; Kind::COUNT],
+}
+
+impl Default for KindCounts {
+    fn default() -> Self {
+        KindCounts {
+            acquired: [0; Kind::COUNT],
+            released: [0; Kind::COUNT],
+            peak: [0; Kind::COUNT],
+        }
+    }
+}
+
+impl KindCounts {
+    /// One more, and so many are held now.
+    #[inline]
+    pub(super) fn acquired(&mut self, kind: Kind, held: u32) {
+        let kind = kind as usize;
+        self.acquired[kind] = self.acquired[kind].saturating_add(1);
+        self.peak[kind] = self.peak[kind].max(held);
+    }
+
+    /// One explicitly released.
+    #[inline]
+    pub(super) fn released(&mut self, kind: Kind) {
+        let released = &mut self.released[kind as usize];
+        *released = released.saturating_add(1);
+    }
+
+    /// As audit reads them; `held` tells how many are held.
+    pub(super) fn facts(&self, held: impl Fn(Kind) -> u64) -> BTreeMap<Kind, Counts> {
+        let counts = Kind::ALL.iter().map(|kind| {
+            let index = *kind as usize;
+            let held = held(*kind);
+            let counts = Counts {
+                acquired: u64::from(self.acquired[index]),
+                released: u64::from(self.released[index]),
+                held,
+                peak: u64::from(self.peak[index]).max(held),
+            };
+            (*kind, counts)
+        });
+        counts
+            .filter(|(_, counts)| *counts != Counts::default())
+            .collect()
+    }
+}
+
+/// All processes, live and ended.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    all: Vec<Option<Box<Process>>>,
+    free: Vec<u32>,
+    by_key: NumberMap<(u32, u64), ProcessId>,
+    /// The one that was asked for last: most records come in rows from one process.
+    last: Option<(u32, u64, ProcessId)>,
+}
+
+impl Processes {
+    /// The process with this pid and start.
+    #[inline]
+    pub(super) fn find(&mut self, pid: u32, start_ns: u64) -> Option<ProcessId> {
+        match self.last {
+            Some((last_pid, last_start, id)) if last_pid == pid && last_start == start_ns => {
+                Some(id)
+            }
+            _ => {
+                let id = *self.by_key.get(&(pid, start_ns))?;
+                self.last = Some((pid, start_ns, id));
+                Some(id)
+            }
+        }
+    }
+
+    /// The process with this key.
+    pub(super) fn find_key(&self, key: ProcessKey) -> Option<ProcessId> {
+        self.by_key.get(&(key.pid.0, key.start.0)).copied()
+    }
+
+    /// Adds one.
+    pub(super) fn add(&mut self, process: Process) -> ProcessId {
+        let key = (process.key.pid.0, process.key.start.0);
+        let process = Some(Box::new(process));
+        let id = match self.free.pop() {
+            Some(number) => {
+                self.all[number as usize] = process;
+                ProcessId(number)
+            }
+            None => {
+                self.all.push(process);
+                ProcessId(self.all.len() as u32 - 1)
+            }
+        };
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// Takes one out.
+    pub(super) fn remove(&mut self, id: ProcessId) -> Option<Box<Process>> {
+        let process = self.all.get_mut(id.0 as usize)?.take()?;
+        self.by_key
+            .remove(&(process.key.pid.0, process.key.start.0));
+        self.free.push(id.0);
+        self.last = None;
+        Some(process)
+    }
+
+    /// Reads one.
+    #[inline]
+    pub(super) fn get(&self, id: ProcessId) -> Option<&Process> {
+        self.all.get(id.0 as usize)?.as_deref()
+    }
+
+    /// Changes one.
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ProcessId) -> Option<&mut Process> {
+        self.all.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    /// All of them, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.all.iter().flatten().map(|process| &**process)
+    }
+
+    /// All of them, to change.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.all.iter_mut().flatten().map(|process| &mut **process)
+    }
+}

@@ -1,0 +1,275 @@
+//! One fd table: numbers to open file descriptions.
+//!
+//! Slots live in pages of 16 numbers. A table of a few fds costs one page, one of half a million
+//! has no half-empty vector, and a walk's part replaces a page's worth.
+
+use std::collections::BTreeMap;
+
+use super::{description::DescriptionId, facts::Kind, rate::Rate};
+
+/// One fd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// When acquired; 0: not by us to know.
+    pub(super) acquired: u64,
+    /// Position in the model's sequence of acquisitions.
+    pub(super) rank: u64,
+    /// The description.
+    pub(super) description: DescriptionId,
+    /// Low half of the per-table sequence number; 0: not known.
+    pub(super) seq: u32,
+    /// Acquiring thread.
+    pub(super) tid: u32,
+    /// Acquiring syscall.
+    pub(super) op: u8,
+    /// In the table at fork, exec or attach.
+    pub(super) inherited: Inherited,
+}
+
+/// Whether an fd was in the table at the task's fork, at its last exec, or at attach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Inherited {
+    /// It was.
+    Yes,
+    /// It came later.
+    #[default]
+    No,
+}
+
+const _: () = assert!(size_of::<Slot>() == 32);
+
+/// Numbers in a page.
+const PAGE: u32 = 16;
+/// Pages that are found by position; those of higher numbers are in a tree, so that an fd of a
+/// thousand million does not cost a directory of that length.
+const NEAR: u32 = 1 << 16;
+
+#[derive(Clone, Debug)]
+struct Page {
+    open: u16,
+    slots: [Slot; PAGE as usize],
+}
+
+const EMPTY: Slot = Slot {
+    acquired: 0,
+    rank: 0,
+    description: DescriptionId(0),
+    seq: 0,
+    tid: 0,
+    op: 0,
+    inherited: Inherited::No,
+};
+
+const BLANK: Page = Page {
+    open: 0,
+    slots: [EMPTY; PAGE as usize],
+};
+
+/// A release that was to come later or earlier than we see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parked {
+    pub(super) fd: u32,
+    pub(super) file: u64,
+    pub(super) seq: u32,
+    /// The releasing call.
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    pub(super) tid: u32,
+}
+
+/// Counts of the open fds of one table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// All of them.
+    pub(super) all: u32,
+    /// By kind.
+    pub(super) by_kind: [u32; Kind::COUNT],
+    /// By kind, without the inherited ones.
+    pub(super) own: [u32; Kind::COUNT],
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Open {
+            all: 0,
+            by_kind: [0; Kind::COUNT],
+            own: [0; Kind::COUNT],
+        }
+    }
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    near: Vec<Option<Box<Page>>>,
+    far: BTreeMap<u32, Box<Page>>,
+    /// Counts of what is open.
+    pub(super) open: Open,
+    /// Tasks that use it, as far as seen.
+    pub(super) tasks: u32,
+    /// Slots with a lower rank are inherited.
+    pub(super) inherited_below: u64,
+    /// Slots that a later acquisition of their number pushed out, until their releases come.
+    pub(super) displaced: Vec<(u32, Slot)>,
+    /// Releases of what is not in the table, until their acquisitions come.
+    pub(super) parked: Vec<Parked>,
+    /// How `open.all` goes over the last seconds.
+    pub(super) rate: Rate,
+}
+
+/// Whether sequence number `a` is after `b`; true where one is not known.
+#[inline]
+pub(super) fn after(a: u32, b: u32) -> bool {
+    a == 0 || b == 0 || (a.wrapping_sub(b) as i32) > 0
+}
+
+impl Table {
+    /// The slot of a number.
+    #[inline]
+    pub(super) fn get(&self, fd: u32) -> Option<&Slot> {
+        let page = match fd / PAGE {
+            near if near < NEAR => self.near.get(near as usize)?.as_deref()?,
+            far => self.far.get(&far)?,
+        };
+        let place = fd % PAGE;
+        (page.open & (1 << place) != 0).then(|| &page.slots[place as usize])
+    }
+
+    /// Puts a slot and gives back the one that was there.
+    #[inline]
+    pub(super) fn put(&mut self, fd: u32, slot: Slot, kind: Kind) -> Option<Slot> {
+        let own = !self.is_inherited(fd, &slot);
+        let page = match fd / PAGE {
+            near if near < NEAR => {
+                let near = near as usize;
+                if near >= self.near.len() {
+                    self.near.resize_with(near + 1, || None);
+                }
+                self.near[near].get_or_insert_with(|| Box::new(BLANK))
+            }
+            far => self.far.entry(far).or_insert_with(|| Box::new(BLANK)),
+        };
+        let place = fd % PAGE;
+        let old = page.open & (1 << place) != 0;
+        let old = old.then_some(page.slots[place as usize]);
+        page.open |= 1 << place;
+        page.slots[place as usize] = slot;
+        self.open.all += u32::from(old.is_none());
+        self.open.by_kind[kind as usize] += 1;
+        self.open.own[kind as usize] += u32::from(own);
+        old
+    }
+
+    /// Takes a slot out. Its kind is that of its description.
+    #[inline]
+    pub(super) fn take(&mut self, fd: u32, kind: Kind) -> Option<Slot> {
+        let place = fd % PAGE;
+        let page = self.page(fd / PAGE)?;
+        if page.open & (1 << place) == 0 {
+            return None;
+        }
+        page.open &= !(1 << place);
+        let slot = page.slots[place as usize];
+        if page.open == 0 {
+            self.drop_page(fd / PAGE);
+        }
+        self.open.all -= 1;
+        self.uncount(fd, &slot, kind);
+        Some(slot)
+    }
+
+    /// Takes a slot that another has replaced out of the counts by kind.
+    #[inline]
+    pub(super) fn uncount(&mut self, fd: u32, slot: &Slot, kind: Kind) {
+        let own = !self.is_inherited(fd, slot);
+        self.open.by_kind[kind as usize] -= 1;
+        self.open.own[kind as usize] -= u32::from(own);
+    }
+
+    /// Whether a slot is inherited: fd 0 to 2 always are.
+    #[inline]
+    pub(super) fn is_inherited(&self, fd: u32, slot: &Slot) -> bool {
+        fd <= 2 || slot.inherited == Inherited::Yes || slot.rank < self.inherited_below
+    }
+
+    /// From here on everything in the table is inherited.
+    pub(super) fn inherit_all(&mut self, next_rank: u64) {
+        self.inherited_below = next_rank;
+        self.open.own = [0; Kind::COUNT];
+    }
+
+    /// The open numbers and their slots, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        let near = self.near.iter().enumerate();
+        let near = near.filter_map(|(number, page)| Some((number as u32, page.as_deref()?)));
+        let far = self.far.iter().map(|(number, page)| (*number, &**page));
+        near.chain(far).flat_map(|(number, page)| {
+            (0..PAGE)
+                .filter(|place| page.open & (1 << place) != 0)
+                .map(move |place| (number * PAGE + place, &page.slots[place as usize]))
+        })
+    }
+
+    /// The open numbers from `first` to `last`, ascending.
+    pub(super) fn numbers(&self, first: u32, last: u32) -> Vec<u32> {
+        // Most ranges end at the highest possible number: going through what is open is cheaper.
+        let in_range = |fd: &u32| (first..=last).contains(fd);
+        self.iter().map(|(fd, _)| fd).filter(in_range).collect()
+    }
+
+    /// A copy for a task that got its own. The caller counts the references of descriptions.
+    pub(super) fn copy(&self) -> Table {
+        Table {
+            near: self.near.clone(),
+            far: self.far.clone(),
+            open: self.open,
+            inherited_below: self.inherited_below,
+            rate: self.rate,
+            ..Table::default()
+        }
+    }
+
+    /// An empty table in the place of this one.
+    pub(super) fn successor(&self) -> Table {
+        Table {
+            tasks: self.tasks,
+            rate: self.rate,
+            inherited_below: self.inherited_below,
+            ..Table::default()
+        }
+    }
+
+    /// Bytes taken.
+    pub(super) fn bytes(&self) -> usize {
+        let pages = self.near.iter().flatten().count() + self.far.len();
+        size_of::<Table>()
+            + self.near.capacity() * size_of::<usize>()
+            + pages * size_of::<Page>()
+            + self.far.len() * 2 * size_of::<usize>()
+            + self.displaced.capacity() * size_of::<(u32, Slot)>()
+            + self.parked.capacity() * size_of::<Parked>()
+    }
+
+    #[inline]
+    fn page(&mut self, number: u32) -> Option<&mut Page> {
+        match number {
+            near if near < NEAR => self.near.get_mut(near as usize)?.as_deref_mut(),
+            far => self.far.get_mut(&far).map(|page| &mut **page),
+        }
+    }
+
+    /// Gives a page without open fds back, unless it is the first: fd 3 comes and goes.
+    fn drop_page(&mut self, number: u32) {
+        if number == 0 {
+            return;
+        }
+        if number >= NEAR {
+            self.far.remove(&number);
+        } else if number as usize + 1 == self.near.len() {
+            // A program that opens and closes the first fd of a page would pay for it each
+            // time, so the last page stays; those before it go.
+        } else {
+            self.near[number as usize] = None;
+        }
+    }
+}

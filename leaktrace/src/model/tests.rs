@@ -1,0 +1,435 @@
+//! What the model makes of whole lives.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use leaktrace_common::{
+    abi::Op,
+    record::{ipc::what, kind},
+};
+
+use super::{
+    Model, ModelConfig, Samples,
+    facts::{Facts, Held, Kind, ProcessFacts, SampleKind, Trust},
+    testing::{Actor, Script, file},
+    trigger::{self, TriggerKind},
+};
+
+fn play(script: &mut Script) -> Model {
+    let mut model = Model::new(ModelConfig {
+        samples: Samples::Kept,
+        ..ModelConfig::default()
+    });
+    model.feed(&script.take());
+    assert_eq!(model.read().malformed + model.read().unknown, 0);
+    model
+}
+
+fn process(facts: &Facts, pid: u32) -> &ProcessFacts {
+    let mut found = facts.processes.values();
+    found.find(|process| process.key.pid.0 == pid).unwrap()
+}
+
+fn stdio() -> Vec<(i32, leaktrace_common::record::FileIdentity)> {
+    vec![(0, file(0x10)), (1, file(0x20)), (2, file(0x20))]
+}
+
+/// A root that has executed its program, with stdio.
+fn begin() -> (Script, Actor) {
+    let mut script = Script::new();
+    let root = Actor::new(100);
+    script.root(&root);
+    script.exec(&root, &stdio());
+    (script, root)
+}
+
+fn own(held: &[Held]) -> Vec<i32> {
+    let own = held.iter().filter(|held| !held.inherited);
+    own.map(|held| held.resource.fd.unwrap().0).collect()
+}
+
+#[test]
+fn what_is_not_closed_is_held_and_what_was_there_is_inherited() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/etc/hosts");
+    script.open(&root, 4, 0x200, "/etc/passwd");
+    script.close(&root, 3, 0x100);
+    let mut left = stdio();
+    left.push((4, file(0x200)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let end = root.end.as_ref().unwrap();
+    assert!(end.walk_complete);
+    assert_eq!(own(&end.held), [4]);
+    assert_eq!(end.held.len(), 4);
+    let held = end.held.iter().find(|held| !held.inherited).unwrap();
+    assert_eq!(held.resource.path.as_deref(), Some(&b"/etc/passwd"[..]));
+    assert_eq!(held.resource.op, Some(Op::OPENAT));
+    let counts = root.by_kind[&Kind::File];
+    assert_eq!(
+        (counts.acquired, counts.released, counts.held, counts.peak),
+        (2, 1, 1, 2)
+    );
+    assert_eq!(facts.self_check, (1, 0));
+    assert_eq!(root.exe.as_deref(), Some(&b"/bin/test"[..]));
+    assert_eq!(root.argv, ["test", "-x"]);
+    assert_eq!(root.cwd.as_deref(), Some(&b"/work"[..]));
+}
+
+#[test]
+fn the_kernels_walk_wins_over_our_table() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    let left = [(3, file(0x100)), (9, file(0x900))];
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    assert_eq!(
+        own(&process(&facts, 100).end.as_ref().unwrap().held),
+        [3, 9]
+    );
+    assert_eq!(facts.self_check, (1, 1));
+    assert_eq!(process(&facts, 100).trust, Trust::Sure);
+}
+
+#[test]
+fn an_exit_without_a_walk_falls_back_and_is_tainted() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.exit_with(&root, 0, 0);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!(own(&root.end.as_ref().unwrap().held), [3]);
+    assert!(matches!(root.trust, Trust::Tainted { .. }));
+}
+
+#[test]
+fn a_forked_child_inherits_and_a_dup_of_an_inherited_fd_is_its_own() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    script.acquire(&child, 4, file(0x100), Op::DUP, "");
+    script.close(&child, 3, 0x100);
+    let mut left = stdio();
+    left.push((4, file(0x100)));
+    script.exit(&child, 0, &left);
+    script.reap(&root, 101);
+    let mut left = stdio();
+    left.push((3, file(0x100)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let child = process(&facts, 101);
+    let held = &child.end.as_ref().unwrap().held;
+    assert_eq!(own(held), [4]);
+    assert_eq!(
+        held[3].resource.path.as_deref(),
+        Some(&b"/a"[..]),
+        "the description has the name"
+    );
+    let counts = child.by_kind[&Kind::File];
+    assert_eq!(
+        (counts.acquired, counts.released),
+        (1, 0),
+        "an inherited fd's close does not count"
+    );
+    assert!(child.releases.is_empty());
+    assert!(child.reaped.is_some());
+    assert_eq!(facts.self_check, (2, 0));
+}
+
+#[test]
+fn a_shared_table_is_one_table() {
+    const CLONE_FILES: u64 = 0x400;
+    let (mut script, root) = begin();
+    let child = Actor {
+        table: root.table,
+        ..Actor::child_of(&root, 101)
+    };
+    script.fork(&root, &child, CLONE_FILES);
+    script.open(&child, 3, 0x100, "/a");
+    script.close(&root, 3, 0x100);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.self_check, (1, 0));
+    assert_eq!(process(&facts, 100).by_kind[&Kind::File].released, 1);
+}
+
+#[test]
+fn unshare_gives_a_copy_and_close_range_empties_it() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    let moved = Actor { table: 7, ..root };
+    script.table(&moved, root.table);
+    script.open(&moved, 4, 0x200, "/b");
+    let seq = script.seq();
+    let range = leaktrace_common::record::file::FdRange {
+        first: 3,
+        last: u32::MAX,
+        begin_ns: script.now,
+        ..Default::default()
+    };
+    script.record(&moved, kind::FD_RANGE, seq, &range, &[]);
+    script.exit(&moved, 0, &stdio());
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.self_check, (1, 0));
+    let root = process(&facts, 100);
+    let ranks: Vec<u64> = root.releases.iter().map(|release| release.rank).collect();
+    assert!(
+        ranks.is_sorted_by(|a, b| a > b),
+        "one call is in order: {ranks:?}"
+    );
+    assert_eq!(ranks.len(), 2);
+}
+
+#[test]
+fn exec_makes_all_inherited_and_forgets_what_was_done_before() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.open(&root, 4, 0x200, "/cloexec");
+    let mut left = stdio();
+    left.push((3, file(0x100)));
+    script.exec(&root, &left);
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let held = &process(&facts, 100).end.as_ref().unwrap().held;
+    assert!(own(held).is_empty());
+    let kept = held
+        .iter()
+        .find(|held| held.resource.fd == Some(crate::id::Fd(3)))
+        .unwrap();
+    assert_eq!(kept.resource.path.as_deref(), Some(&b"/a"[..]));
+    assert!(kept.resource.acquired.is_some());
+    assert_eq!(facts.self_check, (1, 0));
+}
+
+#[test]
+fn a_close_that_is_told_before_its_open_is_matched() {
+    let (mut script, root) = begin();
+    let (open, close) = (script.seq(), script.seq());
+    let other = root.thread(102);
+    script.release_at(&other, close, 3, 0x100, Op::CLOSE, 0);
+    script.acquire_at(&root, open, 3, file(0x100), Op::OPENAT, "/a");
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let counts = process(&facts, 100).by_kind[&Kind::File];
+    assert_eq!((counts.acquired, counts.released), (1, 1));
+    assert_eq!(facts.self_check, (1, 0));
+}
+
+#[test]
+fn a_number_used_again_before_its_release_is_told_keeps_both() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    let close = script.seq();
+    script.open(&root, 3, 0x200, "/b");
+    script.release_at(&root.thread(102), close, 3, 0x100, Op::CLOSE, 0);
+    let mut left = stdio();
+    left.push((3, file(0x200)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let counts = process(&facts, 100).by_kind[&Kind::File];
+    assert_eq!((counts.acquired, counts.released, counts.held), (2, 1, 1));
+    assert_eq!(facts.self_check, (1, 0));
+    assert_eq!(process(&facts, 100).errors, 0);
+}
+
+#[test]
+fn refused_releases_release_nothing_except_a_close_that_found_something() {
+    const EBADF: i32 = 9;
+    const EIO: i32 = 5;
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    let seq = script.seq();
+    script.release_at(&root, seq, 1, 0x20, Op::DUP2, EBADF);
+    let seq = script.seq();
+    script.release_at(&root, seq, 3, 0x100, Op::CLOSE, EIO);
+    let seq = script.seq();
+    script.release_at(&root, seq, 3, 0, Op::CLOSE, EBADF);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!(facts.self_check, (1, 0));
+    assert_eq!(root.errors, 2);
+    let errnos: Vec<i32> = root.refused.iter().map(|refused| refused.errno).collect();
+    assert_eq!(errnos, [EIO, EBADF]);
+    assert_eq!(
+        root.refused[0].resource.as_ref().unwrap().path.as_deref(),
+        Some(&b"/a"[..])
+    );
+}
+
+#[test]
+fn order_facts_hold_for_a_b_c_with_scratch_between() {
+    let (mut script, root) = begin();
+    for (fd, path) in [(3, "/a"), (4, "/b"), (5, "/c")] {
+        script.open(&root, fd, 0x100 * fd as u64, path);
+    }
+    script.close(&root, 3, 0x300);
+    script.open(&root, 3, 0x900, "/scratch");
+    script.close(&root, 3, 0x900);
+    script.close(&root, 4, 0x400);
+    script.close(&root, 5, 0x500);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let paths: Vec<&[u8]> = root
+        .releases
+        .iter()
+        .map(|release| release.resource.path.as_deref().unwrap())
+        .collect();
+    assert_eq!(paths, [&b"/a"[..], b"/b", b"/c"]);
+    assert_eq!(
+        trigger::teardown(root),
+        (root.final_run, TriggerKind::FinalRun)
+    );
+    assert!(root.final_run.is_some());
+    assert_eq!(root.releases[0].duration_ns, 500);
+}
+
+#[test]
+fn a_terminating_signal_is_the_trigger() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.signal(&root, 15);
+    let at = script.now;
+    script.open(&root, 4, 0x200, "/log");
+    script.close(&root, 3, 0x100);
+    let mut left = stdio();
+    left.push((4, file(0x200)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let (began, kind) = trigger::teardown(root);
+    assert_eq!((began.unwrap().0, kind), (at, TriggerKind::Signal(15)));
+    assert_eq!(root.releases.len(), 1);
+    assert!(root.end.as_ref().unwrap().signal().is_none());
+    let timing = trigger::timing(root);
+    assert!(timing.teardown_ns.unwrap() > timing.kernel_ns.unwrap());
+}
+
+#[test]
+fn a_fatal_signal_is_told_with_its_time() {
+    let (mut script, root) = begin();
+    script.signal(&root, 9);
+    let at = script.now;
+    script.exit(&root, 9, &stdio());
+    let facts = play(&mut script).facts();
+    let end = process(&facts, 100).end.clone().unwrap();
+    assert_eq!((end.signal(), end.fatal_signal.unwrap().0), (Some(9), at));
+}
+
+#[test]
+fn samples_come_once_per_release_and_once_per_process() {
+    let (mut script, root) = begin();
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    script.open(&child, 3, 0x100, "/a");
+    script.close(&child, 3, 0x100);
+    script.exit(&child, 0, &stdio());
+    script.now += 300_000_000;
+    script.reap(&root, 101);
+    script.exit(&root, 0, &stdio());
+    let mut model = play(&mut script);
+    model.flush();
+    model.flush();
+    let samples = model.take_samples();
+    let count = |kind| samples.iter().filter(|sample| sample.kind == kind).count();
+    assert_eq!(count(SampleKind::Release), 1);
+    assert_eq!(count(SampleKind::Hold), 1);
+    assert_eq!(count(SampleKind::Kernel), 2);
+    assert_eq!(count(SampleKind::Reap), 1);
+    let reap = samples
+        .iter()
+        .find(|sample| sample.kind == SampleKind::Reap)
+        .unwrap();
+    assert_eq!(reap.ns, 300_001_000);
+    assert!(model.take_samples().is_empty());
+}
+
+#[test]
+fn lost_records_taint_who_lived_and_a_walk_mends_the_table() {
+    let (mut script, root) = begin();
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    script.exit(&child, 0, &stdio());
+    script.dropped = 3;
+    script.open(&root, 3, 0x100, "/a");
+    let mut model = play(&mut script);
+    let facts = model.facts();
+    assert_eq!(facts.gaps[0].lost, 3);
+    assert!(matches!(process(&facts, 100).trust, Trust::Tainted { .. }));
+    assert_eq!(process(&facts, 101).trust, Trust::Sure);
+    script.exit(&root, 0, &stdio());
+    model.feed(&script.take());
+    let facts = model.facts();
+    assert!(matches!(process(&facts, 100).trust, Trust::Reread { .. }));
+    assert_eq!(facts.gaps.len(), 1, "the same count is no new gap");
+}
+
+#[test]
+fn the_ledger_has_what_was_made_and_not_removed() {
+    let (mut script, root) = begin();
+    script.create(&root, 3, 0x100, "/tmp/x.tmp");
+    script.name(&root, Op::RENAMEAT2, 0, "/tmp/x.tmp", "/work/x");
+    script.create(&root, 4, 0x200, "/dev/shm/psm_1");
+    script.name(&root, Op::MKDIR, 0o755, "/tmp/d", "");
+    script.create(&root, 5, 0x300, "/tmp/d/./gone");
+    script.name(&root, Op::UNLINK, 0, "/tmp/d/gone", "");
+    script.name(&root, Op::MKNODAT, 0o010_600, "/tmp/fifo", "");
+    script.ipc_get(&root, what::SHM, 32769, 1);
+    script.ipc_get(&root, what::SEM, 0, 2);
+    script.ipc_remove(&root, what::SEM, 0, 0);
+    script.ipc_get(&root, what::MSG, 5, 0);
+    let facts = play(&mut script).facts();
+    let made: Vec<(Kind, Option<&[u8]>, Option<i32>)> = facts
+        .created
+        .iter()
+        .map(|made| {
+            (
+                made.resource.kind,
+                made.resource.path.as_deref(),
+                made.resource.ipc_id,
+            )
+        })
+        .collect();
+    assert_eq!(
+        made,
+        [
+            (Kind::File, Some(&b"/work/x"[..]), None),
+            (Kind::PosixShm, Some(b"/dev/shm/psm_1"), None),
+            (Kind::Directory, Some(b"/tmp/d"), None),
+            (Kind::Fifo, Some(b"/tmp/fifo"), None),
+            (Kind::SysvShm, None, Some(32769)),
+        ]
+    );
+    assert_eq!(facts.created[4].resource.bytes, Some(4096));
+    assert!(facts.created[4].sure);
+    let counts = process(&facts, 100).by_kind[&Kind::SysvSem];
+    assert_eq!((counts.acquired, counts.released), (1, 1));
+}
+
+#[test]
+fn a_refused_ipc_removal_is_an_error_and_keeps_the_thing() {
+    let (mut script, root) = begin();
+    script.ipc_get(&root, what::SHM, 7, 1);
+    script.ipc_remove(&root, what::SHM, 7, 1);
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.created.len(), 1);
+    assert_eq!(process(&facts, 100).refused[0].op, Op::SHMCTL);
+}
+
+#[test]
+fn nothing_is_left_of_fds_when_their_processes_are_gone() {
+    let (mut script, root) = begin();
+    let child = Actor::child_of(&root, 101);
+    script.open(&root, 3, 0x100, "/a");
+    script.fork(&root, &child, 0);
+    script.open(&child, 70_000, 0x200, "/b");
+    script.open(&child, 2_000_000_000, 0x300, "/c");
+    script.exit(&child, 0, &[]);
+    script.exit(&root, 0, &[]);
+    let model = play(&mut script);
+    assert_eq!(model.descriptions.len(), 0);
+    assert_eq!(model.footprint().0, 0);
+    assert!(model.tables.is_empty());
+    assert_eq!(model.names.used(), 0);
+}

@@ -1,0 +1,77 @@
+//! When teardown began, and how long each part of an end took. Pure functions of a process's
+//! facts (DESIGN section 3).
+
+use super::{
+    facts::ProcessFacts,
+    signal::{Weight, weight},
+};
+use crate::id::KtimeNs;
+
+/// What began teardown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerKind {
+    /// A signal with this number.
+    Signal(u32),
+    /// The final run of releases.
+    FinalRun,
+    /// exit_group(2).
+    ExitGroup,
+    /// Nothing that was seen: the last thread's exit, or the process lives.
+    None,
+}
+
+/// Begin of teardown: the last terminating signal; else the start of the final run of releases;
+/// else exit_group.
+pub fn teardown(process: &ProcessFacts) -> (Option<KtimeNs>, TriggerKind) {
+    let fatal = process.end.as_ref().and_then(|end| end.signal());
+    let began = process.signals.iter().rev().find(|signal| {
+        // Whatever ended it began its end.
+        let ended_it = fatal == i32::try_from(signal.signal).ok();
+        ended_it
+            || match weight(signal.signal) {
+                Weight::Sure => true,
+                Weight::Maybe => !signal.acquired_after,
+                Weight::No => false,
+            }
+    });
+    if let Some(signal) = began {
+        return (Some(signal.at), TriggerKind::Signal(signal.signal));
+    }
+    if let Some(at) = process.final_run {
+        return (Some(at), TriggerKind::FinalRun);
+    }
+    match process.end.as_ref().and_then(|end| end.exit_group) {
+        Some(at) => (Some(at), TriggerKind::ExitGroup),
+        None => (None, TriggerKind::None),
+    }
+}
+
+/// Durations of an end, ns; absent where an event is missing or the order is not that of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndTiming {
+    /// Trigger to end of exit.
+    pub teardown_ns: Option<u64>,
+    /// exit_group entry, or the fatal signal, to end of exit.
+    pub kernel_ns: Option<u64>,
+    /// End of exit to the parent's wait return.
+    pub reap_ns: Option<u64>,
+}
+
+/// How long each part of an end took; nothing for a live process.
+pub fn timing(process: &ProcessFacts) -> EndTiming {
+    let Some(end) = &process.end else {
+        return EndTiming::default();
+    };
+    let finished = end.finished();
+    let (trigger, _) = teardown(process);
+    let kernel = end.fatal_signal.or(end.exit_group);
+    EndTiming {
+        teardown_ns: trigger.and_then(|trigger| finished.since(trigger)),
+        kernel_ns: kernel.and_then(|begin| finished.since(begin)),
+        // An autoreaped process is gone at its end: nobody waits for it.
+        reap_ns: match end.autoreap {
+            true => None,
+            false => process.reaped.and_then(|reaped| reaped.since(finished)),
+        },
+    }
+}

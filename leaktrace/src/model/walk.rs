@@ -1,0 +1,215 @@
+//! Tables as the kernel has them: parts come one by one, a whole walk replaces a table.
+
+use leaktrace_common::{
+    abi::Op,
+    record::{
+        Header,
+        file::{WalkEntry, walk_cause},
+    },
+};
+
+use super::{
+    Model,
+    facts::Held,
+    kind,
+    table::{Inherited, Slot, Table, after},
+    thing::Thing,
+};
+use crate::{decode::Walk, id::KtimeNs};
+
+/// A walk whose parts are coming.
+#[derive(Debug)]
+pub(super) struct Walking {
+    cause: u32,
+    total: u32,
+    seq: u32,
+    entries: Vec<(u32, WalkEntry)>,
+}
+
+impl Walking {
+    /// Whether every open fd has come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.entries.len() == self.total as usize
+    }
+}
+
+/// Walks that may be under way at once; parts of more wait in vain for lost ones.
+const UNDER_WAY: usize = 256;
+
+impl Model {
+    pub(super) fn fd_walk(&mut self, header: &Header, walk: &Walk<'_>) {
+        let walking = self.walks.entry(walk.walk).or_insert_with(|| Walking {
+            cause: walk.cause,
+            total: walk.total,
+            seq: header.seq as u32,
+            entries: Vec::new(),
+        });
+        walking.entries.extend(walk.entries());
+        // A table of another process may change between two parts of an iterator's walk.
+        walking.total = walk.total;
+        let complete = walking.is_complete();
+        let at_once = walking.cause != walk_cause::EXIT;
+        if complete
+            && at_once
+            && let Some(whole) = self.walks.remove(&walk.walk)
+        {
+            self.replace_table(header, &whole);
+        }
+        if self.walks.len() > UNDER_WAY
+            && let Some(oldest) = self.walks.keys().min().copied()
+        {
+            self.walks.remove(&oldest);
+        }
+    }
+
+    /// Takes a walk that has come whole or in part.
+    pub(super) fn take_walk(&mut self, walk: u32) -> Option<Walking> {
+        self.walks.remove(&walk)
+    }
+
+    /// Makes the table what the kernel says it is.
+    fn replace_table(&mut self, header: &Header, walk: &Walking) {
+        let old = self.tables.remove(&header.table).unwrap_or_default();
+        let mut table = old.successor();
+        for (fd, entry) in &walk.entries {
+            let slot = self.walked_slot(old.get(*fd), entry);
+            let kind = self.descriptions.get(slot.description).kind;
+            table.put(*fd, slot, kind);
+        }
+        if walk.cause == walk_cause::ITERATOR {
+            self.keep_newer(&old, &mut table, walk.seq);
+        } else {
+            table.inherit_all(self.next_rank);
+        }
+        let displaced = old.displaced.iter().map(|(_, slot)| slot);
+        for slot in old.iter().map(|(_, slot)| slot).chain(displaced) {
+            self.descriptions.release(slot.description, &mut self.names);
+        }
+        self.tables.insert(header.table, Box::new(table));
+        if let Some(process) = self.processes.find(header.pid, header.start_ns)
+            && let Some(process) = self.processes.get_mut(process)
+        {
+            process.reread(KtimeNs(header.time_ns));
+        }
+    }
+
+    /// The slot for what the kernel tells, with a reference. What was known of it stays.
+    fn walked_slot(&mut self, old: Option<&Slot>, entry: &WalkEntry) -> Slot {
+        if let Some(old) = old
+            && self.descriptions.get(old.description).is(&entry.identity)
+        {
+            self.descriptions.keep(old.description);
+            return *old;
+        }
+        let description = match self.descriptions.find_same(&entry.identity) {
+            Some(known) => {
+                self.descriptions.keep(known);
+                known
+            }
+            None => {
+                let kind = kind::of_walked(&entry.identity);
+                self.descriptions.add(&entry.identity, kind)
+            }
+        };
+        Slot {
+            acquired: 0,
+            rank: 0,
+            description,
+            seq: 0,
+            tid: 0,
+            op: Op::NONE.0,
+            inherited: Inherited::Yes,
+        }
+    }
+
+    /// Slots that came after an iterator's walk of a table that is in use.
+    fn keep_newer(&mut self, old: &Table, table: &mut Table, seq: u32) {
+        if seq == 0 {
+            return;
+        }
+        for (fd, slot) in old.iter() {
+            if slot.seq == 0 || after(seq, slot.seq) || table.get(fd).is_some() {
+                continue;
+            }
+            self.descriptions.keep(slot.description);
+            let kind = self.descriptions.get(slot.description).kind;
+            table.put(fd, *slot, kind);
+        }
+    }
+
+    /// What a walk at exit says is held; what is known of each fd is added from the table.
+    pub(super) fn held_by_walk(&self, table: u32, walk: &Walking) -> Vec<Held> {
+        let table = self.tables.get(&table);
+        let held = walk.entries.iter().map(|(fd, entry)| {
+            let known = table
+                .and_then(|table| table.get(*fd))
+                .filter(|slot| self.descriptions.get(slot.description).is(&entry.identity));
+            let thing = match known {
+                Some(slot) => Thing::of_slot(*fd, slot, self.descriptions.get(slot.description)),
+                None => self.walked_thing(*fd, entry),
+            };
+            let inherited = match (table, known) {
+                (Some(table), Some(slot)) => table.is_inherited(*fd, slot),
+                _ => *fd <= 2,
+            };
+            Held {
+                resource: thing.facts(&self.names),
+                inherited,
+                count: u32::from(entry.identity.count),
+            }
+        });
+        held.collect()
+    }
+
+    /// An fd that came without our seeing it; another slot may know its description.
+    fn walked_thing(&self, fd: u32, entry: &WalkEntry) -> Thing {
+        let identity = &entry.identity;
+        let known = self.descriptions.find_same(identity);
+        let known = known.map(|known| *self.descriptions.get(known));
+        let mut thing = match known {
+            Some(known) => Thing {
+                name: known.name,
+                ends: known.ends,
+                ..Thing::of(known.kind)
+            },
+            None => Thing::of(kind::of_walked(identity)),
+        };
+        thing.fd = fd as i32;
+        thing.id = crate::id::FileId {
+            dev: identity.dev,
+            ino: identity.ino,
+            generation: identity.generation,
+        };
+        thing
+    }
+
+    /// What our own table says is held.
+    pub(super) fn held_by_table(&self, table: u32) -> Vec<Held> {
+        let Some(table) = self.tables.get(&table) else {
+            return Vec::new();
+        };
+        let held = table.iter().map(|(fd, slot)| {
+            let description = self.descriptions.get(slot.description);
+            Held {
+                resource: Thing::of_slot(fd, slot, description).facts(&self.names),
+                inherited: table.is_inherited(fd, slot),
+                count: 0,
+            }
+        });
+        held.collect()
+    }
+
+    /// Compares our table with the kernel's word.
+    pub(super) fn check_self(&mut self, table: u32, walk: &Walking) {
+        let ours = self.tables.get(&table).map_or(0, |table| table.open.all);
+        let same = |(fd, entry): &(u32, WalkEntry)| {
+            let slot = self.tables.get(&table).and_then(|table| table.get(*fd));
+            slot.is_some_and(|slot| {
+                self.descriptions.get(slot.description).file == entry.identity.file
+            })
+        };
+        let equal = ours as usize == walk.entries.len() && walk.entries.iter().all(same);
+        self.self_check.0 += 1;
+        self.self_check.1 += u64::from(!equal);
+    }
+}
