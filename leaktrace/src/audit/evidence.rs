@@ -39,7 +39,10 @@ impl<'a> Evidence<'a> {
         match self.about(&Question::Process { key }) {
             None => Alive::NotAsked,
             Some(answer) => match &answer.found {
-                Found::Process { state, .. } if matches!(state, 'Z' | 'X' | 'x') => Alive::Ended,
+                Found::Process {
+                    state: 'Z' | 'X' | 'x',
+                    ..
+                } => Alive::Ended,
                 Found::Process { .. } => Alive::Yes {
                     at_ns: answer.time_ns,
                 },

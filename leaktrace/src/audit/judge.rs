@@ -135,3 +135,7 @@ fn residue_counts(case: &Case<'_>, findings: &Findings) -> BTreeMap<ProcessKey, 
     }
     counts
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -219,3 +219,7 @@ fn position(mode: OrderMode, class: Class) -> usize {
         },
     }
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

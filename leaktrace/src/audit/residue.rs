@@ -351,3 +351,7 @@ fn file_thing(path: &[u8], mode: u32) -> (Thing, Kind) {
 fn directly_in_shm(path: &[u8]) -> bool {
     super::roots::inside(SHM_ROOT, path).is_some_and(|rest| !rest.contains(&b'/'))
 }
+
+#[cfg(test)]
+#[path = "residue_tests.rs"]
+mod tests;

@@ -81,3 +81,7 @@ fn reason(process: &ProcessFacts) -> String {
         false => format!("exit of {} ({comm})", process.key.pid),
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

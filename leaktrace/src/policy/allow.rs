@@ -78,8 +78,11 @@ pub struct Subject<'a> {
 
 /// Suppressions with their globs compiled.
 pub struct Matcher<'a> {
-    allows: Vec<(&'a Allow, Vec<(&'a str, Option<GlobMatcher>)>)>,
+    allows: Vec<(&'a Allow, Vec<Fact<'a>>)>,
 }
+
+/// A key and its glob; none if that does not parse.
+type Fact<'a> = (&'a str, Option<GlobMatcher>);
 
 impl<'a> Matcher<'a> {
     /// Compiles each glob once. One that does not parse matches nothing: suppressing too little

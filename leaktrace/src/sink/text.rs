@@ -23,19 +23,19 @@ const FOR_PROCESSES: usize = 10;
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verbosity {
+pub enum Detail {
     /// Processes with an error, and findings.
     #[default]
-    Normal,
+    Errors,
     /// Every process, and what is off as notes.
-    Verbose,
+    All,
 }
 
 /// The whole text, each line ended.
-pub fn render(report: &Report, verbosity: Verbosity) -> String {
+pub fn render(report: &Report, detail: Detail) -> String {
     let page = Page::new(report);
-    let findings = shown(report, verbosity);
-    let processes = process_lines(report, verbosity, &findings);
+    let findings = shown(report, detail);
+    let processes = process_lines(report, detail, &findings);
     let reserved = processes.len().min(FOR_PROCESSES);
     let blocks = block_lines(&page, &findings, AT_MOST - reserved);
     let mut lines = cut_processes(processes, AT_MOST.saturating_sub(blocks.len()));
@@ -54,7 +54,7 @@ pub fn render(report: &Report, verbosity: Verbosity) -> String {
 
 /// The one last line, ended: the verdict, the exit code and whose it is.
 pub fn last_line(report: &Report) -> String {
-    let findings = shown(report, Verbosity::Normal);
+    let findings = shown(report, Detail::Errors);
     let mut line = tail::lines(report, &findings).pop().unwrap_or_default();
     line.push('\n');
     line
@@ -79,13 +79,13 @@ impl<'a> Page<'a> {
 }
 
 /// What is shown, errors first, each group in the order of the report.
-fn shown(report: &Report, verbosity: Verbosity) -> Vec<&Finding> {
+fn shown(report: &Report, detail: Detail) -> Vec<&Finding> {
     let mut findings: Vec<_> = report
         .findings
         .iter()
         .filter(|finding| finding.suppressed_by.is_none())
         .collect();
-    if verbosity == Verbosity::Verbose {
+    if detail == Detail::All {
         let off = report.off.iter();
         findings.extend(off.filter(|finding| finding.suppressed_by.is_none()));
     }
@@ -94,7 +94,7 @@ fn shown(report: &Report, verbosity: Verbosity) -> Vec<&Finding> {
 }
 
 /// `PID 42 (worker) cleanup: …`, the names padded to one width.
-fn process_lines(report: &Report, verbosity: Verbosity, findings: &[&Finding]) -> Vec<String> {
+fn process_lines(report: &Report, detail: Detail, findings: &[&Finding]) -> Vec<String> {
     let guilty: BTreeSet<_> = findings
         .iter()
         .filter(|finding| finding.level == Level::Error)
@@ -104,7 +104,7 @@ fn process_lines(report: &Report, verbosity: Verbosity, findings: &[&Finding]) -
         .processes
         .iter()
         .filter(|process| {
-            verbosity == Verbosity::Verbose
+            detail == Detail::All
                 || guilty.contains(&process.key)
                 || process.verdict == Verdict::Findings
         })

@@ -25,7 +25,6 @@ pub mod term_ignored;
 pub mod unix_socket_left;
 pub mod zombie_left;
 
-pub use super::explain::{explain, explain_all};
 use super::{
     case::{Case, Observation},
     residue::Thing,

@@ -19,7 +19,7 @@ pub static RULE: RuleInfo = RuleInfo {
     fix: "Release class by class in the order that the policy names (class:fds-first or class:mappings-first).",
     allow: "LT302:comm=server",
     check: Some(check),
-    message: message,
+    message,
     remedy,
 };
 
