@@ -14,6 +14,7 @@ pub mod launch;
 pub mod model;
 pub mod policy;
 pub mod report;
+pub mod session;
 pub mod sink;
 pub mod source;
 pub mod tui;

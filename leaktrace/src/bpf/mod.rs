@@ -16,6 +16,6 @@ mod statistics;
 mod syscalls;
 
 pub use identity::Identities;
-pub use load::{LoadOptions, Scope, Unavailable, load};
+pub use load::{Diagnostics, LoadOptions, Scope, Unavailable, load};
 pub use programs::Programs;
 pub use syscalls::number as syscall_number;

@@ -49,12 +49,20 @@ pub struct JudgeArgs {
 /// What to run, or which capture to read instead.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Judge a capture instead of running something; needs no privileges.
+    /// Read a capture instead of running something; needs no privileges.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "capture", "user", "settle", "if_unavailable"])]
     pub from: Option<PathBuf>,
     /// Write a capture of the run.
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
+    /// CMD.
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+}
+
+/// What to run, and how.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LaunchArgs {
     /// Run CMD as this user; without it, under sudo, as the user that ran sudo.
     #[arg(long, value_name = "USER")]
     pub user: Option<OsString>,
@@ -82,6 +90,9 @@ pub struct TargetArgs {
     /// Only processes of this user.
     #[arg(long, value_name = "UID")]
     pub uid: Option<u32>,
+    /// Stop after this time.
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub duration: Option<Duration>,
 }
 
 /// What to do where tracing is not possible.

@@ -6,7 +6,69 @@ pub mod output;
 pub mod usage;
 pub mod value;
 
-use crate::report::Because;
+mod attach;
+mod check;
+mod command;
+mod demo;
+mod doctor;
+mod explain;
+mod hist;
+mod judge;
+mod policy;
+mod record;
+mod run;
+mod target;
+
+use std::{ffi::OsString, io::Write, panic};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    launch::{self, Found},
+    report::Because,
+};
+
+/// What processes take from the kernel, what they give back, and what they leave behind.
+#[derive(Debug, Parser)]
+#[command(
+    name = "leaktrace",
+    version,
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "exit codes of check: 0 clean, 100 errors found, 75 inconclusive, 77 cannot trace here, \
+                  125 leaktrace failed,\n126/127 CMD cannot run / not found, 2 usage, else CMD's own"
+)]
+struct Cli {
+    /// Print the version.
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: (),
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run CMD, judge what it leaves behind; exit 100 if there are errors.
+    Check(check::CheckArgs),
+    /// Run CMD and report; exit with CMD's own status.
+    Run(run::RunCommandArgs),
+    /// Measure how long giving back takes, per process.
+    Hist(hist::HistArgs),
+    /// Write a run to a file, to be judged later with --from.
+    Record(record::RecordArgs),
+    /// Show what works on this machine and what to do about the rest.
+    Doctor(doctor::DoctorArgs),
+    /// Say what a rule means, why it matters, how to fix and how to allow it.
+    Explain(explain::ExplainArgs),
+    /// Show the policy in force.
+    Policy(policy::PolicyArgs),
+    /// See it find a leak: a program that leaks on purpose, its report, and everything removed.
+    Demo,
+    /// What `demo` runs.
+    #[command(name = crate::demo::LEAK_COMMAND, hide = true)]
+    DemoLeak,
+}
 
 /// What ends a call before there is a report. The text is for people: what, why, what to do.
 #[derive(Debug)]
@@ -51,7 +113,7 @@ impl Failure {
     }
 
     /// The last line on stderr: what happened and whose the exit code is.
-    pub fn line(&self) -> String {
+    fn line(&self) -> String {
         let Failure {
             code,
             because,
@@ -62,8 +124,71 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         Failure::internal(format!("{error:#}"))
+    }
+}
+
+/// Runs one call of leaktrace. Returns the exit code, or ends by a signal as CMD did.
+///
+/// To be called first thing: nothing may have changed signals or fds before.
+pub fn main(argv: Vec<OsString>) -> i32 {
+    let found = Found::record();
+    // Without /dev/null this goes on: files of ours may then get numbers 0-2.
+    drop(launch::reserve_stdio());
+    launch::settle_own_signals();
+    match panic::catch_unwind(|| dispatch(argv, found)) {
+        Ok(Ok(Ending::Code(code))) => code,
+        Ok(Ok(Ending::Signal(signal))) => launch::raise_again(signal),
+        Ok(Err(failure)) => {
+            complain(&failure.line());
+            failure.code
+        }
+        Err(_) => {
+            complain("leaktrace: this is a bug in leaktrace; exit 125 (leaktrace failed)\n");
+            125
+        }
+    }
+}
+
+fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
+    let cli = match Cli::try_parse_from(argv) {
+        Ok(cli) => cli,
+        Err(error) => return usage::answer(&error),
+    };
+    match cli.command {
+        Some(Command::Check(args)) => check::run(args, found),
+        Some(Command::Run(args)) => run::run(args, found),
+        Some(Command::Hist(args)) => hist::run(&args, found),
+        Some(Command::Record(args)) => record::run(&args, found),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Policy(args)) => policy::run(&args),
+        Some(Command::Demo) => demo::run(),
+        Some(Command::DemoLeak) => demo::leak(),
+        None => Err(Failure::usage("no command; try `leaktrace --help`")),
+    }
+}
+
+/// Writes to stderr; that it cannot be written is nothing that could be told anywhere.
+fn complain(text: &str) {
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
+/// Writes to stdout. A reader that went away (`| head`) has what it wanted.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(
+            format!("cannot write to stdout: {error}"),
+        )),
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Ending, Failure, Outcome};
 
@@ -17,17 +17,36 @@ pub fn answer(error: &clap::Error) -> Outcome {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::usage(
             "something is missing on the command line; try `leaktrace --help`",
         )),
+        ErrorKind::UnknownArgument if !names_an_option(error) => Err(Failure::usage(format!(
+            "{}; put `--` before the command to run",
+            first_paragraph(&error.render().to_string())
+        ))),
         _ => Err(Failure::usage(sentence(&error.render().to_string()))),
     }
 }
 
-/// The first paragraph of clap's message, and its tip if it has one, in one line.
+fn names_an_option(error: &clap::Error) -> bool {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.starts_with('-'),
+        _ => true,
+    }
+}
+
+/// What is wrong, in one line.
+fn first_paragraph(rendered: &str) -> String {
+    let paragraph = rendered.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.strip_prefix("error: ")
+        .map(str::to_owned)
+        .unwrap_or(line)
+}
+
+/// What is wrong and clap's first tip, if it has one.
 fn sentence(rendered: &str) -> String {
-    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut paragraphs = rendered.split("\n\n").map(words);
-    let what = paragraphs.next().unwrap_or_default();
-    let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
-    let tip = paragraphs.find_map(|text| text.strip_prefix("tip: ").map(str::to_owned));
+    let what = first_paragraph(rendered);
+    let tip = rendered
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
     match tip {
         Some(tip) => format!("{what}: {tip}"),
         None => format!("{what}; try `leaktrace --help`"),
@@ -41,7 +60,7 @@ mod tests {
     #[test]
     fn a_clap_error_becomes_one_sentence() {
         let rendered = "error: unexpected argument '--colour' found\n\n  tip: a similar argument \
-                        exists: '--comm'\n\nUsage: leaktrace check\n\nFor more information, try\n";
+                        exists: '--comm'\n  tip: to pass it on\n\nUsage: leaktrace check\n\nFor more information, try\n";
         assert_eq!(
             sentence(rendered),
             "unexpected argument '--colour' found: a similar argument exists: '--comm'"

@@ -132,6 +132,11 @@ impl Histograms {
         Histograms::default()
     }
 
+    /// Drops the samples of processes that nobody asked about.
+    pub fn retain(&mut self, keep: impl Fn(&ProcessKey) -> bool) {
+        self.processes.retain(|key, _| keep(key));
+    }
+
     /// Takes one sample. A second once-per-process sample of a kind replaces the first: it
     /// is the later knowledge about the same end.
     pub fn record(&mut self, sample: &Sample) {

@@ -5,12 +5,12 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
 };
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{Found, Status, User, environment::Environment, held, plan::Plan};
+use super::{Found, Status, User, environment::Environment, held, plan::Plan, target};
 
 /// What to start.
 pub struct HoldSpec {
@@ -114,12 +114,11 @@ pub fn hold(spec: HoldSpec) -> Result<Held, HoldError> {
         pid => pid,
     };
     drop((barrier_read, ready_write));
-    let pidfd = pidfd_open(pid)?;
+    let pid = pid.unsigned_abs();
+    let pidfd =
+        target::pidfd_open(pid).map_err(|error| HoldError::System("open a pidfd", error))?;
     Ok(Held {
-        child: Running {
-            pid: pid.unsigned_abs(),
-            pidfd,
-        },
+        child: Running { pid, pidfd },
         uid,
         barrier: Some(barrier),
         ready,
@@ -300,14 +299,4 @@ fn lift(fd: &OwnedFd) -> Result<OwnedFd, HoldError> {
         }
     }
     Err(system("duplicate a pipe"))
-}
-
-fn pidfd_open(pid: libc::pid_t) -> Result<OwnedFd, HoldError> {
-    // SAFETY: pidfd_open gives a new fd, close-on-exec by itself (pidfd_open(2)), or -1.
-    unsafe {
-        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
-            -1 => Err(system("open a pidfd")),
-            fd => Ok(OwnedFd::from_raw_fd(fd as RawFd)),
-        }
-    }
 }

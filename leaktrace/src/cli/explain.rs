@@ -1,0 +1,28 @@
+//! `leaktrace explain RULE`.
+
+use clap::Args;
+
+use super::{Ending, Failure, Outcome};
+use crate::audit;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Id or name, as in LT103 or sysv-shm-left; without one, all rules in a list.
+    #[arg(value_name = "RULE")]
+    rule: Option<String>,
+}
+
+pub(super) fn run(args: &ExplainArgs) -> Outcome {
+    let text = match &args.rule {
+        None => audit::explain_all(),
+        Some(rule) => audit::explain(rule).ok_or_else(|| {
+            let rule = crate::sink::escape_str(rule);
+            Failure::usage(format!(
+                "`{rule}` is not a rule; `leaktrace explain` lists them"
+            ))
+        })?,
+    };
+    super::say(&text)?;
+    Ok(Ending::Code(0))
+}

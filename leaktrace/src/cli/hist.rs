@@ -1,0 +1,103 @@
+//! `leaktrace hist`: how long giving back takes.
+
+use clap::Args;
+
+use super::{
+    Ending, Failure, Outcome,
+    args::{OutputArgs, RunArgs, TargetArgs},
+    attach,
+    command::{self, Ran, RunSpec},
+    exit,
+    output::{self, Call, Outputs},
+    target::Choice,
+    value::Format,
+};
+use crate::{
+    audit::{Command, outcome},
+    hist::{self, By, HistReport},
+    launch::Found,
+    policy::Policy,
+    report::{Exit, Verdict},
+    session::{self, Pipeline, Purpose},
+    sink::human::{count, counted},
+};
+
+/// Arguments of `hist`.
+#[derive(Debug, Args)]
+pub(super) struct HistArgs {
+    /// How samples are grouped: pid, comm, exe, cgroup or class.
+    #[arg(long, value_name = "BY", default_value = "pid")]
+    by: By,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    targets: TargetArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
+    let choice = Choice::new(&args.targets)?;
+    let runs = !args.run.launch.command.is_empty();
+    let call = match runs {
+        true => Call::RunsCommand,
+        false => Call::Reads,
+    };
+    let outputs = Outputs::open(output::route(&args.output, call).map_err(Failure::usage)?)?;
+    let pipeline = match (&args.run.from, runs) {
+        (Some(path), _) => session::replay(path, Purpose::Durations)?.0,
+        (None, false) => attach::run(
+            &args.targets,
+            args.run.capture.as_deref(),
+            args.output.verbose,
+        )?,
+        (None, true) => {
+            let spec = RunSpec {
+                launch: &args.run.launch,
+                capture: args.run.capture.as_deref(),
+                policy: &Policy::default(),
+                purpose: Purpose::Durations,
+                verbose: args.output.verbose,
+            };
+            match command::run(spec, found)? {
+                Ran::Traced(pipeline) => *pipeline,
+                Ran::Untraced(status) => return Ok(command::untraced(status)),
+            }
+        }
+    };
+    let report = report(&pipeline, args.by, &choice);
+    let exit = outcome::exit(Verdict::Clean, pipeline.end(), Command::Run, None);
+    let line = last_line(&report, &pipeline, exit);
+    let render = |format| match format {
+        Format::Text => Ok(format!("{}{line}", hist::render(&report))),
+        Format::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
+    };
+    outputs.write(render, &line)?;
+    match runs {
+        true => Ok(exit::ending(exit, pipeline.end().child)),
+        false => Ok(Ending::Code(exit.code)),
+    }
+}
+
+fn report(pipeline: &Pipeline, by: By, choice: &Choice) -> HistReport {
+    let processes = pipeline.model().facts().processes;
+    let mut histograms = pipeline.histograms().clone();
+    histograms.retain(|key| {
+        processes
+            .get(key)
+            .is_some_and(|process| choice.has(process))
+    });
+    histograms.report(by, &processes)
+}
+
+fn last_line(report: &HistReport, pipeline: &Pipeline, exit: Exit) -> String {
+    let events = &pipeline.end().events;
+    format!(
+        "leaktrace: {}, {}, {} lost, exit {} ({})\n",
+        counted(report.groups.len() as u64, "group", "groups"),
+        counted(events.received, "event", "events"),
+        count(events.lost),
+        exit.code,
+        exit::whose(exit.because),
+    )
+}

@@ -1,0 +1,132 @@
+//! What `check`, `run` and `record` share: everything but whose the exit code is.
+
+use std::path::Path;
+
+use super::{
+    Ending, Failure, Outcome,
+    args::{JudgeArgs, OutputArgs, RunArgs},
+    command::{self, Ran, RunSpec},
+    exit,
+    output::{self, Call, Outputs},
+    value::Format,
+};
+use crate::{
+    audit::{Command, outcome},
+    launch::Found,
+    policy::{
+        Policy,
+        allow::Allow,
+        fail_on::{self, FailOn},
+    },
+    report::Report,
+    session::{self, Pipeline, Purpose},
+    sink::{self, text::Detail},
+    source::capture::Extent,
+};
+
+/// A call that judges a run.
+pub(super) struct Judging {
+    pub(super) command: Command,
+    pub(super) error_exitcode: Option<i32>,
+    pub(super) run: RunArgs,
+    pub(super) judge: JudgeArgs,
+    pub(super) output: OutputArgs,
+}
+
+/// Runs or reads, judges, reports, ends.
+pub(super) fn run(call: Judging, found: Found) -> Outcome {
+    let policy = policy(&call.judge)?;
+    match &call.run.from {
+        Some(path) => from_capture(path, &call, &policy),
+        None => live(call, policy, found),
+    }
+}
+
+fn from_capture(path: &Path, call: &Judging, policy: &Policy) -> Outcome {
+    let outputs = outputs(&call.output, Call::Reads)?;
+    let (pipeline, extent) = session::replay(path, Purpose::Verdict)?;
+    if extent != Extent::Complete {
+        let path = sink::escape_str(&path.to_string_lossy());
+        return Err(Failure::internal(format!(
+            "capture {path} was cut short, the run that wrote it did not get to its end, so \
+             nothing can be judged"
+        )));
+    }
+    let report = report(&pipeline, policy, call.command, call.error_exitcode);
+    write(outputs, &report, call.output.verbose)?;
+    Ok(Ending::Code(report.exit.code))
+}
+
+fn live(call: Judging, policy: Policy, found: Found) -> Outcome {
+    let outputs = outputs(&call.output, Call::RunsCommand)?;
+    let spec = RunSpec {
+        launch: &call.run.launch,
+        capture: call.run.capture.as_deref(),
+        policy: &policy,
+        purpose: Purpose::Verdict,
+        verbose: call.output.verbose,
+    };
+    let ran = command::run(spec, found)?;
+    let pipeline = match ran {
+        Ran::Traced(pipeline) => pipeline,
+        Ran::Untraced(status) => return Ok(command::untraced(status)),
+    };
+    let report = report(&pipeline, &policy, call.command, call.error_exitcode);
+    write(outputs, &report, call.output.verbose)?;
+    Ok(exit::ending(report.exit, report.child))
+}
+
+pub(super) fn report(
+    pipeline: &Pipeline,
+    policy: &Policy,
+    command: Command,
+    error_exitcode: Option<i32>,
+) -> Report {
+    let mut report = pipeline.judge(policy);
+    report.exit = outcome::exit(report.verdict, pipeline.end(), command, error_exitcode);
+    report
+}
+
+fn outputs(args: &OutputArgs, call: Call) -> Result<Outputs, Failure> {
+    Outputs::open(output::route(args, call).map_err(Failure::usage)?)
+}
+
+pub(super) fn write(outputs: Outputs, report: &Report, verbose: u8) -> Result<(), Failure> {
+    let detail = match verbose {
+        0 => Detail::Errors,
+        _ => Detail::All,
+    };
+    let render = |format| match format {
+        Format::Text => Ok(sink::text::render(report, detail)),
+        Format::Json => sink::json::render(report),
+    };
+    outputs.write(render, &sink::text::last_line(report))
+}
+
+/// The policy that the options make.
+pub(super) fn policy(args: &JudgeArgs) -> Result<Policy, Failure> {
+    let usage =
+        |option: &str, error: &dyn std::fmt::Display| Failure::usage(format!("{option}: {error}"));
+    let mut policy = Policy {
+        order: args.order,
+        allow_loss: args.allow_loss,
+        ..Policy::default()
+    };
+    if !args.fail_on.is_empty() {
+        let words = args.fail_on.join(",");
+        match fail_on::parse(&words).map_err(|error| usage("--fail-on", &error))? {
+            FailOn::None => policy.fail_on_none = true,
+            FailOn::These(words) => policy.fail_on = words,
+        }
+    }
+    for text in &args.allow {
+        let allow = Allow::parse(text).map_err(|error| usage("--allow", &error))?;
+        policy.allow.push(allow);
+    }
+    if !args.require.is_empty() {
+        let words = args.require.join(",");
+        policy.require =
+            fail_on::parse_families(&words).map_err(|error| usage("--require", &error))?;
+    }
+    Ok(policy)
+}

@@ -1,0 +1,286 @@
+//! A run on a live kernel: watch CMD, settle, ask, detach.
+
+use std::{fs::File, io, time::Duration};
+
+use anyhow::Context;
+use bytes::Bytes;
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, sleep},
+};
+
+use super::{Pipeline, Purpose};
+use crate::{
+    audit::{Scope, Settling},
+    census::{Census, Question, host},
+    id::KtimeNs,
+    launch::{Received, Running, Sender, Signals, Status, signals},
+    policy::Policy,
+    report::Settle,
+    source::{End, Item, Kernel, Start, capture::CaptureWriter},
+};
+
+/// How often settling looks again when no record comes. CMD's caller waits for this.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often settling asks whether those it waits for are still there; records tell sooner,
+/// unless they were lost.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How often the time is noted while nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+/// Phrases in the report's `settle.for`.
+const MAX_REASONS: usize = 32;
+
+/// What a run on a live kernel is made of.
+pub struct Live<K, C> {
+    kernel: K,
+    census: C,
+    pipeline: Pipeline,
+    capture: Option<CaptureWriter<File>>,
+    policy: Policy,
+    scope: Scope,
+    ticked: Instant,
+}
+
+/// The child that is watched, and the signals meant for it.
+pub struct Watched {
+    child: Running,
+    signals: AsyncFd<Signals>,
+}
+
+impl Watched {
+    /// Registers both with the current runtime.
+    ///
+    /// # Errors
+    /// epoll refuses.
+    pub fn new(child: Running, signals: Signals) -> io::Result<Watched> {
+        Ok(Watched {
+            child,
+            signals: signals.register()?,
+        })
+    }
+
+    /// Waits for the child's end and passes on signals meant for it; for a child that nobody
+    /// traces.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub async fn forward(&self) -> io::Result<Status> {
+        let ended = self.child.wait();
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                biased;
+                status = &mut ended => return status,
+                received = signals::next(&self.signals) => self.pass_on(received?),
+            }
+        }
+    }
+
+    fn pass_on(&self, received: Received) {
+        match received.sender {
+            Sender::Process => self.child.signal(received.signal),
+            // A terminal has sent it to CMD as well.
+            Sender::Kernel => {}
+        }
+    }
+}
+
+/// Why settling went on or stopped.
+enum Woken {
+    /// Time to look again.
+    Look,
+    /// A signal says that it is enough.
+    CutShort,
+}
+
+impl<K: Kernel, C: Census> Live<K, C> {
+    /// Begins a run; `capture` gets everything that the pipeline gets.
+    ///
+    /// # Errors
+    /// The capture cannot be written.
+    pub fn begin(
+        kernel: K,
+        census: C,
+        start: Start,
+        policy: Policy,
+        purpose: Purpose,
+        capture: Option<CaptureWriter<File>>,
+    ) -> anyhow::Result<Live<K, C>> {
+        // A capture may be judged by another policy later, so it gets every answer.
+        let scope = match capture {
+            Some(_) => Scope::Everything,
+            None => Scope::Judged,
+        };
+        let mut live = Live {
+            kernel,
+            census,
+            pipeline: Pipeline::new(purpose),
+            capture,
+            policy,
+            scope,
+            ticked: Instant::now(),
+        };
+        live.take(Item::Start(Box::new(start)))?;
+        Ok(live)
+    }
+
+    /// Runs until CMD's root process was reaped, passing on signals meant for it.
+    ///
+    /// # Errors
+    /// Records cannot be read, the capture not be written, or the child not be waited for.
+    pub async fn watch(&mut self, watched: &Watched) -> anyhow::Result<Status> {
+        let ended = watched.child.wait();
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                biased;
+                status = &mut ended => return status.context("wait for CMD"),
+                received = signals::next(&watched.signals) => {
+                    watched.pass_on(received.context("read signals")?);
+                }
+                batch = self.kernel.next_batch() => {
+                    let batch = batch?;
+                    self.take(Item::Records(batch))?;
+                    self.tick()?;
+                }
+            }
+        }
+    }
+
+    /// Waits, on evidence and until the deadline, for what can still go by itself; then asks
+    /// everything that judging needs to know.
+    ///
+    /// # Errors
+    /// Records cannot be read, or the capture not be written.
+    pub async fn settle(&mut self, watched: &Watched, reaped: KtimeNs) -> anyhow::Result<Settled> {
+        let mut settled = Settled::default();
+        let mut asked = Instant::now();
+        loop {
+            self.catch_up()?;
+            let now = KtimeNs(host::boottime_ns());
+            let reasons = match self.pipeline.settle(reaped, now) {
+                Settling::Done => break,
+                Settling::WaitFor { reasons, .. } => reasons,
+            };
+            settled.note(reasons);
+            if asked.elapsed() >= ASK_AGAIN {
+                let living = |question: &Question| matches!(question, Question::Process { .. });
+                self.ask(living).await?;
+                asked = Instant::now();
+            }
+            match self.wake(watched).await? {
+                Woken::Look => {}
+                Woken::CutShort => {
+                    settled.cut_short = true;
+                    break;
+                }
+            }
+        }
+        settled.settle.waited_ns = host::boottime_ns().saturating_sub(reaped.0);
+        self.ask(|_| true).await?;
+        Ok(settled)
+    }
+
+    async fn wake(&mut self, watched: &Watched) -> anyhow::Result<Woken> {
+        tokio::select! {
+            biased;
+            received = signals::next(&watched.signals) => {
+                received.context("read signals")?;
+                Ok(Woken::CutShort)
+            }
+            () = sleep(LOOK_AGAIN) => Ok(Woken::Look),
+        }
+    }
+
+    async fn ask(&mut self, wanted: impl Fn(&Question) -> bool) -> anyhow::Result<()> {
+        let mut questions = self.pipeline.questions(&self.policy, self.scope);
+        questions.retain(wanted);
+        for answer in self.census.ask(questions).await {
+            self.take(Item::Answer(Box::new(answer)))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the programs out of the kernel, counts, and closes the capture. Records that came
+    /// after the last question are counted and not judged: what they tell of was not asked about.
+    ///
+    /// # Errors
+    /// The kernel does not let go, or the capture cannot be written.
+    pub fn finish(mut self, mut end: End) -> anyhow::Result<Pipeline> {
+        end.judged_ns = host::boottime_ns();
+        self.kernel.detach().context("detach")?;
+        drop(self.kernel.drain()?);
+        end.events = self.kernel.counts()?;
+        self.take(Item::End(Box::new(end)))?;
+        if let Some(capture) = self.capture.take() {
+            capture.finish().context("write the capture")?;
+        }
+        Ok(self.pipeline)
+    }
+
+    /// The pipeline, while it is fed.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    pub(super) async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
+        self.kernel.next_batch().await
+    }
+
+    /// Takes the records that are there now.
+    ///
+    /// # Errors
+    /// Records cannot be read, or the capture not be written.
+    pub fn catch_up(&mut self) -> anyhow::Result<()> {
+        let batch = self.kernel.drain()?;
+        self.take(Item::Records(batch))
+    }
+
+    pub(super) fn tick(&mut self) -> anyhow::Result<()> {
+        if self.ticked.elapsed() < TICK {
+            return Ok(());
+        }
+        self.ticked = Instant::now();
+        self.take(Item::Tick(host::boottime_ns()))
+    }
+
+    /// Takes an item into the capture and the pipeline.
+    ///
+    /// # Errors
+    /// The capture cannot be written.
+    pub fn take(&mut self, item: Item) -> anyhow::Result<()> {
+        if matches!(&item, Item::Records(records) if records.is_empty()) {
+            return Ok(());
+        }
+        self.record(&item)?;
+        self.pipeline.feed(item);
+        Ok(())
+    }
+
+    fn record(&mut self, item: &Item) -> anyhow::Result<()> {
+        match &mut self.capture {
+            Some(capture) => capture.write(item).context("write the capture"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How settling went.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// For the report.
+    pub settle: Settle,
+    /// A signal ended it.
+    pub cut_short: bool,
+}
+
+impl Settled {
+    fn note(&mut self, reasons: Vec<String>) {
+        for reason in reasons {
+            let known = &mut self.settle.r#for;
+            if known.len() < MAX_REASONS && !known.contains(&reason) {
+                known.push(reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a run knows: fed by a live kernel or a capture, judged once at the end.
+
+use crate::{
+    audit::{self, Scope, Settling},
+    census::{Answer, Question},
+    hist::Histograms,
+    id::KtimeNs,
+    model::{Mode, Model, ModelConfig, Samples},
+    policy::Policy,
+    report::Report,
+    source::{End, Item, Start},
+};
+
+/// What a pipeline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A verdict about CMD's tree.
+    Verdict,
+    /// Durations of CMD's tree.
+    Durations,
+    /// Durations of every process.
+    SystemDurations,
+    /// Pictures of every process.
+    Pictures,
+}
+
+impl Purpose {
+    fn config(self) -> ModelConfig {
+        let (mode, samples) = match self {
+            Purpose::Verdict => (Mode::Tree, Samples::Dropped),
+            // Groups are named after processes, also after those that ended long ago.
+            Purpose::Durations | Purpose::SystemDurations => (Mode::Tree, Samples::Kept),
+            Purpose::Pictures => (Mode::System, Samples::Dropped),
+        };
+        ModelConfig { mode, samples }
+    }
+}
+
+/// Model and answers of one run.
+#[derive(Debug)]
+pub struct Pipeline {
+    start: Start,
+    model: Model,
+    histograms: Histograms,
+    answers: Vec<Answer>,
+    end: End,
+}
+
+impl Pipeline {
+    /// Nothing has happened yet.
+    pub fn new(purpose: Purpose) -> Pipeline {
+        Pipeline {
+            start: Start::default(),
+            model: Model::new(purpose.config()),
+            histograms: Histograms::new(),
+            answers: Vec::new(),
+            end: End::default(),
+        }
+    }
+
+    /// Takes the next item.
+    pub fn feed(&mut self, item: Item) {
+        match item {
+            Item::Start(start) => self.start = *start,
+            Item::Records(records) => {
+                self.model.feed(&records);
+                for sample in self.model.take_samples() {
+                    self.histograms.record(&sample);
+                }
+            }
+            Item::Answer(answer) => self.answers.push(*answer),
+            Item::Tick(time) => self.model.advance(KtimeNs(time)),
+            Item::End(end) => self.end = *end,
+        }
+    }
+
+    /// Whether what can still go by itself has gone.
+    pub fn settle(&self, reaped: KtimeNs, now: KtimeNs) -> Settling {
+        let facts = self.model.facts();
+        audit::settle(&facts, &self.answers, &self.start, Some(reaped), now)
+    }
+
+    /// What judging needs to know of the kernel now.
+    pub fn questions(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
+        audit::questions(&self.model.facts(), &self.start, policy, scope)
+    }
+
+    /// The verdict and what it stands on. The exit is that of `check`.
+    pub fn judge(&self, policy: &Policy) -> Report {
+        let facts = self.model.facts();
+        audit::judge(&facts, &self.answers, &self.start, &self.end, policy)
+    }
+
+    /// How the run began.
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// How it ended.
+    pub fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The durations so far; none unless the purpose wants them.
+    pub fn histograms(&self) -> &Histograms {
+        &self.histograms
+    }
+}
