@@ -10,16 +10,22 @@ use crate::{
     census::{Found, Question},
     id::{FileId, KtimeNs, ProcessKey},
     model::facts::{Created, Facts, Kind},
-    report::{Clock, Resource},
+    report::Resource,
     source::Start,
 };
 
+use leaktrace_common::abi::Op;
+
 use super::resource;
 
-/// How much earlier than our record of it a thing may have been born and still be the one:
-/// birth times come from the coarse clock (a tick, up to 10 ms, inode_set_ctime_current() of
-/// Linux 6.18), and records are stamped when the call returns.
-const BIRTH_SLACK_NS: u64 = 100_000_000;
+/// How far from our record of it a thing may have been born and still be the one: birth times
+/// come from the coarse clock (a tick, up to 10 ms, inode_set_ctime_current() of Linux 6.18),
+/// and records are stamped when the call returns.
+const BIRTH_SLACK_NS: i128 = 100_000_000;
+
+/// Part of the time since attach that the wall clock may have been slewed by meanwhile, 1/n:
+/// chrony corrects at up to that rate.
+const SLEW: i128 = 1_000;
 
 const SHM_ROOT: &[u8] = b"/dev/shm";
 
@@ -197,7 +203,7 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
             unknown.push(format!("{}: {why}", display(suspect.created)));
             continue;
         }
-        if let Some((thing, resource)) = identify(suspect.created, &answer.found, &start.clock) {
+        if let Some((thing, resource)) = identify(suspect.created, &answer.found, start) {
             let found = Left {
                 creator: suspect.created.creator,
                 thing,
@@ -233,7 +239,7 @@ fn display(created: &Created) -> String {
 }
 
 /// Whether what the census found is what was made, and for which rule.
-fn identify(created: &Created, found: &Found, clock: &Clock) -> Option<(Thing, Resource)> {
+fn identify(created: &Created, found: &Found, start: &Start) -> Option<(Thing, Resource)> {
     let mut resource = resource::report(&created.resource);
     let thing = match found {
         Found::Sysv {
@@ -272,7 +278,7 @@ fn identify(created: &Created, found: &Found, clock: &Clock) -> Option<(Thing, R
             birth_ns,
             ..
         } => {
-            if !same_file(created, id, *mode, *birth_ns, clock) {
+            if !same_file(created, id, *mode, *birth_ns, start) {
                 return None;
             }
             let (thing, kind) = file_thing(&path_of(created), *mode);
@@ -302,20 +308,31 @@ fn same_file(
     id: &FileId,
     mode: u32,
     birth_ns: Option<u64>,
-    clock: &Clock,
+    start: &Start,
 ) -> bool {
-    if let Some(then) = created.resource.id {
-        return then == *id;
+    match created.resource.id {
+        Some(then) => then == *id,
+        None => kind_fits(created.resource.kind, mode) && born_then(created, birth_ns, start),
     }
-    let born_then = match (birth_ns, created.resource.acquired) {
-        (Some(birth), Some(at)) => {
-            let made =
-                i128::from(clock.realtime_ns) + i128::from(at.0) - i128::from(clock.boottime_ns);
-            i128::from(birth) + i128::from(BIRTH_SLACK_NS) >= made
-        }
-        (None, _) | (_, None) => true,
+}
+
+/// Whether a thing without an identity was born when ours was made. In a namespace that is not
+/// ours, and may be gone, another thing of that name must not be taken for it, so it must not
+/// be younger either.
+fn born_then(created: &Created, birth_ns: Option<u64>, start: &Start) -> bool {
+    // A link gives a name to what is older.
+    if matches!(created.resource.op, Some(Op::LINK | Op::LINKAT)) {
+        return true;
+    }
+    let foreign = created.namespace != 0 && created.namespace != start.mnt_ns;
+    let (Some(birth), Some(at)) = (birth_ns, created.resource.acquired) else {
+        return !foreign;
     };
-    born_then && kind_fits(created.resource.kind, mode)
+    let elapsed = i128::from(at.0) - i128::from(start.clock.boottime_ns);
+    let made = i128::from(start.clock.realtime_ns) + elapsed;
+    let slack = BIRTH_SLACK_NS + elapsed.max(0) / SLEW;
+    let birth = i128::from(birth);
+    birth + slack >= made && (!foreign || birth <= made + slack)
 }
 
 /// Whether a found file's type is the one that was made.

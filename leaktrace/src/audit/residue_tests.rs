@@ -1,3 +1,5 @@
+use leaktrace_common::abi::Op;
+
 use super::super::fixture::{EPOCH, MS, Run, at, file, file_id, process, rules, running, sysv};
 use crate::{
     census::{Found, Question},
@@ -172,6 +174,37 @@ fn without_an_identity_type_and_birth_decide() {
         Verdict::Clean
     );
     assert_eq!(judge(found(Some(made_at), REGULAR)), Verdict::Clean);
+}
+
+#[test]
+fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
+    let found = |birth_ns| Found::File {
+        id: file_id(9),
+        mode: REGULAR,
+        bytes: 0,
+        entries: 0,
+        birth_ns,
+        holds_pid: None,
+    };
+    let judge = |op: Op, namespace: Option<u32>, answer: Found| {
+        let (mut run, child) = with_child("ln");
+        let created = run.creates(child, 20, Kind::File, "/tmp/l", None);
+        created.resource.op = Some(op);
+        created.namespace = namespace.unwrap_or(created.namespace);
+        run.answer(|_| answer.clone());
+        run.judge().verdict
+    };
+    let made_at = EPOCH + 20 * MS;
+    let (old, new) = (made_at - 9_000 * MS, made_at + 9_000 * MS);
+    assert_eq!(judge(Op::LINK, None, found(Some(old))), Verdict::Findings);
+    assert_eq!(judge(Op::MKNOD, None, found(Some(old))), Verdict::Clean);
+    assert_eq!(judge(Op::MKNOD, None, found(Some(new))), Verdict::Findings);
+    assert_eq!(judge(Op::MKNOD, Some(99), found(Some(new))), Verdict::Clean);
+    assert_eq!(judge(Op::MKNOD, Some(99), found(None)), Verdict::Clean);
+    assert_eq!(
+        judge(Op::MKNOD, Some(99), found(Some(made_at))),
+        Verdict::Findings
+    );
 }
 
 #[test]

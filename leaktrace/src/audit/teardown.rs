@@ -1,17 +1,18 @@
-//! Where teardown begins, and how long its parts took.
+//! What began teardown, in words, and how long its parts took. When it began is the model's to
+//! say ([`crate::model::trigger`]): histograms rest on it too.
 
 use std::collections::BTreeMap;
 
 use crate::{
     audit::resource,
     id::KtimeNs,
-    model::facts::{EndFacts, ProcessFacts, SignalFacts},
+    model::{
+        facts::{EndFacts, ProcessFacts},
+        trigger::{self, TriggerKind},
+    },
     report::{KernelPhases, Timing},
     sink::human,
 };
-
-/// SIGINT, SIGQUIT, SIGTERM (signal(7)): a request to end, whatever is done after it.
-const ENDING: [u32; 3] = [2, 3, 15];
 
 /// What began teardown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,57 +23,33 @@ pub struct Trigger {
     pub cause: String,
 }
 
-/// The teardown trigger of an ended process: the last TERM, INT or QUIT generated for it
-/// (others only if nothing but scratch was acquired after them); without one, the start of the
-/// final run of releases; without one, exit_group or the fatal signal.
+/// The teardown trigger of an ended process; none where nothing was seen of it.
 pub fn trigger(process: &ProcessFacts) -> Option<Trigger> {
-    let end = process.end.as_ref()?;
-    let signal = process
+    process.end.as_ref()?;
+    let (at, kind) = trigger::teardown(process);
+    let at = at?;
+    let cause = match kind {
+        TriggerKind::Signal(signal) => sent(process, signal, at),
+        TriggerKind::FinalRun => "the final run of releases".to_owned(),
+        TriggerKind::ExitGroup | TriggerKind::None => "exit_group".to_owned(),
+    };
+    Some(Trigger { at, cause })
+}
+
+fn sent(process: &ProcessFacts, signal: u32, at: KtimeNs) -> String {
+    let name = human::signal(i32::try_from(signal).unwrap_or(0));
+    let sender = process
         .signals
         .iter()
-        .filter(|signal| signal.at <= end.at)
-        .filter(|signal| ENDING.contains(&signal.signal) || !signal.acquired_after)
-        .max_by_key(|signal| signal.at);
-    if let Some(signal) = signal {
-        return Some(Trigger {
-            at: signal.at,
-            cause: sent(signal),
-        });
-    }
-    if let Some(at) = process.final_run {
-        return Some(Trigger {
-            at,
-            cause: "the final run of releases".to_owned(),
-        });
-    }
-    Some(last_resort(end))
-}
-
-fn last_resort(end: &EndFacts) -> Trigger {
-    match (end.signal(), end.exit_group) {
-        (Some(signal), _) => Trigger {
-            at: end.fatal_signal.unwrap_or(end.at),
-            cause: human::signal(signal),
-        },
-        (None, Some(at)) => Trigger {
-            at,
-            cause: "exit_group".to_owned(),
-        },
-        (None, None) => Trigger {
-            at: end.at,
-            cause: "the end of its last thread".to_owned(),
-        },
-    }
-}
-
-fn sent(signal: &SignalFacts) -> String {
-    let name = human::signal(i32::try_from(signal.signal).unwrap_or(0));
-    match signal.sender.0 {
-        0 => format!("{name} from the kernel"),
-        pid => format!(
-            "{name} from {pid} ({})",
-            resource::text(&signal.sender_comm)
+        .find(|sent| sent.signal == signal && sent.at == at)
+        .filter(|sent| sent.sender.0 != 0);
+    match sender {
+        Some(sent) => format!(
+            "{name} from {} ({})",
+            sent.sender,
+            resource::text(&sent.sender_comm)
         ),
+        None => format!("{name} from the kernel"),
     }
 }
 
@@ -82,21 +59,17 @@ pub fn timing(process: &ProcessFacts, trigger: Option<&Trigger>) -> Timing {
     let Some(end) = &process.end else {
         return Timing::default();
     };
-    let finished = end.finished();
-    let began = match end.signal() {
-        Some(_) => end.fatal_signal.or(end.exit_group),
-        None => end.exit_group,
-    };
+    let timing = trigger::timing(process);
+    let began = end.fatal_signal.or(end.exit_group);
     Timing {
-        teardown: trigger.and_then(|trigger| finished.since(trigger.at)),
-        kernel: began.and_then(|began| finished.since(began)),
+        teardown: timing.teardown_ns,
+        kernel: timing.kernel_ns,
         kernel_phases: began.map(|began| phases(end, began)),
-        reap: match end.autoreap {
-            true => None,
-            false => process.reaped.and_then(|reaped| reaped.since(finished)),
-        },
+        reap: timing.reap_ns,
         r#async: None,
-        by_class: trigger.map(|t| by_class(process, t.at)).unwrap_or_default(),
+        by_class: trigger
+            .map(|trigger| by_class(process, trigger.at))
+            .unwrap_or_default(),
     }
 }
 
