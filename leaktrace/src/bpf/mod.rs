@@ -4,6 +4,7 @@
 //! seen here is data: [`probe::PROBES`] says what there is to attach, [`health`] turns what
 //! happened into coverage.
 
+mod attempt;
 pub mod btf;
 pub mod health;
 mod identity;
@@ -15,6 +16,7 @@ mod seed;
 mod statistics;
 mod syscalls;
 
+pub use attempt::attempt;
 pub use identity::Identities;
 pub use load::{Diagnostics, LoadOptions, Scope, Unavailable, load};
 pub use programs::Programs;

@@ -48,6 +48,8 @@ pub struct Record<'a> {
 /// What the kind of a record names.
 #[derive(Clone, Debug)]
 pub enum Body<'a> {
+    /// `FD_SEED`.
+    FdSeed(FdAcquire),
     /// `FD_ACQUIRE` and its path.
     FdAcquire(FdAcquire, Text<'a>),
     /// `FD_RELEASE`

@@ -165,6 +165,7 @@ impl Model {
         self.now = self.now.max(KtimeNs(header.time_ns));
         match &record.body {
             Body::FdAcquire(fd, text) => self.fd_acquire(header, fd, text),
+            Body::FdSeed(fd) => self.fd_seed(header, fd),
             Body::FdRelease(release) => self.fd_release(header, release),
             Body::FdRange(range) => self.fd_range(header, range),
             Body::FdWalk(walk) => self.fd_walk(header, walk),

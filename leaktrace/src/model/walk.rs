@@ -4,7 +4,7 @@ use leaktrace_common::{
     abi::Op,
     record::{
         Header,
-        file::{WalkEntry, walk_cause},
+        file::{FdAcquire, WalkEntry, walk_cause},
     },
 };
 
@@ -60,6 +60,26 @@ impl Model {
         {
             self.walks.remove(&oldest);
         }
+    }
+
+    /// An fd that was there at attach. What records have told of that number since is newer.
+    pub(super) fn fd_seed(&mut self, header: &Header, fd: &FdAcquire) {
+        let Ok(number) = u32::try_from(fd.fd) else {
+            return;
+        };
+        let known = self.tables.get(&header.table);
+        if known.is_some_and(|table| table.get(number).is_some()) {
+            return;
+        }
+        let entry = WalkEntry {
+            identity: fd.identity,
+            open_flags: fd.open_flags,
+            file_mode: 0,
+        };
+        let slot = self.walked_slot(None, &entry);
+        let kind = self.descriptions.get(slot.description).kind;
+        let table = self.tables.entry(header.table).or_default();
+        table.put(number, slot, kind);
     }
 
     /// Takes a walk that has come whole or in part.

@@ -1,0 +1,70 @@
+//! Trying everything once, for `leaktrace doctor`.
+
+use super::{
+    health::Outcome,
+    load::{LoadOptions, load},
+    probe::{self, ITERATORS, PROBES},
+};
+use crate::doctor::{Attempt, Need, Probe, ProbeOutcome};
+
+/// Loads and attaches every probe, runs the iterators, and takes all of it out again.
+pub fn attempt() -> Attempt {
+    match load(&LoadOptions::system()) {
+        Err(why) => Attempt {
+            error: Some(why.to_string()),
+            probes: PROBES
+                .iter()
+                .map(|probe| told(probe, ProbeOutcome::NotTried, None))
+                .chain(iterators(ProbeOutcome::NotTried, None))
+                .collect(),
+            coverage: Vec::new(),
+        },
+        Ok(mut programs) => {
+            let seeded = programs.seed().map_err(|why| format!("{why:#}"));
+            let probes = programs
+                .outcomes()
+                .iter()
+                .map(|(probe, outcome)| match outcome {
+                    Outcome::Attached => told(probe, ProbeOutcome::Attaches, None),
+                    Outcome::NoHook => told(
+                        probe,
+                        ProbeOutcome::Unsupported,
+                        Some(probe.without.to_owned()),
+                    ),
+                    Outcome::Refused(why) => told(probe, ProbeOutcome::Broken, Some(why.clone())),
+                });
+            let seeds = match &seeded {
+                Ok(_) => iterators(ProbeOutcome::Attaches, None),
+                Err(why) => iterators(ProbeOutcome::Broken, Some(why.clone())),
+            };
+            Attempt {
+                error: None,
+                probes: probes.chain(seeds).collect(),
+                coverage: programs.coverage().to_vec(),
+            }
+        }
+    }
+}
+
+fn told(probe: &probe::Probe, outcome: ProbeOutcome, reason: Option<String>) -> Probe {
+    Probe {
+        name: probe.program.to_owned(),
+        hook: format!("tp_btf/{}", probe.hook),
+        need: match probe.need {
+            probe::Need::Required => Need::Required,
+            probe::Need::Optional => Need::Optional,
+        },
+        outcome,
+        reason,
+    }
+}
+
+fn iterators(outcome: ProbeOutcome, reason: Option<String>) -> impl Iterator<Item = Probe> + Clone {
+    ITERATORS.iter().map(move |(program, iterator)| Probe {
+        name: (*program).to_owned(),
+        hook: format!("iter/{iterator}"),
+        need: Need::Optional,
+        outcome,
+        reason: reason.clone(),
+    })
+}
