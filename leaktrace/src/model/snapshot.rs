@@ -137,8 +137,8 @@ pub struct ExitRow {
     pub teardown_ns: Option<u64>,
     /// In the kernel, ns.
     pub kernel_ns: Option<u64>,
-    /// Outcome.
-    pub verdict: Verdict,
+    /// Outcome; `None` while it is not judged yet. The model leaves it so: audit judges.
+    pub verdict: Option<Verdict>,
     /// The first observation: rule, level, one clause.
     pub first: Option<(String, Level, String)>,
 }

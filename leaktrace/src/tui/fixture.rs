@@ -217,7 +217,7 @@ fn exit(pid: u32, comm: &'static str, verdict: Verdict, counts: [u64; 3], ns: u6
         },
         teardown_ns: Some(ns),
         kernel_ns: Some(ns / 3),
-        verdict,
+        verdict: Some(verdict),
         first: None,
     }
 }
@@ -230,6 +230,7 @@ fn exits() -> Vec<ExitRow> {
         exit(9060, "sh", Verdict::Clean, [3, 0, 0], 90_000),
     ];
     let first = |rule: &str, level, clause: &str| Some((rule.into(), level, clause.into()));
+    rows[3].verdict = None;
     rows[0].first = first("LT103", Level::Error, "sysv-shm-left id 32770");
     rows[2].first = first("", Level::Note, "214 records lost");
     rows

@@ -17,7 +17,7 @@ mod terminal;
 mod update;
 mod view;
 
-pub use run::{Ended, Options, SnapshotSource, run};
+pub use run::{Ended, Next, Options, SnapshotSource, run};
 pub use state::Site;
 
 #[cfg(test)]

@@ -38,12 +38,17 @@ const KEY_WAIT: Duration = Duration::from_millis(100);
 
 /// Where pictures come from.
 pub trait SnapshotSource: Send + 'static {
-    /// The model as it is now, with the detail of the selected process; `None` when there will
-    /// be no more, after which the last picture stays on the screen.
-    fn next(
-        &mut self,
-        selected: Option<ProcessKey>,
-    ) -> impl Future<Output = Option<Snapshot>> + Send;
+    /// The model as it is now, with the detail of the selected process.
+    fn next(&mut self, selected: Option<ProcessKey>) -> impl Future<Output = Next> + Send;
+}
+
+/// What a source gives.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// A picture.
+    Picture(Box<Snapshot>),
+    /// There will be no more, and why, in a clause. The last picture stays on the screen.
+    Over(String),
 }
 
 /// How to run.
@@ -51,8 +56,6 @@ pub trait SnapshotSource: Send + 'static {
 pub struct Options {
     /// Host, kernel, clocks.
     pub site: Site,
-    /// What to say when no more pictures come.
-    pub over: String,
     /// Panic after this time: how the tests see that the terminal survives it.
     pub panic_after: Option<Duration>,
 }
@@ -78,7 +81,7 @@ pub async fn run(source: impl SnapshotSource, options: Options) -> anyhow::Resul
     let mut keys = Keys::start();
     let (select, selected) = watch::channel(None);
     let (send, mut pictures) = mpsc::channel(1);
-    let feeding = tokio::spawn(feed(source, selected, send, options.over.clone()));
+    let feeding = tokio::spawn(feed(source, selected, send));
     let started = Instant::now();
     let ended = loop {
         guard.draw(&state).context("cannot draw")?;
@@ -125,7 +128,6 @@ async fn feed(
     mut source: impl SnapshotSource,
     mut selected: watch::Receiver<Option<ProcessKey>>,
     out: mpsc::Sender<Intent>,
-    over: String,
 ) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,8 +138,8 @@ async fn feed(
         }
         let key = *selected.borrow_and_update();
         let intent = match source.next(key).await {
-            Some(picture) => Intent::Arrived(Arc::new(picture)),
-            None => {
+            Next::Picture(picture) => Intent::Arrived(Arc::from(picture)),
+            Next::Over(over) => {
                 let _ = out.send(Intent::Over(over)).await;
                 return;
             }

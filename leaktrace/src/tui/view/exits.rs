@@ -53,7 +53,7 @@ fn brief(row: &ExitRow) -> Line<'static> {
         Span::styled(format!("{verdict:<8}"), style),
     ];
     // Without a verdict the counts are not to be relied on: the reason takes their place.
-    if row.verdict != Verdict::Inconclusive {
+    if row.verdict != Some(Verdict::Inconclusive) {
         spans.extend(tallies(row));
         let time = format::maybe_nanos(row.teardown_ns.or(row.kernel_ns));
         spans.push(Span::raw(format!(" {}", format::right(&time, 7))));

@@ -61,10 +61,11 @@ pub fn state(state: ProcessState) -> (&'static str, Style) {
 }
 
 /// Name and colour of a verdict.
-pub fn verdict(verdict: Verdict) -> (&'static str, Style) {
+pub fn verdict(verdict: Option<Verdict>) -> (&'static str, Style) {
     match verdict {
-        Verdict::Clean => ("clean", GOOD),
-        Verdict::Findings => ("FINDINGS", BAD),
-        Verdict::Inconclusive => ("INCONCLUSIVE", WARN),
+        None => ("settling", DIM),
+        Some(Verdict::Clean) => ("clean", GOOD),
+        Some(Verdict::Findings) => ("FINDINGS", BAD),
+        Some(Verdict::Inconclusive) => ("INCONCLUSIVE", WARN),
     }
 }
