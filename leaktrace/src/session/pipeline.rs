@@ -64,13 +64,26 @@ impl Pipeline {
             Item::Start(start) => self.start = *start,
             Item::Records(records) => {
                 self.model.feed(&records);
-                for sample in self.model.take_samples() {
-                    self.histograms.record(&sample);
-                }
+                self.take_samples();
             }
             Item::Answer(answer) => self.answers.push(*answer),
             Item::Tick(time) => self.model.advance(KtimeNs(time)),
-            Item::End(end) => self.end = *end,
+            Item::End(end) => self.close(*end),
+        }
+    }
+
+    fn close(&mut self, end: End) {
+        if let (Some(root), 1..) = (self.model.root_key(), end.child_reaped_ns) {
+            self.model.reaped(root, KtimeNs(end.child_reaped_ns));
+        }
+        self.model.flush();
+        self.take_samples();
+        self.end = end;
+    }
+
+    fn take_samples(&mut self) {
+        for sample in self.model.take_samples() {
+            self.histograms.record(&sample);
         }
     }
 
