@@ -6,3 +6,6 @@ pub mod json;
 pub mod text;
 
 pub use escape::{escape, escape_str};
+
+#[cfg(test)]
+mod golden_tests;

@@ -37,8 +37,9 @@ pub fn render(report: &Report, detail: Detail) -> String {
     let findings = shown(report, detail);
     let processes = process_lines(report, detail, &findings);
     let reserved = processes.len().min(FOR_PROCESSES);
-    let blocks = block_lines(&page, &findings, AT_MOST - reserved);
-    let mut lines = cut_processes(processes, AT_MOST.saturating_sub(blocks.len()));
+    // One line between the two.
+    let blocks = block_lines(&page, &findings, AT_MOST - 1 - reserved);
+    let mut lines = cut_processes(processes, (AT_MOST - 1).saturating_sub(blocks.len()));
     if !lines.is_empty() && !blocks.is_empty() {
         lines.push(String::new());
     }

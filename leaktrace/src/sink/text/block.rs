@@ -17,7 +17,7 @@ const INSTANCES: usize = 3;
 const COMMAND: usize = 60;
 
 /// Column at which the right half of a line begins.
-const RIGHT: usize = 48;
+const RIGHT: usize = 46;
 
 pub(super) fn lines(page: &Page<'_>, finding: &Finding) -> Vec<String> {
     let mut lines = vec![headline(finding)];

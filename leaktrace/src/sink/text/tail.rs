@@ -5,6 +5,9 @@ use crate::{
     sink::{escape_str, human},
 };
 
+/// Phrases of what was waited for.
+const WAITED_FOR: usize = 3;
+
 pub(super) fn lines(report: &Report, findings: &[&Finding]) -> Vec<String> {
     if report.verdict == Verdict::Clean && findings.is_empty() && nothing_known(&report.known) {
         return vec![clean(report)];
@@ -54,18 +57,34 @@ fn counts(report: &Report, findings: &[&Finding]) -> String {
         .iter()
         .filter(|finding| finding.level == Level::Error)
         .count();
-    let waited_for = match report.settle.r#for.is_empty() {
-        true => "nothing to wait for".to_owned(),
-        false => escape_str(&report.settle.r#for.join(", ")),
-    };
     format!(
-        "leaktrace: {}, {} in {}, {}, settled in {} ({waited_for})",
+        "leaktrace: {}, {} in {}, {}, settled in {} ({})",
         human::counted(errors as u64, "error", "errors"),
         human::counted((findings.len() - errors) as u64, "note", "notes"),
         processes(report),
         events(report),
         human::nanos(report.settle.waited_ns),
+        waited_for(&report.settle.r#for),
     )
+}
+
+fn waited_for(what: &[String]) -> String {
+    let named: Vec<_> = what
+        .iter()
+        .take(WAITED_FOR)
+        .map(|w| escape_str(w))
+        .collect();
+    match what.len() {
+        0 => "nothing to wait for".to_owned(),
+        n if n > WAITED_FOR => {
+            format!(
+                "waited for {} and {} more",
+                named.join(", "),
+                n - WAITED_FOR
+            )
+        }
+        _ => format!("waited for {}", named.join(", ")),
+    }
 }
 
 /// `not watched: none.  left by known caches: none.  exit 100 (findings; sh itself exited 0)`
