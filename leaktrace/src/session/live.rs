@@ -284,3 +284,7 @@ impl Settled {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;
