@@ -34,6 +34,22 @@ pub struct Slot {
     pub table: u32,
     /// [`Op`] in flight; 0 for none.
     pub op: u32,
+    /// Where the paths of the call being told are. Kept here while they are used: the verifier
+    /// does not follow what is in a map, and on the stack each of the fourteen calls with their
+    /// constants would be looked at on its own.
+    pub paths: Paths,
+}
+
+/// Directory fds and addresses of up to two paths. No second path: address 0.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Paths {
+    pub first: u64,
+    pub second: u64,
+    pub first_dirfd: i32,
+    pub second_dirfd: i32,
+    pub flags: u32,
+    pub op: u32,
 }
 
 /// Bits of [`Slot::flags`] that are not header flags.

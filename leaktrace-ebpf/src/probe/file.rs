@@ -4,9 +4,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::Op,
     record::{
-        Family, FileIdentity, TextRef,
+        Family, FileIdentity,
         file::{FdAcquire, FdRange, FdRelease, acquire_flag},
-        kind, text_kind,
+        kind, text_flag,
     },
 };
 
@@ -136,11 +136,7 @@ fn acquired(slot: &mut Slot, table: &Table, op: Op, fd: i32, source: i32, file: 
         let payload = record.add(HEADER).cast::<FdAcquire>();
         fill(payload, &facts, op, fd, source, Detail::Basic);
         (*payload).area = 0;
-        (*payload).text = TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
+        path::none(&raw mut (*payload).text);
         emit::finish(
             record,
             kind::FD_ACQUIRE,
@@ -186,6 +182,16 @@ pub unsafe fn fill(
     }
 }
 
+/// An open that succeeded.
+struct Opened {
+    table: Table,
+    facts: FileFacts,
+    /// The string that the program passed.
+    name: u64,
+    op: Op,
+    fd: i32,
+}
+
 /// open, openat, openat2, creat, memfd_create returned. The text of a file that this call made
 /// and of a relative name is the kernel's path; otherwise it is the program's string.
 #[inline(never)]
@@ -201,131 +207,86 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
     }
     let facts = file_facts(file);
     let created = facts.mode & FMODE_CREATED != 0;
+    let opened = Opened {
+        table,
+        facts,
+        name,
+        op,
+        fd: result as i32,
+    };
     if created || (op != Op::MEMFD_CREATE && !path::is_absolute(name)) {
-        named(slot, &table, op, result as i32, &facts);
-        return;
-    }
-    const SIZE: usize = FIXED + SMALL;
-    let record = emit::reserve::<SIZE>(Family::File);
-    if record.is_null() {
-        return;
-    }
-    // SAFETY: the record has room for header, payload and one small area.
-    unsafe {
-        let text = path::user::<SMALL>(name, record.add(FIXED));
-        if text.flags & leaktrace_common::record::text_flag::TRUNCATED != 0 {
-            emit::discard(record);
-            named_again(slot, &table, op, result as i32, &facts, name);
-            return;
-        }
-        let payload = record.add(HEADER).cast::<FdAcquire>();
-        fill(payload, &facts, op, result as i32, -1, Detail::Basic);
-        (*payload).area = SMALL as u16;
-        (*payload).text = text;
-        let len = FIXED + text.len as usize;
-        emit::finish(
-            record,
-            kind::FD_ACQUIRE,
-            len,
-            slot,
-            emit::position(slot, &table),
-        );
-    }
-}
-
-/// A long name, as the program passed it.
-#[inline(always)]
-fn named_again(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFacts, name: u64) {
-    const SIZE: usize = FIXED + LARGE;
-    let record = emit::reserve_again::<SIZE>(Family::File);
-    if record.is_null() {
-        return;
-    }
-    // SAFETY: the record has room for header, payload and one large area.
-    unsafe {
-        let text = path::user::<LARGE>(name, record.add(FIXED));
-        let payload = record.add(HEADER).cast::<FdAcquire>();
-        fill(payload, facts, op, fd, -1, Detail::Basic);
-        (*payload).area = LARGE as u16;
-        (*payload).text = text;
-        let len = FIXED + text.len as usize;
-        emit::finish(
-            record,
-            kind::FD_ACQUIRE,
-            len,
-            slot,
-            emit::position(slot, table),
-        );
-    }
-}
-
-/// An acquisition with the kernel's path.
-#[inline(always)]
-fn named(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFacts) {
-    const SIZE: usize = FIXED + MIDDLE;
-    let record = emit::reserve::<SIZE>(Family::File);
-    if record.is_null() {
-        return;
-    }
-    // SAFETY: the record has room for header, payload and one middle area.
-    unsafe {
-        let text = path::walk::<MIDDLE>(facts.dentry, facts.mnt, record.add(FIXED));
-        if text.flags != 0 {
-            emit::discard(record);
-            named_deep(slot, table, op, fd, facts);
-            return;
-        }
-        submit_named(record, slot, table, op, fd, facts, text, MIDDLE);
+        by_path(slot, &opened);
+    } else {
+        by_name(slot, &opened);
     }
 }
 
 #[inline(always)]
-fn named_deep(slot: &mut Slot, table: &Table, op: Op, fd: i32, facts: &FileFacts) {
-    const SIZE: usize = FIXED + LARGE;
-    let record = emit::reserve_again::<SIZE>(Family::File);
-    if record.is_null() {
+fn by_name(slot: &mut Slot, opened: &Opened) {
+    let record = emit::reserve::<{ FIXED + SMALL }>(Family::File);
+    // SAFETY: the record has room for header, payload and an area.
+    if record.is_null() || unsafe { named::<SMALL, false, false>(record, slot, opened) } {
         return;
     }
-    // SAFETY: the record has room for header, payload and one large area.
-    unsafe {
-        let text = path::walk::<LARGE>(facts.dentry, facts.mnt, record.add(FIXED));
-        submit_named(record, slot, table, op, fd, facts, text, LARGE);
+    large::<false>(slot, opened);
+}
+
+#[inline(always)]
+fn by_path(slot: &mut Slot, opened: &Opened) {
+    let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
+    // SAFETY: the record has room for header, payload and an area.
+    if record.is_null() || unsafe { named::<MIDDLE, false, true>(record, slot, opened) } {
+        return;
+    }
+    large::<true>(slot, opened);
+}
+
+#[inline(never)]
+fn large<const KERNEL: bool>(slot: &mut Slot, opened: &Opened) {
+    let record = emit::reserve_again::<{ FIXED + LARGE }>(Family::File);
+    if !record.is_null() {
+        // SAFETY: the record has room for header, payload and an area.
+        unsafe { named::<LARGE, true, KERNEL>(record, slot, opened) };
     }
 }
 
+/// Fills and emits, with the kernel's path or the program's; false if the text did not fit: then nothing was emitted, unless this is the
+/// last class, where a text is cut.
+///
 /// # Safety
-/// `record` must have room for header, payload and an area of `area` bytes that holds `text`.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "inlined; a structure would live on the stack"
-)]
+/// `record` must have room for header, payload and `AREA` bytes.
 #[inline(always)]
-unsafe fn submit_named(
+unsafe fn named<const AREA: usize, const LAST: bool, const KERNEL: bool>(
     record: *mut u8,
     slot: &mut Slot,
-    table: &Table,
-    op: Op,
-    fd: i32,
-    facts: &FileFacts,
-    text: TextRef,
-    area: usize,
-) {
+    opened: &Opened,
+) -> bool {
     // SAFETY: by contract.
     unsafe {
         let payload = record.add(HEADER).cast::<FdAcquire>();
-        fill(payload, facts, op, fd, -1, Detail::Full);
-        (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
-        (*payload).area = area as u16;
-        (*payload).text = text;
-        let len = FIXED + text.len as usize;
-        emit::finish(
-            record,
-            kind::FD_ACQUIRE,
-            len,
-            slot,
-            emit::position(slot, table),
-        );
+        let text = &raw mut (*payload).text;
+        let facts = &opened.facts;
+        let detail = if KERNEL {
+            path::walk::<AREA>(facts.dentry, facts.mnt, record.add(FIXED), text);
+            Detail::Full
+        } else {
+            path::user::<AREA>(opened.name, record.add(FIXED), text);
+            Detail::Basic
+        };
+        if !LAST && path::flags(text) & text_flag::TRUNCATED != 0 {
+            emit::discard(record);
+            return false;
+        }
+        fill(payload, facts, opened.op, opened.fd, -1, detail);
+        if detail == Detail::Full {
+            (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
+        }
+        (*payload).area = AREA as u16;
+        let len = FIXED + path::len(text);
+        let position = emit::position(slot, &opened.table);
+        emit::finish(record, kind::FD_ACQUIRE, len, slot, position);
     }
+    true
 }
 
 /// dup2, dup3 returned: a release of what the number held, then an acquisition.

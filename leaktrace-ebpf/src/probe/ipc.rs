@@ -223,9 +223,9 @@ pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
         let fd = &raw mut (*payload).fd;
         file::fill(fd, &facts, Op::MQ_OPEN, result as i32, -1, Detail::Full);
         (*fd).area = AREA as u16;
-        let text = path::user::<AREA>(arguments.a0(), record.add(FIXED));
-        (*fd).text = text;
-        let len = FIXED + text.len as usize;
+        let text = &raw mut (*fd).text;
+        path::user::<AREA>(arguments.a0(), record.add(FIXED), text);
+        let len = FIXED + path::len(text);
         emit::finish(
             record,
             kind::MQ_OPEN,
@@ -252,9 +252,9 @@ pub fn mq_unlink(slot: &mut Slot, name: u64, result: i64) {
         (*payload).ipc_ns = namespace().1;
         (*payload).area = AREA as u16;
         (*payload).reserved = 0;
-        let text = path::user::<AREA>(name, record.add(FIXED));
-        (*payload).text = text;
-        let len = FIXED + text.len as usize;
+        let text = &raw mut (*payload).text;
+        path::user::<AREA>(name, record.add(FIXED), text);
+        let len = FIXED + path::len(text);
         emit::finish(record, kind::MQ_UNLINK, len, slot, Position::default());
     }
 }

@@ -2,14 +2,14 @@
 
 use leaktrace_common::{
     abi::Op,
-    record::{Family, TextRef, kind, name::Name, text_kind},
+    record::{Family, TextRef, kind, name::Name, text_flag},
 };
 
 use super::{Arguments, path};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_at, file_facts, table_of},
-    tree::{self, Slot},
+    tree::{self, Paths, Slot},
 };
 
 /// AT_FDCWD (include/uapi/linux/fcntl.h).
@@ -21,61 +21,41 @@ const FIXED: usize = HEADER + size_of::<Name>();
 const SMALL: usize = 512;
 const LARGE: usize = 4096;
 
-/// Where the paths and flags of a call are.
-#[derive(Clone, Copy)]
-struct Call {
-    first: Option<(i32, u64)>,
-    second: Option<(i32, u64)>,
-    flags: u32,
-}
+/// The path is not relative to anything: the target of a symlink.
+const NOWHERE: i32 = i32::MIN;
 
 #[inline(always)]
-fn call(op: Op, arguments: Arguments) -> Call {
+fn paths(op: Op, arguments: Arguments) -> Paths {
     let (a0, a1) = (arguments.a0(), arguments.a1());
     let (a2, a3) = (arguments.a2(), arguments.a3());
+    let one = |dirfd, first, flags| Paths {
+        first,
+        second: 0,
+        first_dirfd: dirfd,
+        second_dirfd: NOWHERE,
+        flags,
+        op: u32::from(op.0),
+    };
+    let two = |dirfd, first, other, second, flags| Paths {
+        first,
+        second,
+        first_dirfd: dirfd,
+        second_dirfd: other,
+        flags,
+        op: u32::from(op.0),
+    };
     let here = AT_FDCWD;
     match op {
-        Op::UNLINK | Op::RMDIR => Call {
-            first: Some((here, a0)),
-            second: None,
-            flags: 0,
-        },
-        Op::MKDIR | Op::MKNOD => Call {
-            first: Some((here, a0)),
-            second: None,
-            flags: a1 as u32,
-        },
-        Op::UNLINKAT | Op::MKDIRAT | Op::MKNODAT => Call {
-            first: Some((a0 as i32, a1)),
-            second: None,
-            flags: a2 as u32,
-        },
-        Op::RENAME | Op::LINK => Call {
-            first: Some((here, a0)),
-            second: Some((here, a1)),
-            flags: 0,
-        },
+        Op::UNLINK | Op::RMDIR => one(here, a0, 0),
+        Op::MKDIR | Op::MKNOD => one(here, a0, a1 as u32),
+        Op::UNLINKAT | Op::MKDIRAT | Op::MKNODAT => one(a0 as i32, a1, a2 as u32),
+        Op::RENAME | Op::LINK => two(here, a0, here, a1, 0),
         // symlink(target, new): the new name is the first path of the record.
-        Op::SYMLINK => Call {
-            first: Some((here, a1)),
-            second: Some((here, a0)),
-            flags: 0,
-        },
-        Op::SYMLINKAT => Call {
-            first: Some((a1 as i32, a2)),
-            second: Some((here, a0)),
-            flags: 0,
-        },
-        // renameat, renameat2, linkat
-        _ => Call {
-            first: Some((a0 as i32, a1)),
-            second: Some((a2 as i32, a3)),
-            flags: if op == Op::RENAMEAT {
-                0
-            } else {
-                arguments.a4() as u32
-            },
-        },
+        Op::SYMLINK => two(here, a1, NOWHERE, a0, 0),
+        Op::SYMLINKAT => two(a1 as i32, a2, NOWHERE, a0, 0),
+        Op::RENAMEAT => two(a0 as i32, a1, a2 as i32, a3, 0),
+        // renameat2, linkat
+        _ => two(a0 as i32, a1, a2 as i32, a3, arguments.a4() as u32),
     }
 }
 
@@ -85,61 +65,58 @@ pub fn changed(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     if result < 0 {
         return;
     }
-    let call = call(op, arguments);
-    if !emit_with::<SMALL, false>(slot, op, &call) {
-        emit_with::<LARGE, true>(slot, op, &call);
-    }
+    slot.paths = paths(op, arguments);
+    told(slot);
 }
 
-/// Emits with areas of `AREA` bytes; false if something did not fit and nothing was emitted.
-#[inline(always)]
-fn emit_with<const AREA: usize, const LAST: bool>(slot: &mut Slot, op: Op, call: &Call) -> bool {
-    // One path needs two areas, two need four; the large class always takes four.
-    if LAST {
-        let record = emit::reserve_again::<{ FIXED + 4 * LARGE }>(Family::Name);
-        return record.is_null() || unsafe { write::<AREA, LAST>(record, slot, op, call) };
-    }
+#[inline(never)]
+fn told(slot: &mut Slot) {
     let record = emit::reserve::<{ FIXED + 4 * SMALL }>(Family::Name);
     // SAFETY: the record has room for header, payload and four areas.
-    record.is_null() || unsafe { write::<AREA, LAST>(record, slot, op, call) }
+    if record.is_null() || unsafe { write::<SMALL, false>(record, slot) } {
+        return;
+    }
+    let record = emit::reserve_again::<{ FIXED + 4 * LARGE }>(Family::Name);
+    if !record.is_null() {
+        // SAFETY: the record has room for header, payload and four areas.
+        unsafe { write::<LARGE, true>(record, slot) };
+    }
 }
 
+/// Fills and emits; false if a text did not fit: then nothing was emitted, unless this is the
+/// last class, where texts are cut.
+///
 /// # Safety
 /// `record` must have room for header, payload and four areas.
 #[inline(always)]
-unsafe fn write<const AREA: usize, const LAST: bool>(
-    record: *mut u8,
-    slot: &mut Slot,
-    op: Op,
-    call: &Call,
-) -> bool {
-    let none = TextRef {
-        len: 0,
-        kind: text_kind::NONE,
-        flags: 0,
-    };
-    let mut texts = [none; 4];
+unsafe fn write<const AREA: usize, const LAST: bool>(record: *mut u8, slot: &mut Slot) -> bool {
+    let paths: *const Paths = &raw const slot.paths;
     let mut used = FIXED;
     // SAFETY: by contract.
     unsafe {
-        if let Some((dirfd, name)) = call.first {
-            texts[0] = base::<AREA>(dirfd, name, record.add(FIXED));
-            texts[1] = path::user::<AREA>(name, record.add(FIXED + AREA));
-            used = FIXED + AREA + texts[1].len as usize;
+        let payload = record.add(HEADER).cast::<Name>();
+        let text = (&raw mut (*payload).text).cast::<TextRef>();
+        let mut flags = 0;
+        let name = (*paths).first;
+        base::<AREA>((*paths).first_dirfd, name, record.add(FIXED), text);
+        path::user::<AREA>(name, record.add(FIXED + AREA), text.add(1));
+        flags |= path::flags(text) | path::flags(text.add(1));
+        used += AREA + path::len(text.add(1));
+        path::none(text.add(2));
+        path::none(text.add(3));
+        let name = (*paths).second;
+        if name != 0 {
+            let out = record.add(FIXED + 2 * AREA);
+            base::<AREA>((*paths).second_dirfd, name, out, text.add(2));
+            path::user::<AREA>(name, record.add(FIXED + 3 * AREA), text.add(3));
+            flags |= path::flags(text.add(2)) | path::flags(text.add(3));
+            used = FIXED + 3 * AREA + path::len(text.add(3));
         }
-        if let Some((dirfd, name)) = call.second {
-            if op != Op::SYMLINK && op != Op::SYMLINKAT {
-                texts[2] = base::<AREA>(dirfd, name, record.add(FIXED + 2 * AREA));
-            }
-            texts[3] = path::user::<AREA>(name, record.add(FIXED + 3 * AREA));
-            used = FIXED + 3 * AREA + texts[3].len as usize;
-        }
-        let flags = texts[0].flags | texts[1].flags | texts[2].flags | texts[3].flags;
-        if !LAST && flags & leaktrace_common::record::text_flag::TRUNCATED != 0 {
+        if !LAST && flags & text_flag::TRUNCATED != 0 {
             emit::discard(record);
             return false;
         }
-        let payload = record.add(HEADER).cast::<Name>();
+        let op = Op((*paths).op as u8);
         (*payload).begin_ns = if op.begins_at_entry() {
             slot.begin_ns
         } else {
@@ -147,11 +124,10 @@ unsafe fn write<const AREA: usize, const LAST: bool>(
         };
         (*payload).errno = 0;
         (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
-        (*payload).flags = call.flags;
+        (*payload).flags = (*paths).flags;
         (*payload).op = op.0;
         (*payload).reserved = 0;
         (*payload).area = AREA as u16;
-        (*payload).text = texts;
         emit::finish(record, kind::NAME, used, slot, Position::default());
     }
     true
@@ -160,19 +136,16 @@ unsafe fn write<const AREA: usize, const LAST: bool>(
 /// The directory that a relative path starts from.
 ///
 /// # Safety
-/// `out` must be writable for `AREA` bytes.
+/// `out` must be writable for `AREA` bytes, `text` be in a record.
 #[inline(always)]
-unsafe fn base<const AREA: usize>(dirfd: i32, name: u64, out: *mut u8) -> TextRef {
-    if path::is_absolute(name) {
-        return TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
-    }
-    let task = tree::current_typed();
-    // SAFETY: typed by the helper; `out` by contract.
+unsafe fn base<const AREA: usize>(dirfd: i32, name: u64, out: *mut u8, text: *mut TextRef) {
+    // SAFETY: typed by the helper; the rest by contract.
     unsafe {
+        if dirfd == NOWHERE || path::is_absolute(name) {
+            path::none(text);
+            return;
+        }
+        let task = tree::current_typed();
         let (dentry, mnt) = if dirfd == AT_FDCWD {
             path::working_directory(task)
         } else {
@@ -180,6 +153,6 @@ unsafe fn base<const AREA: usize>(dirfd: i32, name: u64, out: *mut u8) -> TextRe
             let facts = file_facts(file_at(&table, u64::from(dirfd as u32)));
             (facts.dentry, facts.mnt)
         };
-        path::walk::<AREA>(dentry, mnt, out)
+        path::walk::<AREA>(dentry, mnt, out, text);
     }
 }

@@ -20,12 +20,15 @@ struct Walk {
 }
 
 /// Writes the names from `dentry` up to the root of the mount tree to `out`, which has room
-/// for `AREA` bytes.
+/// for `AREA` bytes, and says so in `text`.
+///
+/// `text` is in the record, whose bytes the verifier does not follow: a value that it did
+/// follow would double what it has to look at behind every text.
 ///
 /// # Safety
-/// `out` must be writable for `AREA` bytes.
+/// `out` must be writable for `AREA` bytes, `text` be in a record.
 #[inline(always)]
-pub unsafe fn walk<const AREA: usize>(dentry: u64, mnt: u64, out: *mut u8) -> TextRef {
+pub unsafe fn walk<const AREA: usize>(dentry: u64, mnt: u64, out: *mut u8, text: *mut TextRef) {
     let mut state = Walk {
         dentry,
         mnt,
@@ -42,15 +45,47 @@ pub unsafe fn walk<const AREA: usize>(dentry: u64, mnt: u64, out: *mut u8) -> Te
             0,
         );
     }
-    TextRef {
-        len: state.used as u16,
-        kind: text_kind::WALK,
-        flags: if state.ended == 1 {
-            0
-        } else {
-            text_flag::TRUNCATED
-        },
+    let ended = state.ended as u8 & 1;
+    // SAFETY: by contract.
+    unsafe {
+        (*text).len = state.used as u16;
+        (*text).kind = text_kind::WALK;
+        (*text).flags = (ended ^ 1) * text_flag::TRUNCATED;
     }
+}
+
+/// No text.
+///
+/// # Safety
+/// `text` must be in a record.
+#[inline(always)]
+pub unsafe fn none(text: *mut TextRef) {
+    // SAFETY: by contract.
+    unsafe {
+        (*text).len = 0;
+        (*text).kind = text_kind::NONE;
+        (*text).flags = 0;
+    }
+}
+
+/// Length of a text, as the record has it.
+///
+/// # Safety
+/// `text` must be in a record.
+#[inline(always)]
+pub unsafe fn len(text: *const TextRef) -> usize {
+    // SAFETY: by contract.
+    usize::from(unsafe { core::ptr::read_volatile(&raw const (*text).len) })
+}
+
+/// Flags of a text, as the record has them.
+///
+/// # Safety
+/// `text` must be in a record.
+#[inline(always)]
+pub unsafe fn flags(text: *const TextRef) -> u8 {
+    // SAFETY: by contract.
+    unsafe { core::ptr::read_volatile(&raw const (*text).flags) }
 }
 
 extern "C" fn step<const AREA: usize>(_index: u64, state: *mut Walk) -> i64 {
@@ -104,27 +139,20 @@ fn up(state: &mut Walk) -> i64 {
 /// by then (at entry 2 % are not there yet).
 ///
 /// # Safety
-/// `out` must be writable for `AREA` bytes.
+/// `out` must be writable for `AREA` bytes, `text` be in a record.
 #[inline(always)]
-pub unsafe fn user<const AREA: usize>(address: u64, out: *mut u8) -> TextRef {
+pub unsafe fn user<const AREA: usize>(address: u64, out: *mut u8, text: *mut TextRef) {
     // SAFETY: by contract.
-    let len = unsafe { bpf_probe_read_user_str(out.cast(), AREA as u32, address as *const _) };
-    if len <= 0 {
-        return TextRef {
-            len: 0,
-            kind: text_kind::USER,
-            flags: text_flag::FAULT,
-        };
-    }
-    let flags = if len as usize == AREA {
-        text_flag::TRUNCATED
-    } else {
-        0
-    };
-    TextRef {
-        len: (len - 1) as u16,
-        kind: text_kind::USER,
-        flags,
+    unsafe {
+        let len = bpf_probe_read_user_str(out.cast(), AREA as u32, address as *const _);
+        (*text).kind = text_kind::USER;
+        if len <= 0 {
+            (*text).len = 0;
+            (*text).flags = text_flag::FAULT;
+        } else {
+            (*text).len = (len - 1) as u16;
+            (*text).flags = u8::from(len as usize == AREA) * text_flag::TRUNCATED;
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::Op,
-    record::{Family, TextRef, kind, ring::RingSetup, text_kind},
+    record::{Family, kind, ring::RingSetup},
 };
 
-use super::file;
+use super::{file, path};
 use crate::{
     emit::{self, HEADER},
     kernel::{Detail, file_at, file_facts},
@@ -45,11 +45,7 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
             Detail::Basic,
         );
         (*fd).area = 0;
-        (*fd).text = TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
+        path::none(&raw mut (*fd).text);
         (*payload).reserved = 0;
         bpf_probe_read_user(
             (&raw mut (*payload).sq_entries).cast(),

@@ -1,5 +1,6 @@
 //! Sockets.
 
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::Op,
     record::{
@@ -44,11 +45,7 @@ pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
         let fd = &raw mut (*payload).fd;
         file::fill(fd, &facts, op, result as i32, source as i32, Detail::Basic);
         (*fd).area = 0;
-        (*fd).text = TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
+        path::none(&raw mut (*fd).text);
         ends(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
         emit::finish(
             record,
@@ -146,25 +143,18 @@ pub fn name(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         (*payload).reserved = 0;
         (*payload).area = AREA as u16;
         clear(&raw mut (*payload).name_identity);
-        let none = TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
-        (*payload).text = [none, none];
+        let text = (&raw mut (*payload).text).cast::<TextRef>();
+        path::none(text);
+        path::none(text.add(1));
         let mut len = FIXED;
         let sk = sock_of(facts.private_data);
         if read::<u16>(sk, offset!(sock_family)) == AF_UNIX && op != Op::LISTEN {
-            (*payload).text[0] = passed(arguments, record.add(FIXED));
+            passed(arguments, record.add(FIXED), text);
             len = FIXED + AREA;
             if op == Op::BIND && result == 0 {
-                let text = made(
-                    sk,
-                    &raw mut (*payload).name_identity,
-                    record.add(FIXED + AREA),
-                );
-                (*payload).text[1] = text;
-                len = FIXED + AREA + text.len as usize;
+                let out = record.add(FIXED + AREA);
+                made(sk, &raw mut (*payload).name_identity, out, text.add(1));
+                len = FIXED + AREA + path::len(text.add(1));
             }
         }
         emit::finish(record, kind::SOCKET_NAME, len, slot, Position::default());
@@ -187,49 +177,37 @@ unsafe fn clear(out: *mut FileIdentity) {
 /// The unix address that the program passed: `sun_path`, at most 108 bytes.
 ///
 /// # Safety
-/// `out` must be writable for 128 bytes.
+/// `out` must be writable for 128 bytes, `text` be in a record.
 #[inline(always)]
-unsafe fn passed(arguments: Arguments, out: *mut u8) -> TextRef {
+unsafe fn passed(arguments: Arguments, out: *mut u8, text: *mut TextRef) {
     let len = arguments.a2();
     if len <= 2 || len > 110 {
-        return TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
+        return;
     }
     let bytes = (len - 2) & 0x7f;
-    // SAFETY: at most 127 bytes.
-    let failed = unsafe {
-        aya_ebpf::helpers::generated::bpf_probe_read_user(
-            out.cast(),
-            bytes as u32,
-            (arguments.a1() + 2) as *const _,
-        )
-    };
-    let flags = if failed == 0 { 0 } else { text_flag::FAULT };
-    TextRef {
-        len: if failed == 0 { bytes as u16 } else { 0 },
-        kind: text_kind::USER,
-        flags,
+    // SAFETY: by contract; at most 127 bytes are read.
+    unsafe {
+        (*text).kind = text_kind::USER;
+        (*text).len = bytes as u16;
+        let address = (arguments.a1() + 2) as *const _;
+        if bpf_probe_read_user(out.cast(), bytes as u32, address) != 0 {
+            (*text).len = 0;
+            (*text).flags = text_flag::FAULT;
+        }
     }
 }
 
 /// The file that bind made: `unix_sock.path` (net/unix/af_unix.c, unix_bind_bsd).
 ///
 /// # Safety
-/// Both must be writable, `out` for an area.
+/// Both must be writable, `out` for an area, `text` be in a record.
 #[inline(always)]
-unsafe fn made(sk: u64, identity: *mut FileIdentity, out: *mut u8) -> TextRef {
+unsafe fn made(sk: u64, identity: *mut FileIdentity, out: *mut u8, text: *mut TextRef) {
     let place = offset!(unix_sock_path);
     let dentry: u64 = read(sk, place.wrapping_add(offset!(path_dentry)));
     let mnt: u64 = read(sk, place.wrapping_add(offset!(path_mnt)));
     if dentry == 0 {
-        return TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
+        return;
     }
     let inode: u64 = read(dentry, offset!(dentry_inode));
     let (dev, magic) = device(read(inode, offset!(inode_sb)));
@@ -240,6 +218,6 @@ unsafe fn made(sk: u64, identity: *mut FileIdentity, out: *mut u8) -> TextRef {
         (*identity).magic = magic;
         (*identity).mode = read(inode, offset!(inode_mode));
         (*identity).generation = read(inode, offset!(inode_generation));
-        path::walk::<AREA>(dentry, mnt, out)
+        path::walk::<AREA>(dentry, mnt, out, text);
     }
 }

@@ -105,17 +105,13 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
         (*payload).reserved = [0; 3];
         let file: u64 = read(program, offset!(bprm_file));
         let facts = file_facts(file);
-        let exe = path::walk::<AREA>(facts.dentry, facts.mnt, record.add(FIXED));
-        let argv = arguments(task, record.add(FIXED + AREA));
+        let text = (&raw mut (*payload).text).cast::<TextRef>();
+        path::walk::<AREA>(facts.dentry, facts.mnt, record.add(FIXED), text);
+        arguments(task, record.add(FIXED + AREA), text.add(1));
         let (dentry, mnt) = path::working_directory(task);
-        let cwd = path::walk::<AREA>(dentry, mnt, record.add(FIXED + 2 * AREA));
-        let none = TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
-        (*payload).text = [exe, argv, cwd, none];
-        let len = FIXED + 2 * AREA + cwd.len as usize;
+        path::walk::<AREA>(dentry, mnt, record.add(FIXED + 2 * AREA), text.add(2));
+        path::none(text.add(3));
+        let len = FIXED + 2 * AREA + path::len(text.add(2));
         emit::finish(record, kind::EXEC, len, slot, Position::default());
     }
 }
@@ -123,32 +119,27 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
 /// argv as it lies in the new program's memory.
 ///
 /// # Safety
-/// `task` must be the current task's typed pointer, `out` writable for an area.
+/// `task` must be the current task's typed pointer, `out` writable for an area, `text` be in a
+/// record.
 #[inline(always)]
-unsafe fn arguments(task: u64, out: *mut u8) -> TextRef {
-    // SAFETY: by contract.
-    let mm: u64 = unsafe { load(task, offset!(task_mm)) };
-    let start: u64 = read(mm, offset!(mm_arg_start));
-    let end: u64 = read(mm, offset!(mm_arg_end));
-    let mut len = end.wrapping_sub(start);
-    let mut flags = 0;
-    if len > (AREA - 1) as u64 {
-        len = (AREA - 1) as u64;
-        flags = text_flag::TRUNCATED;
-    }
-    // SAFETY: at most AREA - 1 bytes.
-    let failed = unsafe { bpf_probe_read_user(out.cast(), len as u32, start as *const _) };
-    if failed != 0 {
-        return TextRef {
-            len: 0,
-            kind: text_kind::RAW,
-            flags: text_flag::FAULT,
-        };
-    }
-    TextRef {
-        len: len as u16,
-        kind: text_kind::RAW,
-        flags,
+unsafe fn arguments(task: u64, out: *mut u8, text: *mut TextRef) {
+    // SAFETY: by contract; at most AREA - 1 bytes are read.
+    unsafe {
+        let mm: u64 = load(task, offset!(task_mm));
+        let start: u64 = read(mm, offset!(mm_arg_start));
+        let end: u64 = read(mm, offset!(mm_arg_end));
+        let mut len = end.wrapping_sub(start);
+        (*text).kind = text_kind::RAW;
+        (*text).flags = 0;
+        if len > (AREA - 1) as u64 {
+            len = (AREA - 1) as u64;
+            (*text).flags = text_flag::TRUNCATED;
+        }
+        (*text).len = len as u16;
+        if bpf_probe_read_user(out.cast(), len as u32, start as *const _) != 0 {
+            (*text).len = 0;
+            (*text).flags = text_flag::FAULT;
+        }
     }
 }
 

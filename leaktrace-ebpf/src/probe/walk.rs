@@ -111,8 +111,23 @@ fn send(state: &mut State, base: u32, mask: u16) {
     } else {
         read(state.cloexec.wrapping_add(u64::from(base / 8)), 0)
     };
-    // SAFETY: the record has room for header and payload.
+    let mut part = Part {
+        entries: record.wrapping_add(HEADER + HEAD).cast(),
+        fds: state.fds.wrapping_add(u64::from(base) * 8),
+        mask: u64::from(mask),
+        seen: 0,
+    };
+    let context: *mut Part = &raw mut part;
+    // SAFETY: the record has room for header and payload; the callback has the signature that
+    // bpf_loop wants.
     unsafe {
+        // A loop of the kernel's: the verifier looks at its body once, not WALK_LEN times.
+        bpf_loop(
+            WALK_LEN as u32,
+            entry as *mut core::ffi::c_void,
+            context.cast(),
+            0,
+        );
         let payload = record.add(HEADER).cast::<FdWalk>();
         (*payload).walk = state.walk;
         (*payload).cause = state.cause;
@@ -120,19 +135,9 @@ fn send(state: &mut State, base: u32, mask: u16) {
         (*payload).total = state.total;
         (*payload).sharers = state.sharers;
         (*payload).cloexec = cloexec;
-        let mut seen = 0u16;
-        let entries = record.add(HEADER + HEAD).cast::<WalkEntry>();
-        let mut i = 0usize;
-        while i < WALK_LEN {
-            if mask >> i & 1 != 0 && entry(state.fds, base, i, entries.add(i)) {
-                seen |= 1 << i;
-            }
-            i += 1;
-        }
         // A number that is only reserved (another thread is in the middle of an open) has no
         // file; it is not open.
-        (*payload).mask = seen;
-        (*payload).total = state.total;
+        (*payload).mask = core::ptr::read_volatile(&raw const (*context).seen) as u16;
         let position = Position {
             seq: state.seq,
             next_fd: state.next_fd,
@@ -141,20 +146,32 @@ fn send(state: &mut State, base: u32, mask: u16) {
     }
 }
 
-/// # Safety
-/// `out` must be writable.
-#[inline(never)]
-unsafe fn entry(fds: u64, base: u32, index: usize, out: *mut WalkEntry) -> bool {
-    let file: u64 = read(fds.wrapping_add((u64::from(base) + index as u64) * 8), 0);
+struct Part {
+    entries: *mut WalkEntry,
+    fds: u64,
+    mask: u64,
+    seen: u64,
+}
+
+extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
+    // SAFETY: bpf_loop passes what send gave it.
+    let part = unsafe { &mut *part };
+    let index = index & (WALK_LEN as u64 - 1);
+    if part.mask >> index & 1 == 0 {
+        return 0;
+    }
+    let file: u64 = read(part.fds.wrapping_add(index * 8), 0);
     if file == 0 {
-        return false;
+        return 0;
     }
     let facts = file_facts(file);
-    // SAFETY: by contract.
+    // SAFETY: the index is below the number of entries.
     unsafe {
+        let out = part.entries.add(index as usize);
         identify(&facts, Detail::Full, &raw mut (*out).identity);
         (*out).open_flags = facts.flags;
         (*out).file_mode = facts.mode;
     }
-    true
+    part.seen |= 1 << index;
+    0
 }
