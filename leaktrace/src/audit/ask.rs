@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::{
     audit::{
         residue::{self, Thing},
-        rule, settle,
+        rule::{self, RuleInfo},
+        settle,
     },
     census::Question,
     id::ProcessKey,
@@ -42,22 +43,25 @@ pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) ->
 }
 
 fn is_wanted(kind: Kind, policy: &Policy, scope: Scope) -> bool {
-    let on = |thing: &Thing| {
-        let info = rule::of_thing(*thing);
+    let on = |info: &RuleInfo| {
         policy::level_of(policy, info.id, info.name, info.group.name(), info.level) != Level::Off
     };
     match scope {
         Scope::Everything => true,
-        Scope::Judged => rules_for(kind).iter().any(on),
+        Scope::Judged => rules_for(kind)
+            .iter()
+            .any(|thing| on(rule::of_thing(*thing))),
     }
 }
 
 /// The rules that a kind may turn out to be for: a file's type is known to the census only.
-fn rules_for(kind: Kind) -> Vec<Thing> {
-    match (residue::sysv(kind), kind == Kind::PosixMq) {
-        (Some((_, thing)), _) => vec![thing],
-        (None, true) => vec![Thing::PosixMq],
-        (None, false) => vec![
+fn rules_for(kind: Kind) -> &'static [Thing] {
+    match kind {
+        Kind::SysvShm => &[Thing::SysvShm],
+        Kind::SysvSem => &[Thing::SysvSem],
+        Kind::SysvMsg => &[Thing::SysvMsg],
+        Kind::PosixMq => &[Thing::PosixMq],
+        _ => &[
             Thing::PosixShm,
             Thing::PosixSem,
             Thing::TempFile,

@@ -16,7 +16,6 @@ pub mod teardown;
 mod ask;
 mod explain;
 mod finding;
-mod identity;
 mod judge;
 mod process;
 mod resource;

@@ -42,6 +42,12 @@ pub fn clock() -> io::Result<Clock> {
     })
 }
 
+/// Name of this machine; empty where /proc does not tell.
+pub fn name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// leaktrace's version, the kernel's release and the machine.
 pub fn tool() -> Tool {
     // SAFETY: utsname is arrays of characters.

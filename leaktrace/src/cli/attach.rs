@@ -1,7 +1,8 @@
 //! Watching what leaktrace did not start.
 
-use std::path::Path;
+use std::{os::unix::ffi::OsStringExt, path::Path};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     exit, output, target,
 };
 use crate::{
-    bpf::{self, LoadOptions},
+    bpf::{self, LoadOptions, Programs},
     census::{LiveCensus, host},
     launch::Signals,
     policy::Policy,
@@ -19,6 +20,50 @@ use crate::{
     session::{Live, Pipeline, Purpose, Until},
     source::{End, Item, Kernel, Start},
 };
+
+/// A system that is being watched.
+pub(super) struct Attached {
+    pub(super) kernel: Programs,
+    pub(super) census: LiveCensus,
+    pub(super) start: Start,
+    /// Records of what was there before.
+    pub(super) there: Bytes,
+}
+
+/// Loads for the whole system. Inside a runtime.
+pub(super) fn load(verbose: u8) -> Result<Attached, Failure> {
+    let options = command::load_options(LoadOptions::system(), verbose);
+    let mut kernel = bpf::load(&options).map_err(|why| Failure {
+        code: exit::UNAVAILABLE,
+        because: Because::Unavailable,
+        text: format!("cannot trace here: {why}"),
+    })?;
+    let census = LiveCensus::start(Box::new(kernel.identities()?))
+        .map_err(|error| failed("start the census", &error))?;
+    let cwd = std::env::current_dir().unwrap_or_default();
+    // SAFETY: getuid cannot fail and has no preconditions.
+    let uid = unsafe { libc::getuid() };
+    let start = Start {
+        temp_roots: host::temp_roots(None, &cwd, uid),
+        cwd: cwd.into_os_string().into_vec(),
+        ..kernel.start()
+    };
+    // Without the iterators new processes are seen all the same, and older ones once they act.
+    let there = kernel.seed().unwrap_or_else(|why| {
+        let why = format!("{why:#}");
+        let why = why.lines().next().unwrap_or_default();
+        super::complain(&format!(
+            "leaktrace: what was there before is not known: {why}; run `leaktrace doctor`\n"
+        ));
+        Bytes::new()
+    });
+    Ok(Attached {
+        there,
+        kernel,
+        census,
+        start,
+    })
+}
 
 /// Watches the whole system until the targets have ended, the time is over, or a signal comes.
 pub(super) fn run(
@@ -33,20 +78,12 @@ pub(super) fn run(
     };
     let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
     command::runtime()?.block_on(async {
-        let options = command::load_options(LoadOptions::system(), verbose);
-        let mut kernel = bpf::load(&options).map_err(|why| Failure {
-            code: exit::UNAVAILABLE,
-            because: Because::Unavailable,
-            text: format!("cannot trace here: {why}"),
-        })?;
-        let census = LiveCensus::start(Box::new(kernel.identities()?))
-            .map_err(|error| failed("start the census", &error))?;
-        let cwd = std::env::current_dir().unwrap_or_default();
-        let start = Start {
-            temp_roots: host::temp_roots(None, &cwd, 0),
-            ..kernel.start()
-        };
-        let there = kernel.seed()?;
+        let Attached {
+            kernel,
+            census,
+            start,
+            there,
+        } = load(verbose)?;
         let capture = capture.as_ref().map(command::begin_capture).transpose()?;
         let purpose = Purpose::SystemDurations;
         let mut live = Live::begin(kernel, census, start, Policy::default(), purpose, capture)?;

@@ -3,14 +3,7 @@
 use clap::Args;
 
 use super::{Ending, Outcome, exit};
-use crate::{
-    bpf::{
-        self, LoadOptions,
-        health::Outcome as Fared,
-        probe::{self, PROBES},
-    },
-    doctor::{self, Attempt, Need, Probe, ProbeOutcome},
-};
+use crate::{bpf, doctor};
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -21,7 +14,7 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Outcome {
-    let diagnosis = doctor::diagnose(doctor::read(attempt()));
+    let diagnosis = doctor::diagnose(doctor::read(bpf::attempt()));
     let text = match args.json {
         true => serde_json::to_string_pretty(&diagnosis).map_err(anyhow::Error::new)? + "\n",
         false => doctor::render(&diagnosis),
@@ -31,46 +24,4 @@ pub(super) fn run(args: &DoctorArgs) -> Outcome {
         true => 0,
         false => exit::UNAVAILABLE,
     }))
-}
-
-/// Loads and attaches as `check` would, and takes everything out again.
-fn attempt() -> Attempt {
-    match bpf::load(&LoadOptions::tree()) {
-        Ok(programs) => Attempt {
-            error: None,
-            probes: programs.outcomes().iter().map(fared).collect(),
-            coverage: programs.coverage().to_vec(),
-        },
-        Err(why) => Attempt {
-            error: Some(why.to_string()),
-            probes: PROBES.iter().map(not_tried).collect(),
-            coverage: Vec::new(),
-        },
-    }
-}
-
-fn fared((probe, outcome): &(probe::Probe, Fared)) -> Probe {
-    let (outcome, reason) = match outcome {
-        Fared::Attached => (ProbeOutcome::Attaches, None),
-        Fared::NoHook => (ProbeOutcome::Unsupported, Some(outcome.clause())),
-        Fared::Refused(_) => (ProbeOutcome::Broken, Some(outcome.clause())),
-    };
-    Probe {
-        outcome,
-        reason,
-        ..not_tried(probe)
-    }
-}
-
-fn not_tried(probe: &probe::Probe) -> Probe {
-    Probe {
-        name: probe.program.to_owned(),
-        hook: probe.hook.to_owned(),
-        need: match probe.need {
-            probe::Need::Required => Need::Required,
-            probe::Need::Optional => Need::Optional,
-        },
-        outcome: ProbeOutcome::NotTried,
-        reason: None,
-    }
 }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use globset::{Glob, GlobMatcher};
 
 use super::{Failure, args::TargetArgs};
-use crate::{census::host, launch::Target, model::facts::ProcessFacts};
+use crate::{census::host, id::Pid, launch::Target, model::facts::ProcessFacts};
 
 /// Chooses among processes.
 #[derive(Debug, Default)]
@@ -33,13 +33,18 @@ impl Choice {
     /// Whether the run is about this process. What is not asked for does not exclude.
     pub(super) fn has(&self, process: &ProcessFacts) -> bool {
         let pid = match self.pids_are_global {
-            true => process.key.pid.0,
-            false => process.ns_pid.0,
+            true => process.key.pid,
+            false => process.ns_pid,
         };
-        let comm = String::from_utf8_lossy(&process.comm);
-        (self.pids.is_empty() || self.pids.contains(&pid))
+        self.has_row(pid, &process.comm, Some(process.uid))
+    }
+
+    /// The same for a row of a picture; a uid that is not known is none that was asked for.
+    pub(super) fn has_row(&self, pid: Pid, comm: &[u8], uid: Option<u32>) -> bool {
+        let comm = String::from_utf8_lossy(comm);
+        (self.pids.is_empty() || self.pids.contains(&pid.0))
             && self.comm.as_ref().is_none_or(|glob| glob.is_match(&*comm))
-            && self.uid.is_none_or(|uid| uid == process.uid)
+            && (self.uid.is_none() || self.uid == uid)
     }
 }
 
@@ -57,7 +62,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::id::{KtimeNs, Pid, ProcessKey};
+    use crate::id::{KtimeNs, ProcessKey};
 
     fn process(pid: u32, comm: &'static str, uid: u32) -> ProcessFacts {
         ProcessFacts {

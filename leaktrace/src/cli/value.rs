@@ -59,6 +59,10 @@ pub fn format(text: &str) -> Result<FormatSpec, String> {
 /// A sentence.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let wrong = || format!("`{text}` is not a duration, write it as 2s or 500ms");
+    if digits.is_empty() {
+        return Err(wrong());
+    }
     let unit = match &text[digits.len()..] {
         "ns" => 1e-9,
         "us" => 1e-6,
@@ -68,7 +72,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         unit => return Err(format!("unknown unit `{unit}`, use ms, s, m or h")),
     };
-    let wrong = || format!("`{text}` is not a duration, write it as 2s or 500ms");
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let number: f64 = digits.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
     Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())
