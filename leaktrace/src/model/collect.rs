@@ -41,7 +41,7 @@ impl Model {
             ),
             false => (
                 releases(&process.phase, &self.names),
-                process.phase.signals.facts(),
+                process.phase.signals.facts(None),
                 process.phase.final_run().map(KtimeNs),
             ),
         };
@@ -90,6 +90,10 @@ impl Model {
 
     fn held_beside_fds(&self, process: &Process, kind: Kind) -> u64 {
         match kind {
+            Kind::SharedMapping | Kind::PrivateMapping | Kind::Anonymous | Kind::ShmAttach => {
+                let space = self.spaces.get(&process.mm);
+                space.map_or(0, |space| u64::from(space.own(kind)))
+            }
             Kind::Handler => u64::from(process.handled.count_ones()),
             Kind::Thread => u64::from(process.threads.saturating_sub(1)),
             Kind::Child => u64::from(process.children),

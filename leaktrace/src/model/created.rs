@@ -329,7 +329,8 @@ impl Model {
     }
 }
 
-fn file_id(identity: &FileIdentity) -> FileId {
+/// Kernel identity of an inode.
+pub(super) fn file_id(identity: &FileIdentity) -> FileId {
     FileId {
         dev: identity.dev,
         ino: identity.ino,

@@ -9,13 +9,11 @@ use leaktrace_common::record::{
 
 use super::{
     EXITS, Mode, Model,
-    facts::{EndFacts, Kind, SampleKind, Trust},
-    process::{self, Process, ProcessId, Sampled},
+    facts::{EndFacts, Kind, ProcessFacts, SampleKind, Trust},
+    process::{self, Gone, Process, ProcessId, Sampled},
+    trigger,
 };
-use crate::{
-    id::{KtimeNs, ProcessKey, TableId},
-    model::{facts::ProcessFacts, trigger},
-};
+use crate::id::{KtimeNs, ProcessKey, TableId};
 
 /// include/linux/sched/signal.h
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -35,6 +33,7 @@ impl Model {
         };
         self.table_left(header.table);
         if let Some(process) = self.processes.get_mut(id)
+            && process.end.is_none()
             && header.flags & header_flag::IO_WORKER == 0
         {
             process.threads = process.threads.saturating_sub(1).max(1);
@@ -50,11 +49,13 @@ impl Model {
             0 => None,
             number => self.take_walk(number).filter(|walk| walk.is_complete()),
         };
-        let shared = exit.flags & exit_flag::FILES_SHARED != 0;
-        let held = match &walk {
+        let shared = exit.flags & exit_flag::FILES_SHARED != 0 || self.is_shared(id, header.table);
+        let mut held = match &walk {
             Some(walk) => self.held_by_walk(header.table, walk),
             None => self.held_by_table(header.table),
         };
+        let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
+        held.extend(self.held_mappings(mm, id));
         if let Some(walk) = walk.as_ref().filter(|_| !shared) {
             self.check_self(header.table, walk);
         }
@@ -73,7 +74,39 @@ impl Model {
         };
         self.finish(header, id, exit, end);
         self.leave_table(header.table, shared);
+        self.leave_space(mm, id);
         self.note_end(id);
+    }
+
+    /// Whether another process uses the table. The programs cannot tell: the table's count
+    /// includes threads that are on their way out.
+    fn is_shared(&self, id: ProcessId, table: u32) -> bool {
+        let tasks = self.tables.get(&table).map_or(0, |table| table.tasks);
+        let own = self.processes.get(id).map(|process| process.key);
+        tasks > 1
+            && self.processes.iter().any(|process| {
+                process.end.is_none() && process.table.0 == table && Some(process.key) != own
+            })
+    }
+
+    /// An address space that others go on with (vfork) does not end with this process.
+    fn leave_space(&mut self, mm: u64, id: ProcessId) {
+        let Some(space) = self.spaces.get(&mm) else {
+            return;
+        };
+        let others = space.users.iter().filter(|user| **user != id);
+        let live = others
+            .filter_map(|user| self.processes.get(*user))
+            .any(|process| process.end.is_none());
+        let unmapped = self.processes.get(id).is_some_and(|process| {
+            process
+                .end
+                .as_ref()
+                .is_some_and(|end| end.exit_mm.is_some())
+        });
+        if live || unmapped {
+            self.unwatch_mm(mm, id);
+        }
     }
 
     /// Turns what is kept of a live process into what is kept of an ended one.
@@ -108,7 +141,7 @@ impl Model {
         errors.into_iter().for_each(|error| process.refuse(error));
         process.final_run = process.phase.final_run().map(KtimeNs);
         process.releases = super::collect::releases(&process.phase, &self.names);
-        process.signals = process.phase.signals.facts();
+        process.signals = process.phase.signals.facts(end.signal());
         process.phase.restart(&mut self.names);
         process.threads = 0;
         process.end = Some(Box::new(end));
@@ -144,6 +177,9 @@ impl Model {
             return;
         };
         self.zombies.retain(|zombie| *zombie != id);
+        if let Some(mm) = self.processes.get(id).map(|process| process.mm) {
+            self.unwatch_mm(mm, id);
+        }
         self.processes.remove(id);
     }
 
@@ -162,16 +198,28 @@ impl Model {
 
     pub(super) fn exit_mm(&mut self, header: &Header, exit: &ExitMm) {
         let at = KtimeNs(header.time_ns);
-        let using = |process: &&mut Process| process.mm == exit.mm;
-        for process in self.processes.iter_mut().filter(using) {
+        let Some(space) = self.spaces.get(&exit.mm) else {
+            return;
+        };
+        let mut awaited = false;
+        for user in &space.users {
+            let Some(process) = self.processes.get_mut(*user) else {
+                continue;
+            };
             match &mut process.end {
                 Some(end) => {
                     end.exit_mm.get_or_insert(at);
                 }
-                None => process.exit_mm = Some(at),
+                None => {
+                    awaited = true;
+                    process.exit_mm = Some(at);
+                }
             }
-            // The address may be used again from here on.
-            process.mm = 0;
+        }
+        // Before an exec is told, and below Linux 6.16 before the end is, what was mapped is
+        // asked for once more.
+        if !awaited {
+            self.spaces.remove(&exit.mm);
         }
     }
 
@@ -206,6 +254,28 @@ impl Model {
         if let Some(place) = found {
             let id = self.zombies.remove(place);
             self.mark_reaped(id, KtimeNs(header.time_ns));
+        }
+    }
+
+    /// Memory of a task was given back, milliseconds after somebody reaped it: no time, but
+    /// the process is gone, even if its reaper is not watched.
+    pub(super) fn free(&mut self, header: &Header) {
+        if header.pid != header.tid {
+            return;
+        }
+        let Some(id) = self.processes.find(header.pid, header.start_ns) else {
+            return;
+        };
+        let Some(process) = self
+            .processes
+            .get_mut(id)
+            .filter(|process| process.end.is_some())
+        else {
+            return;
+        };
+        process.gone = Gone::Yes;
+        if process.reaped.is_none() {
+            self.zombies.retain(|zombie| *zombie != id);
         }
     }
 

@@ -27,10 +27,6 @@ use crate::{decode::Text, id::KtimeNs};
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
 const EBADF: i32 = 9;
 
-/// Slots without a release and releases without a slot that wait in one table. More than a few
-/// wait only when records were lost, and then the table is wrong anyway.
-const WAITING: usize = 256;
-
 /// One explicit release of an fd.
 #[derive(Clone, Copy, Debug)]
 struct Release {
@@ -135,19 +131,23 @@ impl Model {
             false => Some(slot),
         };
         let inherited = table.is_inherited(fd, &slot);
-        let held = table.open.own[kind as usize];
         if let Some(out) = out {
             if newest {
                 let kind = self.descriptions.get(out.description).kind;
                 table.uncount(fd, &out, kind);
             }
-            table.displaced.push((fd, out));
-            if table.displaced.len() > WAITING {
-                let (_, oldest) = table.displaced.remove(0);
-                self.descriptions
-                    .release(oldest.description, &mut self.names);
+            let file = |slot: &Slot| self.descriptions.get(slot.description).file;
+            // What an iterator read, told once more by its own acquisition, waits for nothing.
+            let same = out.seq == 0 && file(&out) == file(&slot);
+            let gone = match same {
+                true => Some(out),
+                false => table.displace(fd, out),
+            };
+            if let Some(gone) = gone {
+                self.descriptions.release(gone.description, &mut self.names);
             }
         }
+        let held = table.open.own[kind as usize];
         if inherited {
             return;
         }
@@ -287,10 +287,7 @@ impl Model {
         let Some(table) = self.tables.get_mut(&header.table) else {
             return;
         };
-        if table.parked.len() >= WAITING {
-            table.parked.remove(0);
-        }
-        table.parked.push(Parked {
+        table.park(Parked {
             fd: how.fd,
             file,
             seq: header.seq as u32,

@@ -123,14 +123,17 @@ impl Ledger {
 
     /// Everything, in order of creation.
     pub(super) fn all(&self) -> Vec<Created> {
-        let mut entries: Vec<&Entry> = self.names.values().collect();
-        entries.extend(self.ipc.values());
-        entries.extend(self.queues.values());
-        entries.sort_by_key(|entry| entry.number);
-        entries
-            .into_iter()
-            .map(|entry| entry.created.clone())
-            .collect()
+        let mut all: Vec<Created> = self.newest().cloned().collect();
+        all.reverse();
+        all
+    }
+
+    /// Everything, the newest first.
+    pub(super) fn newest(&self) -> impl Iterator<Item = &Created> {
+        let entries = self.names.values().chain(self.ipc.values());
+        let mut entries: Vec<&Entry> = entries.chain(self.queues.values()).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.number));
+        entries.into_iter().map(|entry| &entry.created)
     }
 
     fn entry(&mut self, created: Created) -> Entry {

@@ -12,7 +12,7 @@ use leaktrace_common::record::{
 use super::{
     Model,
     facts::{Kind, Trust},
-    process::{self, Origin, Process},
+    process::{self, Origin, Process, ProcessId},
 };
 use crate::{
     decode::Text,
@@ -29,6 +29,7 @@ impl Model {
     pub(super) fn task_new(&mut self, header: &Header, new: &TaskNew) {
         let parent = self.process_of(header);
         let child = &new.child;
+        let parent_mm = self.processes.get(parent).map_or(0, |parent| parent.mm);
         self.table_of_child(header.table, child.table);
         if new.clone_flags & CLONE_THREAD != 0 {
             if let Some(process) = self.processes.get_mut(parent)
@@ -49,7 +50,8 @@ impl Model {
             parent.children += 1;
             parent.counts.acquired(Kind::Child, parent.children);
         }
-        self.add_process(born);
+        let id = self.add_process(born);
+        self.space_of_child(parent_mm, child.mm, id);
     }
 
     /// A child uses its parent's table, or has a copy of it as it is now.
@@ -75,13 +77,11 @@ impl Model {
         self.tables.insert(to, Box::new(table));
     }
 
-    fn add_process(&mut self, process: Process) {
+    fn add_process(&mut self, process: Process) -> ProcessId {
         // A key comes twice only if a seed tells of what an event told before.
         match self.processes.find_key(process.key) {
-            Some(_) => {}
-            None => {
-                self.processes.add(process);
-            }
+            Some(known) => known,
+            None => self.processes.add(process),
         }
     }
 
@@ -90,7 +90,8 @@ impl Model {
         let key = process::key(task.pid, task.start_ns);
         self.root = Some(key);
         self.table_user(task.table);
-        self.add_process(Process::new(task, KtimeNs(header.time_ns), Origin::Born));
+        let id = self.add_process(Process::new(task, KtimeNs(header.time_ns), Origin::Born));
+        self.watch_mm(task.mm, id);
     }
 
     pub(super) fn seed(&mut self, header: &Header, seed: &Seed) {
@@ -112,7 +113,8 @@ impl Model {
             }
             None => {
                 self.table_user(task.table);
-                self.processes.add(fresh);
+                let id = self.processes.add(fresh);
+                self.watch_mm(task.mm, id);
             }
         }
     }
@@ -124,11 +126,17 @@ impl Model {
         let rank = self.next_rank;
         if let Some(table) = self.tables.get_mut(&exec.task.table) {
             table.inherit_all(rank);
+            // All other threads are gone, and nobody shares the table (begin_new_exec in
+            // fs/exec.c).
+            table.tasks = 1;
         }
+        let old_mm = self.processes.get(id).map_or(0, |process| process.mm);
+        self.new_space(old_mm, exec.task.mm, id);
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
         process.describe(&exec.task);
+        process.threads = 1;
         process.exec = Some(KtimeNs(header.time_ns));
         process.exe = path(exe).or(process.exe.take());
         process.argv = argv.pieces().map(Bytes::copy_from_slice).collect();
@@ -151,6 +159,7 @@ impl Model {
         }
         if !self.tables.contains_key(&new) {
             self.copy_table(old, new);
+            self.leave_acquisitions(old, new);
         }
         self.table_user(new);
         self.table_left(old);
@@ -159,6 +168,16 @@ impl Model {
         };
         if process.table == TableId(old) && (header.tid == header.pid || process.threads <= 1) {
             process.table = TableId(new);
+        }
+    }
+
+    /// If the old table goes on without the task, what was acquired stays acquired there, and
+    /// the copy's entries are inherited: one acquisition is not to be released twice.
+    fn leave_acquisitions(&mut self, old: u32, new: u32) {
+        let rank = self.next_rank;
+        let goes_on = self.tables.get(&old).is_some_and(|old| old.tasks > 1);
+        if goes_on && let Some(table) = self.tables.get_mut(&new) {
+            table.inherit_all(rank);
         }
     }
 

@@ -18,13 +18,17 @@ mod index;
 mod kind;
 mod ledger;
 mod life;
+mod mapping;
 mod names;
 mod path;
 mod phase;
 mod process;
 mod rate;
+#[cfg(test)]
+mod reference_tests;
 mod signal;
 pub mod snapshot;
+mod space;
 mod sweep;
 mod table;
 #[doc(hidden)]
@@ -33,6 +37,7 @@ pub mod testing;
 mod tests;
 mod thing;
 pub mod trigger;
+mod view;
 mod walk;
 
 use std::collections::VecDeque;
@@ -47,6 +52,7 @@ use self::{
     ledger::{Extent, Ledger},
     names::Names,
     process::{Origin, Process, ProcessId, Processes},
+    space::{Cut, Space},
     table::Table,
     walk::Walking,
 };
@@ -110,6 +116,9 @@ pub struct Model {
     tables: NumberMap<u32, Box<Table>>,
     descriptions: Descriptions,
     names: Names,
+    spaces: NumberMap<u64, Space>,
+    /// Kept between calls, so that an munmap takes no memory.
+    cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,
     ledger: Ledger,
     /// Exited and not reaped, as far as we know; oldest first.
@@ -165,29 +174,31 @@ impl Model {
         self.now = self.now.max(KtimeNs(header.time_ns));
         match &record.body {
             Body::FdAcquire(fd, text) => self.fd_acquire(header, fd, text),
-            Body::FdSeed(fd) => self.fd_seed(header, fd),
             Body::FdRelease(release) => self.fd_release(header, release),
             Body::FdRange(range) => self.fd_range(header, range),
             Body::FdWalk(walk) => self.fd_walk(header, walk),
+            Body::FdSeed(fd) => self.fd_seed(header, fd),
             Body::FdTable(table) => self.fd_table(header, table),
             Body::SocketAcquire(socket) => self.socket_acquire(header, socket),
             Body::SocketName(name, texts) => self.socket_name(header, name, texts),
-            Body::Map(_) | Body::Unmap(_) | Body::Remap(_) => {}
+            Body::Map(map) => self.map(header, map),
+            Body::Unmap(unmap) => self.unmap(header, unmap),
+            Body::Remap(remap) => self.remap(header, remap),
             Body::RingSetup(ring) => self.ring_setup(header, ring),
             Body::SignalGenerate(signal) => self.signal_generate(header, signal),
             Body::SignalDeliver(_) => {}
             Body::SignalAction(action) => self.signal_action(header, action),
             Body::IpcGet(get) => self.ipc_get(header, get),
             Body::IpcRemove(remove) => self.ipc_remove(header, remove),
-            Body::ShmAttach(_) | Body::ShmDetach(_) => {}
+            Body::ShmAttach(attach) => self.shm_attach(header, attach),
+            Body::ShmDetach(detach) => self.shm_detach(header, detach),
             Body::MqOpen(open, text) => self.mq_open(header, open, text),
             Body::MqUnlink(unlink, text) => self.mq_unlink(header, unlink, text),
             Body::Name(name, texts) => self.name(header, name, texts),
             Body::TaskNew(new) => self.task_new(header, new),
             Body::Exec(exec, texts) => self.exec(header, exec, texts),
             Body::Reap(reap) => self.reap(header, reap),
-            // Memory clean-up, milliseconds after the reaping: tells nothing.
-            Body::Free(_) => {}
+            Body::Free(_) => self.free(header),
             Body::Taint(taint) => self.task_taint(header, taint),
             Body::Root(seed) => self.root(header, seed),
             Body::Seed(seed) => self.seed(header, seed),

@@ -10,6 +10,9 @@ use leaktrace_common::record::signal::SignalGenerate;
 
 use super::{names::Names, signal::Signals, thing::Thing};
 
+/// So many releases in a row look like teardown.
+const ROW: usize = 8;
+
 /// One explicit release.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Logged {
@@ -103,6 +106,15 @@ impl Phase {
     pub(super) fn final_run(&self) -> Option<u64> {
         let run = self.run.as_ref()?;
         (run.open == 0).then_some(run.began)
+    }
+
+    /// Whether teardown has begun, as far as one can tell while the process lives: a signal
+    /// came, or one release after another and nothing new but scratch. A single release is no
+    /// sign of an end.
+    pub(super) fn is_teardown(&self) -> bool {
+        let run = self.run.as_ref().filter(|run| run.open == 0);
+        let row = run.is_some_and(|run| self.log.len() - run.from >= ROW);
+        row || self.signals.any_counts()
     }
 
     /// The releases that are kept, in order.

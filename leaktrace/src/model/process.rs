@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use leaktrace_common::record::task::TaskFacts;
+use leaktrace_common::record::{Family, task::TaskFacts};
 
 use super::{
     facts::{Class, Counts, EndFacts, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
     hash::NumberMap,
     phase::Phase,
+    snapshot::ExitRow,
     sweep::Sweep,
 };
 use crate::id::{KtimeNs, Pid, ProcessKey, TableId};
@@ -54,6 +55,9 @@ pub(super) struct Process {
     pub(super) exit_mm: Option<KtimeNs>,
     pub(super) end: Option<Box<EndFacts>>,
     pub(super) reaped: Option<KtimeNs>,
+    pub(super) gone: Gone,
+    /// Its line among the last ends, once nothing of it changes any more.
+    pub(super) row: Option<Box<ExitRow>>,
     /// Whether the once-per-process samples have been given.
     pub(super) sampled: Sampled,
     pub(super) counts: KindCounts,
@@ -71,6 +75,16 @@ pub(super) struct Process {
     pub(super) handled: u64,
     pub(super) ignored: u64,
     pub(super) unfollowed: u32,
+}
+
+/// Whether the kernel has given back the memory of the process's leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// Not that we know.
+    #[default]
+    No,
+    /// It has: somebody has reaped it.
+    Yes,
 }
 
 /// Whether the once-per-process samples have been given.
@@ -139,7 +153,10 @@ impl Process {
 
     /// The fd table has been replaced by the kernel's.
     pub(super) fn reread(&mut self, at: KtimeNs) {
-        if matches!(self.trust, Trust::Tainted { .. }) {
+        // A walk tells nothing of the other families.
+        if let Trust::Tainted { family, .. } = &self.trust
+            && family.is_none_or(|family| family == Family::File)
+        {
             self.trust = Trust::Reread { at };
         }
     }

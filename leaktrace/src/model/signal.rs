@@ -170,9 +170,12 @@ impl Signals {
         Some(KtimeNs(last.at))
     }
 
-    /// As audit reads them, oldest first.
-    pub(super) fn facts(&self) -> Vec<SignalFacts> {
-        let facts = self.kept.iter().map(|kept| SignalFacts {
+    /// As audit reads them, oldest first: those that may have begun teardown, and what ended
+    /// the process.
+    pub(super) fn facts(&self, fatal: Option<i32>) -> Vec<SignalFacts> {
+        let told =
+            |kept: &&Kept| kept.weight != Weight::No || i32::try_from(kept.signal).ok() == fatal;
+        let facts = self.kept.iter().filter(told).map(|kept| SignalFacts {
             signal: kept.signal,
             at: KtimeNs(kept.at),
             code: kept.code,
@@ -210,8 +213,9 @@ mod tests {
             signals.keep(&signal(14), at, 0, 0);
             signals.keep(&signal(10), at, 0, 0);
         }
-        let facts = signals.facts();
+        let facts = signals.facts(Some(14));
         assert_eq!(facts.len(), KEPT);
+        assert!(signals.facts(None).iter().all(|fact| fact.signal != 14));
         assert_eq!(facts.iter().filter(|fact| fact.signal == 15).count(), 1);
         assert_eq!(facts.iter().filter(|fact| fact.signal == 14).count(), 1);
         assert_eq!(signals.last_at(14).map(|at| at.0), Some(99));
@@ -223,11 +227,11 @@ mod tests {
         signals.keep(&signal(1), 1, 10, 0);
         signals.acquired();
         signals.released(10);
-        assert!(!signals.facts()[0].acquired_after, "scratch");
+        assert!(!signals.facts(None)[0].acquired_after, "scratch");
         signals.acquired();
-        assert!(signals.facts()[0].acquired_after, "still open");
+        assert!(signals.facts(None)[0].acquired_after, "still open");
         signals.released(4);
         signals.released(11);
-        assert!(signals.facts()[0].acquired_after, "outlived a release");
+        assert!(signals.facts(None)[0].acquired_after, "outlived a release");
     }
 }

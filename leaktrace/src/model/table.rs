@@ -44,6 +44,10 @@ const PAGE: u32 = 16;
 /// thousand million does not cost a directory of that length.
 const NEAR: u32 = 1 << 16;
 
+/// Slots without a release and releases without a slot that wait in one table. More than a few
+/// wait only when records were lost, and then the table is wrong anyway.
+const WAITING: usize = 256;
+
 #[derive(Clone, Debug)]
 struct Page {
     open: u16,
@@ -186,6 +190,21 @@ impl Table {
         self.open.own[kind as usize] -= u32::from(own);
     }
 
+    /// Keeps a slot that another has pushed out. Gives back the one that has waited longest, if
+    /// too many wait.
+    pub(super) fn displace(&mut self, fd: u32, slot: Slot) -> Option<Slot> {
+        self.displaced.push((fd, slot));
+        (self.displaced.len() > WAITING).then(|| self.displaced.remove(0).1)
+    }
+
+    /// Keeps a release that found nothing.
+    pub(super) fn park(&mut self, release: Parked) {
+        if self.parked.len() >= WAITING {
+            self.parked.remove(0);
+        }
+        self.parked.push(release);
+    }
+
     /// Whether a slot is inherited: fd 0 to 2 always are.
     #[inline]
     pub(super) fn is_inherited(&self, fd: u32, slot: &Slot) -> bool {
@@ -219,14 +238,20 @@ impl Table {
 
     /// A copy for a task that got its own. The caller counts the references of descriptions.
     pub(super) fn copy(&self) -> Table {
-        Table {
+        let mut copy = Table {
             near: self.near.clone(),
             far: self.far.clone(),
             open: self.open,
             inherited_below: self.inherited_below,
             rate: self.rate,
             ..Table::default()
+        };
+        // The copy has a sequence of its own, with which these numbers cannot be compared.
+        let near = copy.near.iter_mut().flatten();
+        for page in near.chain(copy.far.values_mut()) {
+            page.slots.iter_mut().for_each(|slot| slot.seq = 0);
         }
+        copy
     }
 
     /// An empty table in the place of this one.

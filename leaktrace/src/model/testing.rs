@@ -10,7 +10,7 @@ use leaktrace_common::{
         FileIdentity, Header, TextRef,
         exit::{ExitGroup, ExitNotify, ExitProcess},
         file::{FdAcquire, FdRelease, FdTable, FdWalk, WALK_LEN, WalkEntry, walk_cause},
-        ipc::{IpcGet, IpcRemove},
+        ipc::{IpcGet, IpcRemove, ShmAttach},
         kind,
         mapping::{Map, Unmap},
         name::Name,
@@ -397,6 +397,28 @@ impl Script {
             ino: 0,
         };
         self.record(actor, kind::MAP, 0, &map, &[]);
+    }
+
+    /// shmat of a segment in ipc namespace 1.
+    pub fn attach(&mut self, actor: &Actor, address: u64, id: i32) {
+        let attach = ShmAttach {
+            mm: actor.mm,
+            address,
+            id,
+            ipc_ns: 1,
+        };
+        self.record(actor, kind::SHM_ATTACH, 0, &attach, &[]);
+    }
+
+    /// An fd that was there at attach.
+    pub fn fd_seed(&mut self, actor: &Actor, fd: i32, identity: FileIdentity) {
+        let seed = FdAcquire {
+            identity,
+            fd,
+            source_fd: -1,
+            ..FdAcquire::default()
+        };
+        self.record(actor, kind::FD_SEED, 0, &seed, &[]);
     }
 
     /// munmap.

@@ -147,9 +147,15 @@ fn a_shared_table_is_one_table() {
     script.fork(&root, &child, CLONE_FILES);
     script.open(&child, 3, 0x100, "/a");
     script.close(&root, 3, 0x100);
+    script.exit(&child, 0, &stdio());
     script.exit(&root, 0, &stdio());
     let facts = play(&mut script).facts();
-    assert_eq!(facts.self_check, (1, 0));
+    assert_eq!(
+        facts.self_check,
+        (1, 0),
+        "a table that goes on is not compared"
+    );
+    assert!(process(&facts, 101).end.as_ref().unwrap().files_shared);
     assert_eq!(process(&facts, 100).by_kind[&Kind::File].released, 1);
 }
 
@@ -380,7 +386,7 @@ fn the_ledger_has_what_was_made_and_not_removed() {
     script.ipc_remove(&root, what::SEM, 0, 0);
     script.ipc_get(&root, what::MSG, 5, 0);
     let facts = play(&mut script).facts();
-    let made: Vec<(Kind, Option<&[u8]>, Option<i32>)> = facts
+    let made: Vec<_> = facts
         .created
         .iter()
         .map(|made| {
@@ -432,4 +438,233 @@ fn nothing_is_left_of_fds_when_their_processes_are_gone() {
     assert_eq!(model.footprint().0, 0);
     assert!(model.tables.is_empty());
     assert_eq!(model.names.used(), 0);
+}
+
+#[test]
+fn fork_copies_numbers_but_not_their_sequence() {
+    let mut script = Script::new();
+    let root = Actor::new(100);
+    script.root(&root);
+    script.exec(&root, &stdio());
+    for fd in 3..10 {
+        script.open(&root, fd, 0x100 * fd as u64, "/a");
+    }
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    // The child's table counts from 1.
+    script.release_at(&child, 1, 5, 0x500, Op::CLOSE, 0);
+    let mut left = stdio();
+    left.extend(
+        (3..10)
+            .filter(|fd| *fd != 5)
+            .map(|fd| (fd, file(0x100 * fd as u64))),
+    );
+    script.exit(&child, 0, &left);
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.self_check, (1, 0));
+}
+
+#[test]
+fn shared_mappings_and_attaches_are_held_and_private_ones_are_only_counted() {
+    const MAP_SHARED: u32 = 1;
+    const MAP_PRIVATE: u32 = 2;
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/dev/shm/psm");
+    script.map(&root, 0x10000, 5000, MAP_SHARED, 3);
+    script.map(&root, 0x20000, 4096, MAP_PRIVATE, 3);
+    script.map(&root, 0x30000, 4096, MAP_PRIVATE | 0x20, -1);
+    script.map(&root, 0x40000, 4096, MAP_SHARED | 0x20, -1);
+    script.unmap(&root, 0x40000, 4096);
+    script.ipc_get(&root, what::SHM, 7, 1);
+    script.attach(&root, 0x50000, 7);
+    let mut left = stdio();
+    left.push((3, file(0x100)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let held = &root.end.as_ref().unwrap().held;
+    let mapped: Vec<_> = held
+        .iter()
+        .filter(|held| held.resource.fd.is_none())
+        .map(|held| {
+            let resource = &held.resource;
+            (
+                resource.kind,
+                resource.address.unwrap(),
+                resource.bytes.unwrap(),
+                resource.ipc_id,
+            )
+        })
+        .collect();
+    assert_eq!(
+        mapped,
+        [
+            (Kind::SharedMapping, 0x10000, 8192, None),
+            (Kind::ShmAttach, 0x50000, 4096, Some(7)),
+        ]
+    );
+    assert_eq!(held[4].resource.path.as_deref(), Some(&b"/dev/shm/psm"[..]));
+    let counts = root.by_kind[&Kind::SharedMapping];
+    assert_eq!((counts.acquired, counts.released, counts.held), (2, 1, 1));
+    assert_eq!(root.by_kind[&Kind::PrivateMapping].acquired, 1);
+    assert_eq!(root.bytes_released, 4096);
+    assert_eq!(root.releases.len(), 1);
+}
+
+#[test]
+fn memory_neither_ends_nor_starts_a_run() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.open(&root, 4, 0x200, "/b");
+    script.close(&root, 4, 0x200);
+    script.map(&root, 0x30000, 4096, 0x22, -1);
+    script.close(&root, 3, 0x100);
+    script.unmap(&root, 0x30000, 4096);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!(root.releases.len(), 2);
+    assert!(root.final_run.is_some());
+}
+
+#[test]
+fn a_vforked_child_that_ends_leaves_the_address_space_to_its_parent() {
+    const CLONE_VM: u64 = 0x100;
+    let (mut script, root) = begin();
+    script.map(&root, 0x10000, 4096, 0x21, -1);
+    let child = Actor {
+        mm: root.mm,
+        ..Actor::child_of(&root, 101)
+    };
+    script.fork(&root, &child, CLONE_VM);
+    script.exit(&child, 0, &stdio());
+    script.exit(&root, 0, &stdio());
+    let mm = leaktrace_common::record::exit::ExitMm { mm: root.mm };
+    script.record(&root, kind::EXIT_MM, 0, &mm, &[]);
+    let facts = play(&mut script).facts();
+    let (root, child) = (process(&facts, 100), process(&facts, 101));
+    let mapped = |process: &ProcessFacts| {
+        let held = process.end.as_ref().unwrap().held.iter();
+        held.filter(|held| held.resource.kind == Kind::SharedMapping)
+            .count()
+    };
+    assert_eq!((mapped(root), mapped(child)), (1, 0));
+    assert!(root.end.as_ref().unwrap().exit_mm.is_some());
+    assert!(child.end.as_ref().unwrap().exit_mm.is_none());
+}
+
+#[test]
+fn what_was_there_at_attach_is_inherited_and_seeds_do_not_undo_events() {
+    let mut script = Script::new();
+    let old = Actor::new(100);
+    script.seed(&old);
+    script.seed(&old.thread(105));
+    script.open(&old, 4, 0x400, "/new");
+    script.fd_seed(&old, 3, file(0x300));
+    script.fd_seed(&old, 4, file(0x404));
+    script.fd_seed(&old, 5, file(0x500));
+    script.open(&old, 5, 0x500, "/told twice");
+    let mut model = play(&mut script);
+    let facts = model.facts();
+    let process = process(&facts, 100);
+    assert!(process.preexisting);
+    assert_eq!((process.threads, process.trust.clone()), (2, Trust::Sure));
+    assert_eq!(process.by_kind[&Kind::File].acquired, 2);
+    let snapshot = model.snapshot(Some(process.key));
+    assert_eq!(snapshot.live[0].open, 3);
+    let rows = snapshot.detail.unwrap().resources;
+    let inherited: Vec<bool> = rows.iter().map(|row| row.inherited).collect();
+    assert_eq!(inherited, [false, false, true], "newest first");
+    script.close(&old, 5, 0x500);
+    script.close(&old, 4, 0x400);
+    script.close(&old, 3, 0x300);
+    model.feed(&script.take());
+    assert_eq!(model.snapshot(None).live[0].open, 0);
+}
+
+#[test]
+fn a_snapshot_tells_rate_limit_and_who_shares() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x300, "/shared");
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    for number in 0..110u64 {
+        script.now += 100_000_000;
+        script.open(&root, 10 + number as i32, 0x10000 + number, "/x");
+    }
+    let mut model = play(&mut script);
+    model.advance(crate::id::KtimeNs(script.now + 1_000_000));
+    let snapshot = model.snapshot(Some(process(&model.facts(), 100).key));
+    let row = &snapshot.live[0];
+    assert_eq!(row.open, 114);
+    assert!((row.rate - 10.0).abs() <= 0.5, "{}", row.rate);
+    let left = (1024.0 - 114.0) / row.rate;
+    assert!((row.full_in_s.unwrap() - left).abs() < 0.01);
+    let detail = snapshot.detail.unwrap();
+    let shared = detail
+        .resources
+        .iter()
+        .find(|row| row.resource.fd == Some(crate::id::Fd(3)));
+    assert_eq!(shared.unwrap().shared_with, [crate::id::Pid(101)]);
+    let own = detail
+        .resources
+        .iter()
+        .find(|row| row.resource.fd == Some(crate::id::Fd(10)));
+    assert!(own.unwrap().shared_with.is_empty());
+}
+
+#[test]
+fn the_system_wide_mode_keeps_the_last_ends_and_nothing_else() {
+    let mut model = Model::new(ModelConfig {
+        mode: super::Mode::System,
+        ..ModelConfig::default()
+    });
+    let mut script = Script::new();
+    let root = Actor::new(100);
+    script.seed(&root);
+    for pid in 1_000..1_000 + 3 * super::EXITS as u32 {
+        let child = Actor::child_of(&root, pid);
+        script.fork(&root, &child, 0);
+        script.open(&child, 3, u64::from(pid), "/a");
+        script.exit(&child, 0, &[(3, file(u64::from(pid)))]);
+        script.reap(&root, pid);
+        model.feed(&script.take());
+    }
+    assert_eq!(model.processes.iter().count(), super::EXITS + 1);
+    assert_eq!(
+        (model.tables.len(), model.spaces.len()),
+        (1, super::EXITS + 1)
+    );
+    assert_eq!(
+        (
+            model.descriptions.len(),
+            model.zombies.len(),
+            model.walks.len()
+        ),
+        (0, 0, 0)
+    );
+    let snapshot = model.snapshot(None);
+    assert_eq!(
+        (snapshot.exits.len(), snapshot.live.len()),
+        (super::EXITS, 1)
+    );
+    assert_eq!(snapshot.ended.0, 3 * super::EXITS as u64);
+}
+
+#[test]
+fn an_fd_costs_at_most_128_bytes() {
+    let mut script = Script::new();
+    let root = Actor::new(100);
+    script.root(&root);
+    let mut model = Model::new(ModelConfig::default());
+    for fd in 0..500_000 {
+        script.open(&root, fd, 0x1000 + fd as u64 * 256, "/one");
+        if fd % 1_000 == 0 {
+            model.feed(&script.take());
+        }
+    }
+    model.feed(&script.take());
+    let (resources, bytes) = model.footprint();
+    assert_eq!(resources, 500_000);
+    assert!(bytes / resources <= 96, "{} bytes each", bytes / resources);
 }

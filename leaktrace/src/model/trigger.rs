@@ -2,7 +2,7 @@
 //! facts (DESIGN section 3).
 
 use super::{
-    facts::ProcessFacts,
+    facts::{ProcessFacts, SignalFacts},
     signal::{Weight, weight},
 };
 use crate::id::KtimeNs;
@@ -16,33 +16,35 @@ pub enum TriggerKind {
     FinalRun,
     /// exit_group(2).
     ExitGroup,
-    /// Nothing that was seen: the last thread's exit, or the process lives.
+    /// A signal of which only the wait status tells.
+    Fatal(i32),
+    /// The last thread's exit.
+    LastThread,
+    /// Nothing yet: the process lives.
     None,
 }
 
 /// Begin of teardown: the last terminating signal; else the start of the final run of releases;
-/// else exit_group.
+/// else exit_group or what else ended the process.
 pub fn teardown(process: &ProcessFacts) -> (Option<KtimeNs>, TriggerKind) {
-    let fatal = process.end.as_ref().and_then(|end| end.signal());
-    let began = process.signals.iter().rev().find(|signal| {
-        // Whatever ended it began its end.
-        let ended_it = fatal == i32::try_from(signal.signal).ok();
-        ended_it
-            || match weight(signal.signal) {
-                Weight::Sure => true,
-                Weight::Maybe => !signal.acquired_after,
-                Weight::No => false,
-            }
-    });
-    if let Some(signal) = began {
+    let counts =
+        |signal: &&SignalFacts| weight(signal.signal) == Weight::Sure || !signal.acquired_after;
+    if let Some(signal) = process.signals.iter().rev().find(counts) {
         return (Some(signal.at), TriggerKind::Signal(signal.signal));
     }
     if let Some(at) = process.final_run {
         return (Some(at), TriggerKind::FinalRun);
     }
-    match process.end.as_ref().and_then(|end| end.exit_group) {
-        Some(at) => (Some(at), TriggerKind::ExitGroup),
-        None => (None, TriggerKind::None),
+    let Some(end) = &process.end else {
+        return (None, TriggerKind::None);
+    };
+    match (end.signal(), end.exit_group) {
+        (Some(signal), _) => {
+            let at = end.fatal_signal.unwrap_or(end.at);
+            (Some(at), TriggerKind::Fatal(signal))
+        }
+        (None, Some(at)) => (Some(at), TriggerKind::ExitGroup),
+        (None, None) => (Some(end.at), TriggerKind::LastThread),
     }
 }
 

@@ -10,6 +10,7 @@ use leaktrace_common::{
 
 use super::{
     Model,
+    created::file_id,
     facts::Held,
     kind,
     table::{Inherited, Slot, Table, after},
@@ -172,6 +173,10 @@ impl Model {
                 (Some(table), Some(slot)) => table.is_inherited(*fd, slot),
                 _ => *fd <= 2,
             };
+            let thing = Thing {
+                id: file_id(&entry.identity),
+                ..thing
+            };
             Held {
                 resource: thing.facts(&self.names),
                 inherited,
@@ -195,11 +200,7 @@ impl Model {
             None => Thing::of(kind::of_walked(identity)),
         };
         thing.fd = fd as i32;
-        thing.id = crate::id::FileId {
-            dev: identity.dev,
-            ino: identity.ino,
-            generation: identity.generation,
-        };
+        thing.id = file_id(identity);
         thing
     }
 

@@ -1,0 +1,337 @@
+//! One address space: which ranges are mapped, and what each is.
+//!
+//! Memory that the kernel maps by itself (stack, heap by brk, the program's image) is not in
+//! here: only what system calls asked for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{facts::Kind, process::ProcessId};
+use crate::id::FileId;
+
+/// A mapped range, from where it is listed to `end`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub(super) end: u64,
+    pub(super) kind: Kind,
+    pub(super) op: u8,
+    pub(super) tid: u32,
+    pub(super) acquired: u64,
+    /// Position of its acquisition; the pieces of a mapping that was cut have the same.
+    pub(super) rank: u64,
+    pub(super) id: FileId,
+    /// SysV id of an attach; -1 otherwise.
+    pub(super) ipc_id: i32,
+    /// Path of the file, of shared mappings only.
+    pub(super) path: Option<Bytes>,
+}
+
+/// A range that was unmapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) start: u64,
+    pub(super) bytes: u64,
+    /// The mapping it was part of.
+    pub(super) mapping: Mapping,
+    /// How much of that is left.
+    pub(super) rest: Rest,
+}
+
+/// What is left of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing: it is released.
+    None,
+    /// A piece, or more.
+    Some,
+}
+
+/// Kinds of mapping, for counting.
+pub(super) const KINDS: [Kind; 4] = [
+    Kind::SharedMapping,
+    Kind::PrivateMapping,
+    Kind::Anonymous,
+    Kind::ShmAttach,
+];
+
+/// The mapped ranges. Cloned only when a child that has a copy of them maps something itself:
+/// most execute a program instead.
+#[derive(Clone, Debug, Default)]
+struct Ranges {
+    by_start: BTreeMap<u64, Mapping>,
+    /// Mappings in more than one piece: rank to number of pieces.
+    pieces: BTreeMap<u64, u32>,
+}
+
+/// An address space.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    ranges: Arc<Ranges>,
+    /// Mappings with a lower rank came with the fork.
+    inherited_below: u64,
+    /// By place in [`KINDS`]: all mappings, and those that did not come with the fork.
+    all: [u32; KINDS.len()],
+    own: [u32; KINDS.len()],
+    /// Processes whose end its `exit_mmap` belongs to.
+    pub(super) users: Vec<ProcessId>,
+}
+
+fn place(kind: Kind) -> usize {
+    let place = KINDS.iter().position(|other| *other == kind);
+    place.unwrap_or(KINDS.len() - 1)
+}
+
+impl Space {
+    /// The copy that a forked child has.
+    pub(super) fn fork(&self, next_rank: u64) -> Space {
+        Space {
+            ranges: Arc::clone(&self.ranges),
+            inherited_below: next_rank,
+            all: self.all,
+            own: [0; KINDS.len()],
+            users: Vec::new(),
+        }
+    }
+
+    /// Adds a range; what it lies over must have been cut before.
+    pub(super) fn add(&mut self, start: u64, mapping: Mapping) {
+        let place = place(mapping.kind);
+        self.all[place] += 1;
+        self.own[place] += u32::from(mapping.rank >= self.inherited_below);
+        Arc::make_mut(&mut self.ranges)
+            .by_start
+            .insert(start, mapping);
+    }
+
+    /// Unmaps `from..to` and tells what that was, in ascending order.
+    pub(super) fn cut(&mut self, from: u64, to: u64, cuts: &mut Vec<Cut>) {
+        cuts.clear();
+        if from >= to || !self.overlaps(from, to) {
+            return;
+        }
+        let ranges = Arc::make_mut(&mut self.ranges);
+        if let Some((&start, mapping)) = ranges.by_start.range_mut(..from).next_back()
+            && mapping.end > from
+        {
+            let whole = mapping.clone();
+            mapping.end = from;
+            if whole.end > to {
+                ranges.by_start.insert(to, whole.clone());
+                *ranges.pieces.entry(whole.rank).or_insert(1) += 1;
+            }
+            debug_assert!(start < from);
+            let bytes = whole.end.min(to) - from;
+            cuts.push(Cut {
+                start: from,
+                bytes,
+                mapping: whole,
+                rest: Rest::Some,
+            });
+        }
+        while let Some((&start, _)) = ranges.by_start.range(from..to).next() {
+            let Some(mapping) = ranges.by_start.remove(&start) else {
+                break;
+            };
+            let bytes = mapping.end.min(to) - start;
+            let rest = match mapping.end > to {
+                true => {
+                    ranges.by_start.insert(to, mapping.clone());
+                    Rest::Some
+                }
+                false => last_piece(&mut ranges.pieces, mapping.rank),
+            };
+            cuts.push(Cut {
+                start,
+                bytes,
+                mapping,
+                rest,
+            });
+        }
+        for cut in cuts.iter().filter(|cut| cut.rest == Rest::None) {
+            let place = place(cut.mapping.kind);
+            self.all[place] = self.all[place].saturating_sub(1);
+            let own = u32::from(cut.mapping.rank >= self.inherited_below);
+            self.own[place] = self.own[place].saturating_sub(own);
+        }
+    }
+
+    /// Moves what was cut at an old place to a new one, of another length maybe.
+    pub(super) fn put_back(&mut self, start: u64, bytes: u64, cut: &Cut) {
+        let mapping = Mapping {
+            end: start.saturating_add(bytes),
+            ..cut.mapping.clone()
+        };
+        match cut.rest {
+            Rest::None => self.add(start, mapping),
+            Rest::Some => {
+                let ranges = Arc::make_mut(&mut self.ranges);
+                *ranges.pieces.entry(mapping.rank).or_insert(1) += 1;
+                ranges.by_start.insert(start, mapping);
+            }
+        }
+    }
+
+    /// The mapping that lies over an address, and where it begins.
+    pub(super) fn at(&self, address: u64) -> Option<(u64, &Mapping)> {
+        let (start, mapping) = self.ranges.by_start.range(..=address).next_back()?;
+        (mapping.end > address).then_some((*start, mapping))
+    }
+
+    /// Mappings of a kind that did not come with the fork.
+    pub(super) fn own(&self, kind: Kind) -> u32 {
+        match KINDS.contains(&kind) {
+            true => self.own[place(kind)],
+            false => 0,
+        }
+    }
+
+    /// All mappings of a kind.
+    pub(super) fn all(&self, kind: Kind) -> u32 {
+        match KINDS.contains(&kind) {
+            true => self.all[place(kind)],
+            false => 0,
+        }
+    }
+
+    /// Whether a mapping came with the fork.
+    pub(super) fn is_inherited(&self, mapping: &Mapping) -> bool {
+        mapping.rank < self.inherited_below
+    }
+
+    /// Shared mappings and SysV attaches, each once with all its bytes, by address.
+    pub(super) fn shared(&self) -> Vec<(u64, u64, &Mapping)> {
+        let mut found: Vec<(u64, u64, &Mapping)> = Vec::new();
+        for (start, mapping) in &self.ranges.by_start {
+            if !mapping.kind.counted() {
+                continue;
+            }
+            let bytes = mapping.end - start;
+            let same = found
+                .iter_mut()
+                .find(|(_, _, other)| other.rank == mapping.rank);
+            match same {
+                Some((_, sum, _)) => *sum += bytes,
+                None => found.push((*start, bytes, mapping)),
+            }
+        }
+        found
+    }
+
+    fn overlaps(&self, from: u64, to: u64) -> bool {
+        let last = self.ranges.by_start.range(..to).next_back();
+        last.is_some_and(|(_, mapping)| mapping.end > from)
+    }
+}
+
+/// Whether the piece that was taken was the last of its mapping.
+fn last_piece(pieces: &mut BTreeMap<u64, u32>, rank: u64) -> Rest {
+    if pieces.is_empty() {
+        return Rest::None;
+    }
+    let Some(count) = pieces.get_mut(&rank) else {
+        return Rest::None;
+    };
+    *count -= 1;
+    if *count == 1 {
+        pieces.remove(&rank);
+    }
+    Rest::Some
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Cut, FileId, Kind, Mapping, Rest, Space};
+
+    fn mapping(end: u64, rank: u64) -> Mapping {
+        Mapping {
+            end,
+            kind: Kind::Anonymous,
+            op: 0,
+            tid: 1,
+            acquired: 1,
+            rank,
+            id: FileId::default(),
+            ipc_id: -1,
+            path: None,
+        }
+    }
+
+    fn cut(space: &mut Space, from: u64, to: u64) -> Vec<Cut> {
+        let mut cuts = Vec::new();
+        space.cut(from, to, &mut cuts);
+        cuts
+    }
+
+    fn released(cuts: &[Cut]) -> usize {
+        cuts.iter().filter(|cut| cut.rest == Rest::None).count()
+    }
+
+    #[test]
+    fn a_hole_leaves_two_pieces_of_one_mapping() {
+        let mut space = Space::default();
+        space.add(10, mapping(20, 1));
+        assert_eq!(released(&cut(&mut space, 12, 14)), 0);
+        assert_eq!(space.own(Kind::Anonymous), 1);
+        assert_eq!(released(&cut(&mut space, 0, 12)), 0);
+        assert_eq!(released(&cut(&mut space, 14, 20)), 1);
+        assert_eq!(space.own(Kind::Anonymous), 0);
+    }
+
+    #[test]
+    fn a_moved_mapping_is_the_same_mapping() {
+        let mut space = Space::default();
+        space.add(10, mapping(20, 1));
+        let cuts = cut(&mut space, 10, 20);
+        space.put_back(100, 30, &cuts[0]);
+        assert_eq!(space.at(129).map(|(start, _)| start), Some(100));
+        assert_eq!(space.own(Kind::Anonymous), 1);
+    }
+
+    #[test]
+    fn a_child_has_its_own_copy() {
+        let mut parent = Space::default();
+        parent.add(10, mapping(20, 1));
+        let mut child = parent.fork(2);
+        assert_eq!(released(&cut(&mut child, 10, 20)), 1);
+        assert!(parent.at(10).is_some());
+        assert_eq!(
+            (child.all(Kind::Anonymous), child.own(Kind::Anonymous)),
+            (0, 0)
+        );
+    }
+
+    proptest! {
+        /// Against a plain array of bytes.
+        #[test]
+        fn ranges_are_what_an_array_says(steps in proptest::collection::vec((0u64..64, 1u64..24, any::<bool>()), 1..60)) {
+            let mut space = Space::default();
+            let mut bytes = [0u64; 128];
+            let mut acquired = 0;
+            let mut gone = 0;
+            for (number, (start, len, map)) in steps.into_iter().enumerate() {
+                let end = start + len;
+                gone += released(&cut(&mut space, start, end));
+                let rank = if map { number as u64 + 1 } else { 0 };
+                if map {
+                    space.add(start, mapping(end, rank));
+                    acquired += 1;
+                }
+                for byte in &mut bytes[start as usize..end as usize] {
+                    *byte = rank;
+                }
+                for (address, rank) in bytes.iter().enumerate() {
+                    let found = space.at(address as u64).map_or(0, |(_, mapping)| mapping.rank);
+                    prop_assert_eq!(found, *rank);
+                }
+                let mut live: Vec<u64> = bytes.iter().copied().filter(|rank| *rank != 0).collect();
+                live.sort_unstable();
+                live.dedup();
+                prop_assert_eq!(live.len(), acquired - gone);
+                prop_assert_eq!(space.own(Kind::Anonymous) as usize, live.len());
+            }
+        }
+    }
+}
