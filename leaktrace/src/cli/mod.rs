@@ -18,6 +18,7 @@ mod policy;
 mod record;
 mod run;
 mod target;
+mod top;
 
 use std::{ffi::OsString, io::Write, panic};
 
@@ -44,11 +45,16 @@ struct Cli {
     version: (),
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command: top.
+    #[command(flatten)]
+    top: top::TopArgs,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show live what every process holds (the default).
+    Top(top::TopArgs),
     /// Run CMD, judge what it leaves behind; exit 100 if there are errors.
     Check(check::CheckArgs),
     /// Run CMD and report; exit with CMD's own status.
@@ -173,7 +179,8 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoLeak) => demo::leak(),
-        None => Err(Failure::usage("no command; try `leaktrace --help`")),
+        Some(Command::Top(args)) => top::run(&args),
+        None => top::run(&cli.top),
     }
 }
 

@@ -1,0 +1,82 @@
+//! Serving pictures while records come in: on a thread of its own, so that neither a slow
+//! terminal nor a slow census holds up the reading of records.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::Gallery;
+use crate::{
+    census::{Answer, Census, Question, host},
+    id::ProcessKey,
+    model::snapshot::Snapshot,
+    source::{Item, Kernel},
+};
+
+/// How often ended processes are judged.
+const JUDGE: Duration = Duration::from_secs(1);
+
+/// Somebody wants a picture.
+#[derive(Debug)]
+pub struct Request {
+    /// Whose detail.
+    pub selected: Option<ProcessKey>,
+    /// Where to.
+    pub reply: oneshot::Sender<Box<Snapshot>>,
+}
+
+/// Reads records and answers requests until nobody can ask any more.
+///
+/// # Errors
+/// Records or counters cannot be read.
+pub async fn serve(
+    mut kernel: impl Kernel,
+    census: impl Census + Send + 'static,
+    mut gallery: Gallery,
+    mut requests: mpsc::Receiver<Request>,
+) -> anyhow::Result<()> {
+    let (ask, asked) = mpsc::channel(1);
+    let (tell, mut told) = mpsc::channel(1);
+    tokio::spawn(answer(census, asked, tell));
+    let mut judging = interval(JUDGE);
+    judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_asking = false;
+    loop {
+        tokio::select! {
+            biased;
+            request = requests.recv() => {
+                let Some(Request { selected, reply }) = request else { break };
+                gallery.feed(Item::Records(kernel.drain()?));
+                gallery.feed(Item::Tick(host::boottime_ns()));
+                // Nobody waits any more: the next request tells why.
+                drop(reply.send(Box::new(gallery.picture(selected))));
+            }
+            Some(answers) = told.recv() => {
+                is_asking = false;
+                gallery.judge_by(answers);
+            }
+            _ = judging.tick(), if !is_asking => {
+                gallery.set_not_run(kernel.counts()?.not_run);
+                is_asking = ask.try_send(gallery.questions()).is_ok();
+            }
+            batch = kernel.next_batch() => gallery.feed(Item::Records(batch?)),
+        }
+    }
+    kernel.detach()
+}
+
+/// Asks the census beside the reading of records.
+async fn answer(
+    mut census: impl Census,
+    mut asked: mpsc::Receiver<Vec<Question>>,
+    tell: mpsc::Sender<Vec<Answer>>,
+) {
+    while let Some(questions) = asked.recv().await {
+        if tell.send(census.ask(questions).await).await.is_err() {
+            return;
+        }
+    }
+}
