@@ -153,7 +153,7 @@ impl Model {
         }
         if let Some(process) = self.processes.get_mut(process) {
             process.counts.acquired(kind, held);
-            process.phase.acquired();
+            process.phase.acquired(slot.rank);
         }
     }
 
@@ -268,9 +268,7 @@ impl Model {
                     by: how.tid,
                     duration,
                 };
-                process
-                    .phase
-                    .released(release, self.next_rank, &mut self.names);
+                process.phase.released(release, &mut self.names);
             }
             self.sample(key, SampleKind::Release, Some(class), duration);
             if inherited == Inherited::No && slot.acquired != 0 {

@@ -2,9 +2,10 @@
 //!
 //! A *run* is a row of releases with nothing acquired since its first but scratch, that is what
 //! was acquired and released again before the next release of anything older. Ranks number
-//! acquisitions, so what was acquired since the run began has a rank at or above the run's:
-//! a count of those still open is all that is to be kept, and each step costs O(1) (and a
-//! look at the few signals that may have been the trigger).
+//! acquisitions. What was acquired since the run began and is still open is a stack: a release
+//! of its top is scratch, a release of anything below makes what lies above it not scratch, so
+//! the run begins anew there. Each step costs O(1) (and a look at the few signals that may have
+//! been the trigger).
 
 use leaktrace_common::record::signal::SignalGenerate;
 
@@ -24,16 +25,14 @@ pub(super) struct Logged {
 }
 
 /// The final run so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Run {
     /// Place of its first release in the log.
     from: usize,
-    /// Rank of the next acquisition when it began.
-    rank: u64,
     /// When its first release began.
     began: u64,
-    /// Acquired since and still open.
-    open: u64,
+    /// Ranks of what was acquired since and is still open, ascending.
+    open: Vec<u64>,
 }
 
 /// The releases of one process that may be its teardown.
@@ -48,34 +47,32 @@ pub(super) struct Phase {
 impl Phase {
     /// Something that takes part in teardown was acquired.
     #[inline]
-    pub(super) fn acquired(&mut self) {
+    pub(super) fn acquired(&mut self, rank: u64) {
         if let Some(run) = &mut self.run {
-            run.open += 1;
+            run.open.push(rank);
         }
         self.signals.acquired();
     }
 
-    /// Something that takes part was released explicitly. `next_rank` is that of the next
-    /// acquisition of anything.
-    pub(super) fn released(&mut self, release: Logged, next_rank: u64, names: &mut Names) {
+    /// Something that takes part was released explicitly.
+    pub(super) fn released(&mut self, release: Logged, names: &mut Names) {
         let after_signal = self.signals.released(release.rank);
         let began = release.released.saturating_sub(release.duration);
         let fresh = Run {
             from: self.log.len(),
-            rank: next_rank,
             began,
-            open: 0,
+            open: Vec::new(),
         };
         let in_run = match &mut self.run {
             None => {
                 self.run = Some(fresh);
                 true
             }
-            Some(run) if release.rank >= run.rank => {
-                run.open = run.open.saturating_sub(1);
+            Some(run) if run.open.last() == Some(&release.rank) => {
+                run.open.pop();
                 false
             }
-            Some(run) if run.open > 0 => {
+            Some(run) if !run.open.is_empty() => {
                 *run = fresh;
                 self.forget(names);
                 true
@@ -88,7 +85,8 @@ impl Phase {
         }
     }
 
-    /// A signal was generated for the process. `next_rank` as above.
+    /// A signal was generated for the process. `next_rank` is
+    /// that of the next acquisition of anything.
     pub(super) fn signalled(&mut self, signal: &SignalGenerate, at: u64, next_rank: u64) {
         self.signals.keep(signal, at, next_rank, self.log.len());
     }
@@ -105,7 +103,7 @@ impl Phase {
     /// Start of the final run; none if something acquired since it began is still open.
     pub(super) fn final_run(&self) -> Option<u64> {
         let run = self.run.as_ref()?;
-        (run.open == 0).then_some(run.began)
+        run.open.is_empty().then_some(run.began)
     }
 
     /// Whether teardown has begun, as far as one can tell while the process lives: a signal
@@ -159,7 +157,7 @@ mod tests {
     impl Play {
         fn acquire(&mut self) -> u64 {
             self.next += 1;
-            self.phase.acquired();
+            self.phase.acquired(self.next - 1);
             self.next - 1
         }
 
@@ -172,7 +170,7 @@ mod tests {
                 by: 1,
                 duration: 4,
             };
-            self.phase.released(release, self.next, &mut self.names);
+            self.phase.released(release, &mut self.names);
         }
 
         fn signal(&mut self, signal: u32) {
@@ -246,6 +244,18 @@ mod tests {
         assert_eq!(play.ranks(), [b, c]);
     }
 
+    #[test]
+    fn releases_in_the_order_of_acquisition_are_a_run_from_the_first() {
+        let mut play = Play::default();
+        let loader = play.acquire();
+        play.release(loader);
+        let (a, b, c) = (play.acquire(), play.acquire(), play.acquire());
+        play.release(a);
+        play.release(b);
+        play.release(c);
+        assert_eq!(play.ranks(), [a, b, c]);
+    }
+
     proptest! {
         /// Against the definition, played out over the whole history.
         #[test]
@@ -279,7 +289,7 @@ mod tests {
         for (rank, acquired) in history {
             match (acquired, since.iter().position(|other| other == rank)) {
                 (true, _) => since.push(*rank),
-                (false, Some(place)) if !run.is_empty() => {
+                (false, Some(place)) if !run.is_empty() && place + 1 == since.len() => {
                     since.remove(place);
                 }
                 (false, _) => {
