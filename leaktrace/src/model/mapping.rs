@@ -116,7 +116,8 @@ impl Model {
         mut mapping: Mapping,
     ) {
         self.unmap_range(header, id, mm, start, mapping.end, header.time_ns);
-        mapping.rank = self.next_rank;
+        let rank = self.next_rank;
+        mapping.rank = rank;
         self.next_rank += 1;
         let kind = mapping.kind;
         let space = self.space_of(mm, id);
@@ -125,7 +126,7 @@ impl Model {
         if let Some(process) = self.processes.get_mut(id) {
             process.counts.acquired(kind, held);
             if kind.counted() {
-                process.phase.acquired();
+                process.phase.acquired(rank);
             }
         }
     }
@@ -196,7 +197,6 @@ impl Model {
             Some(path) => self.names.intern(path),
             None => NO_NAME,
         };
-        let next_rank = self.next_rank;
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
@@ -222,7 +222,7 @@ impl Model {
                 by: how.tid,
                 duration,
             };
-            process.phase.released(release, next_rank, &mut self.names);
+            process.phase.released(release, &mut self.names);
         }
         self.names.release(name);
         if duration > 0 {

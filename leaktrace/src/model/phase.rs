@@ -110,7 +110,7 @@ impl Phase {
     /// came, or one release after another and nothing new but scratch. A single release is no
     /// sign of an end.
     pub(super) fn is_teardown(&self) -> bool {
-        let run = self.run.as_ref().filter(|run| run.open == 0);
+        let run = self.run.as_ref().filter(|run| run.open.is_empty());
         let row = run.is_some_and(|run| self.log.len() - run.from >= ROW);
         row || self.signals.any_counts()
     }
