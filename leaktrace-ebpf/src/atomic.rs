@@ -26,7 +26,7 @@ impl Counter {
     #[inline(always)]
     pub fn next(&self) -> u64 {
         // SAFETY: the cell is valid.
-        unsafe { add(self.0.get(), 1) + 1 }
+        unsafe { next(self.0.get()) }
     }
 
     /// The value now.
@@ -37,12 +37,24 @@ impl Counter {
     }
 }
 
-/// Adds and returns what was there before.
+/// Adds.
 ///
 /// # Safety
-/// `place` must be valid and changed by this function only.
+/// `place` must be valid and changed by the functions of this module only.
 #[inline(always)]
-pub unsafe fn add(place: *mut u64, amount: u64) -> u64 {
+pub unsafe fn add(place: *mut u64, amount: u64) {
     // SAFETY: by contract.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(place, amount) }
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(place, amount) };
+}
+
+/// Adds one and returns what is there after.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn next(place: *mut u64) -> u64 {
+    // Sequentially consistent: LLVM makes a relaxed addition an instruction without a result
+    // (BPF_XADD), even where the result is used; that gives back the amount.
+    // SAFETY: by contract.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(place, 1) + 1 }
 }

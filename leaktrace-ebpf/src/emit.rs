@@ -148,7 +148,7 @@ unsafe fn finish_shape(record: *mut u8, shape: u32, slot: &Slot, seq: u64, next_
 pub fn next_seq(slot: &Slot) -> u64 {
     match SEQUENCES.get_ptr_mut(slot.table & (leaktrace_common::abi::TABLE_SLOTS - 1)) {
         // SAFETY: a map value of that type, used atomically everywhere.
-        Some(sequence) => unsafe { atomic::add(sequence, 1) + 1 },
+        Some(sequence) => unsafe { atomic::next(sequence) },
         None => 0,
     }
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     audit::{
         residue::{self, Thing},
-        rule::{self, RuleInfo},
-        settle,
+        rule, settle,
     },
     census::Question,
     id::ProcessKey,
@@ -43,25 +42,22 @@ pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) ->
 }
 
 fn is_wanted(kind: Kind, policy: &Policy, scope: Scope) -> bool {
-    let on = |info: &RuleInfo| {
+    let on = |thing: &Thing| {
+        let info = rule::of_thing(*thing);
         policy::level_of(policy, info.id, info.name, info.group.name(), info.level) != Level::Off
     };
     match scope {
         Scope::Everything => true,
-        Scope::Judged => rules_for(kind)
-            .iter()
-            .any(|thing| on(rule::of_thing(*thing))),
+        Scope::Judged => rules_for(kind).iter().any(on),
     }
 }
 
 /// The rules that a kind may turn out to be for: a file's type is known to the census only.
-fn rules_for(kind: Kind) -> &'static [Thing] {
-    match kind {
-        Kind::SysvShm => &[Thing::SysvShm],
-        Kind::SysvSem => &[Thing::SysvSem],
-        Kind::SysvMsg => &[Thing::SysvMsg],
-        Kind::PosixMq => &[Thing::PosixMq],
-        _ => &[
+fn rules_for(kind: Kind) -> Vec<Thing> {
+    match (residue::sysv(kind), kind == Kind::PosixMq) {
+        (Some((_, thing)), _) => vec![thing],
+        (None, true) => vec![Thing::PosixMq],
+        (None, false) => vec![
             Thing::PosixShm,
             Thing::PosixSem,
             Thing::TempFile,

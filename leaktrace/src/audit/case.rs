@@ -136,10 +136,12 @@ impl<'a> Case<'a> {
             rule.group.name(),
             own.unwrap_or(rule.level),
         );
-        match (rule.group, self.end.cut_short) {
-            // What still ran might have removed it, and might have ended.
-            (Group::Residue, true) => level.min(Level::Note),
-            _ => level,
+        // What still ran might have removed it, and might have ended.
+        let unsettled = rule.group == Group::Residue && self.end.cut_short;
+        if unsettled {
+            level.min(Level::Note)
+        } else {
+            level
         }
     }
 

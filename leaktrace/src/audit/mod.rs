@@ -16,6 +16,7 @@ pub mod teardown;
 mod ask;
 mod explain;
 mod finding;
+mod identity;
 mod judge;
 mod process;
 mod resource;

@@ -2,34 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leaktrace_common::record::ipc::what;
+
 use crate::{
     audit::{
         evidence::Evidence,
+        identity,
         roots::{Place, Roots},
     },
     census::{Found, Question},
-    id::{FileId, KtimeNs, ProcessKey},
+    id::{KtimeNs, ProcessKey},
     model::facts::{Created, Facts, Kind},
     report::Resource,
     source::Start,
 };
-
-use leaktrace_common::abi::Op;
-
-use super::resource;
-
-/// How far from our record of it a thing may have been born and still be the one: birth times
-/// come from the coarse clock (a tick, up to 10 ms, inode_set_ctime_current() of Linux 6.18),
-/// and records are stamped when the call returns.
-const BIRTH_SLACK_NS: i128 = 100_000_000;
-
-/// Part of the time since attach that the wall clock may have been slewed by meanwhile, 1/n:
-/// chrony corrects at up to that rate.
-const SLEW: i128 = 1_000;
-
-const SHM_ROOT: &[u8] = b"/dev/shm";
-
-const S_IFMT: u32 = 0o170_000;
 
 /// Kinds of residue; each has its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +41,22 @@ pub enum Thing {
     /// LT112.
     Fifo,
 }
+
+/// SysV kinds with their numbers and rules.
+const SYSV: [(Kind, u32, Thing); 3] = [
+    (Kind::SysvShm, what::SHM, Thing::SysvShm),
+    (Kind::SysvSem, what::SEM, Thing::SysvSem),
+    (Kind::SysvMsg, what::MSG, Thing::SysvMsg),
+];
+
+/// Kinds that count wherever their names are.
+const ANYWHERE: [Kind; 5] = [
+    Kind::PosixMq,
+    Kind::PosixShm,
+    Kind::PosixSem,
+    Kind::Unix,
+    Kind::Fifo,
+];
 
 /// A created thing that may be residue, and what to ask about it.
 #[derive(Clone, Debug)]
@@ -123,18 +125,15 @@ pub fn suspects<'a>(facts: &'a Facts, start: &Start) -> Vec<Suspect<'a>> {
 
 fn in_scope(created: &Created, roots: &Roots<'_>, start: &Start) -> bool {
     let resource = &created.resource;
-    let own_ipc = created.namespace == 0 || created.namespace == start.ipc_ns;
-    match resource.kind {
-        Kind::SysvShm | Kind::SysvSem | Kind::SysvMsg => {
-            let what = sysv_what(resource.kind);
-            let there_before = |id| start.sysv_before.contains(&(what, id));
-            !(own_ipc && resource.ipc_id.is_some_and(there_before))
-        }
-        Kind::PosixMq | Kind::PosixShm | Kind::PosixSem | Kind::Unix | Kind::Fifo => true,
-        _ => resource.path.as_deref().is_some_and(|path| {
-            directly_in_shm(path) || matches!(roots.place(path), Place::Temp { .. })
-        }),
+    if let Some((what, _)) = sysv(resource.kind) {
+        let own = created.namespace == 0 || created.namespace == start.ipc_ns;
+        let there_before = |id| start.sysv_before.contains(&(what, id));
+        return !(own && resource.ipc_id.is_some_and(there_before));
     }
+    ANYWHERE.contains(&resource.kind)
+        || resource.path.as_deref().is_some_and(|path| {
+            identity::directly_in_shm(path) || matches!(roots.place(path), Place::Temp { .. })
+        })
 }
 
 /// Whether one of the directories lies above it.
@@ -153,40 +152,35 @@ fn is_covered(created: &Created, directories: &BTreeSet<(u32, &[u8])>) -> bool {
 
 fn question(created: &Created) -> Option<Question> {
     let resource = &created.resource;
-    match resource.kind {
-        Kind::SysvShm | Kind::SysvSem | Kind::SysvMsg => Some(Question::Sysv {
-            what: sysv_what(resource.kind),
+    if let Some((what, _)) = sysv(resource.kind) {
+        return Some(Question::Sysv {
+            what,
             id: resource.ipc_id?,
             ipc_ns: created.namespace,
             through: Vec::new(),
-        }),
-        Kind::PosixMq => {
-            let name = resource.path.as_deref()?;
-            Some(Question::Mq {
-                name: name.strip_prefix(b"/").unwrap_or(name).to_vec(),
-                ipc_ns: created.namespace,
-                through: Vec::new(),
-            })
-        }
-        _ => {
-            let path = resource.path.as_deref()?;
-            // Abstract and relative names cannot be looked up.
-            path.starts_with(b"/").then(|| Question::Path {
-                path: path.to_vec(),
-                mnt_ns: created.namespace,
-                through: Vec::new(),
-            })
-        }
+        });
     }
+    let path = resource.path.as_deref()?;
+    if resource.kind == Kind::PosixMq {
+        return Some(Question::Mq {
+            name: path.strip_prefix(b"/").unwrap_or(path).to_vec(),
+            ipc_ns: created.namespace,
+            through: Vec::new(),
+        });
+    }
+    // Abstract and relative names cannot be looked up.
+    path.starts_with(b"/").then(|| Question::Path {
+        path: path.to_vec(),
+        mnt_ns: created.namespace,
+        through: Vec::new(),
+    })
 }
 
-fn sysv_what(kind: Kind) -> u32 {
-    use leaktrace_common::record::ipc::what;
-    match kind {
-        Kind::SysvSem => what::SEM,
-        Kind::SysvMsg => what::MSG,
-        _ => what::SHM,
-    }
+/// Number and rule of a SysV kind.
+pub(super) fn sysv(kind: Kind) -> Option<(u32, Thing)> {
+    SYSV.iter()
+        .find(|(sysv, _, _)| *sysv == kind)
+        .map(|(_, what, thing)| (*what, *thing))
 }
 
 /// The suspects that are still there, in the order of their making, and what could not be found
@@ -203,7 +197,7 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
             unknown.push(format!("{}: {why}", display(suspect.created)));
             continue;
         }
-        if let Some((thing, resource)) = identify(suspect.created, &answer.found, start) {
+        if let Some((thing, resource)) = identity::identify(suspect.created, &answer.found, start) {
             let found = Left {
                 creator: suspect.created.creator,
                 thing,
@@ -220,7 +214,7 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
     (left.into_iter().map(|(_, left)| left).collect(), unknown)
 }
 
-fn path_of(created: &Created) -> Vec<u8> {
+pub(super) fn path_of(created: &Created) -> Vec<u8> {
     created
         .resource
         .path
@@ -236,137 +230,6 @@ fn display(created: &Created) -> String {
         (None, Some(id)) => format!("{} {id}", resource.kind.name()),
         (None, None) => resource.kind.name().to_owned(),
     }
-}
-
-/// Whether what the census found is what was made, and for which rule.
-fn identify(created: &Created, found: &Found, start: &Start) -> Option<(Thing, Resource)> {
-    let mut resource = resource::report(&created.resource);
-    let thing = match found {
-        Found::Sysv {
-            creator_pid,
-            size,
-            users,
-            dying,
-            ..
-        } => {
-            let same = creator_pid.is_none_or(|pid| pid == created.creator.pid.0);
-            // Marked for removal: the last detach removes it.
-            if !same || *dying {
-                return None;
-            }
-            let thing = sysv_thing(created.resource.kind);
-            if thing == Thing::SysvShm {
-                resource.bytes = Some(*size);
-            }
-            if thing != Thing::SysvSem {
-                resource.users = Some(*users);
-            }
-            thing
-        }
-        Found::Mq { id } => {
-            let same = match (id, &created.resource.id) {
-                (Some(now), Some(then)) => now == then,
-                (None, _) | (_, None) => true,
-            };
-            same.then_some(Thing::PosixMq)?
-        }
-        Found::File {
-            id,
-            mode,
-            bytes,
-            entries,
-            birth_ns,
-            ..
-        } => {
-            if !same_file(created, id, *mode, *birth_ns, start) {
-                return None;
-            }
-            let (thing, kind) = file_thing(&path_of(created), *mode);
-            resource::set_kind(&mut resource, kind);
-            resource.bytes = Some(*bytes);
-            if thing == Thing::TempDir {
-                resource.entries = Some(*entries);
-            }
-            resource::set_id(&mut resource, *id);
-            thing
-        }
-        Found::Gone | Found::Unknown { .. } | Found::Process { .. } => return None,
-    };
-    Some((thing, resource))
-}
-
-fn sysv_thing(kind: Kind) -> Thing {
-    match kind {
-        Kind::SysvSem => Thing::SysvSem,
-        Kind::SysvMsg => Thing::SysvMsg,
-        _ => Thing::SysvShm,
-    }
-}
-
-fn same_file(
-    created: &Created,
-    id: &FileId,
-    mode: u32,
-    birth_ns: Option<u64>,
-    start: &Start,
-) -> bool {
-    match created.resource.id {
-        Some(then) => then == *id,
-        None => kind_fits(created.resource.kind, mode) && born_then(created, birth_ns, start),
-    }
-}
-
-/// Whether a thing without an identity was born when ours was made. In a namespace that is not
-/// ours, and may be gone, another thing of that name must not be taken for it, so it must not
-/// be younger either.
-fn born_then(created: &Created, birth_ns: Option<u64>, start: &Start) -> bool {
-    // A link gives a name to what is older.
-    if matches!(created.resource.op, Some(Op::LINK | Op::LINKAT)) {
-        return true;
-    }
-    let foreign = created.namespace != 0 && created.namespace != start.mnt_ns;
-    let (Some(birth), Some(at)) = (birth_ns, created.resource.acquired) else {
-        return !foreign;
-    };
-    let elapsed = i128::from(at.0) - i128::from(start.clock.boottime_ns);
-    let made = i128::from(start.clock.realtime_ns) + elapsed;
-    let slack = BIRTH_SLACK_NS + elapsed.max(0) / SLEW;
-    let birth = i128::from(birth);
-    birth + slack >= made && (!foreign || birth <= made + slack)
-}
-
-/// Whether a found file's type is the one that was made.
-fn kind_fits(kind: Kind, mode: u32) -> bool {
-    let expected = match kind {
-        Kind::Directory => 0o040_000,
-        Kind::Symlink => 0o120_000,
-        Kind::Unix => 0o140_000,
-        Kind::Fifo => 0o010_000,
-        Kind::File | Kind::PosixShm | Kind::PosixSem => 0o100_000,
-        // Device nodes and what a link made of something unseen.
-        _ => return true,
-    };
-    mode & S_IFMT == expected
-}
-
-fn file_thing(path: &[u8], mode: u32) -> (Thing, Kind) {
-    match mode & S_IFMT {
-        0o040_000 => (Thing::TempDir, Kind::Directory),
-        0o140_000 => (Thing::UnixSocket, Kind::Unix),
-        0o010_000 => (Thing::Fifo, Kind::Fifo),
-        0o120_000 => (Thing::TempFile, Kind::Symlink),
-        0o100_000 if directly_in_shm(path) => match path[SHM_ROOT.len() + 1..].starts_with(b"sem.")
-        {
-            true => (Thing::PosixSem, Kind::PosixSem),
-            false => (Thing::PosixShm, Kind::PosixShm),
-        },
-        0o100_000 => (Thing::TempFile, Kind::File),
-        _ => (Thing::TempFile, Kind::Device),
-    }
-}
-
-fn directly_in_shm(path: &[u8]) -> bool {
-    super::roots::inside(SHM_ROOT, path).is_some_and(|rest| !rest.contains(&b'/'))
 }
 
 #[cfg(test)]

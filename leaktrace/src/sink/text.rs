@@ -1,7 +1,7 @@
 //! The report as text for a terminal: what matters first, at most 40 lines, and at the end the
 //! verdict, the exit code and whose it is.
 //!
-//! Everything that a process or a file has named goes through [`super::escape`].
+//! Everything that a process or a file has named goes through [`super::escape()`].
 
 mod block;
 mod tail;
