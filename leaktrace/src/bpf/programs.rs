@@ -115,31 +115,6 @@ impl Programs {
         seed::read(&mut self.ebpf)
     }
 
-    /// Things that went wrong in the kernel and that no record tells, as clauses.
-    ///
-    /// # Errors
-    /// The counters cannot be read.
-    pub fn faults(&self) -> anyhow::Result<Vec<String>> {
-        let mut clauses = Vec::new();
-        for (which, what) in [
-            (
-                fault::JOIN_FAILED,
-                "tasks could not be taken in and were not watched",
-            ),
-            (fault::WALK_CUT, "walks of fd tables were cut short"),
-            (fault::LEAVE_FAILED, "tasks could not be forgotten"),
-        ] {
-            let count = self
-                .faults
-                .get(&which, 0)
-                .context("read the fault counters")?;
-            if count > 0 {
-                clauses.push(format!("{count} {what}"));
-            }
-        }
-        Ok(clauses)
-    }
-
     fn family(&self, family: Family) -> anyhow::Result<FamilyCount> {
         let values = self
             .counts
@@ -226,6 +201,27 @@ impl Kernel for Programs {
             );
         }
         Ok(events)
+    }
+
+    fn faults(&self) -> anyhow::Result<Vec<String>> {
+        let mut clauses = Vec::new();
+        for (which, what) in [
+            (
+                fault::JOIN_FAILED,
+                "tasks could not be taken in and were not watched",
+            ),
+            (fault::WALK_CUT, "walks of fd tables were cut short"),
+            (fault::LEAVE_FAILED, "tasks could not be forgotten"),
+        ] {
+            let count = self
+                .faults
+                .get(&which, 0)
+                .context("read the fault counters")?;
+            if count > 0 {
+                clauses.push(format!("{count} {what}"));
+            }
+        }
+        Ok(clauses)
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {

@@ -19,43 +19,51 @@ fn args(words: &[&str]) -> OutputArgs {
     args
 }
 
-fn file(path: &str) -> Destination {
-    Destination::File(path.into())
-}
+/// Options, the call, and where its reports and its last line go.
+type Row = (
+    &'static [&'static str],
+    Call,
+    &'static [(Format, &'static str)],
+    LastLine,
+);
 
 #[test]
 fn the_routing_table_holds() {
     use Call::{Reads, RunsCommand};
-    use Destination::{Stderr, Stdout};
     use Format::{Json, Text};
     use LastLine::Nowhere;
-    let line = LastLine::Stderr;
     #[rustfmt::skip]
-    let table: &[(&[&str], Call, &[(Format, Destination)], LastLine)] = &[
+    let table: &[Row] = &[
         // Without any option: text, away from CMD's stdout.
-        (&[], RunsCommand, &[(Text, Stderr)], Nowhere),
-        (&[], Reads, &[(Text, Stdout)], Nowhere),
+        (&[], RunsCommand, &[(Text, "stderr")], Nowhere),
+        (&[], Reads, &[(Text, "stdout")], Nowhere),
         (&["-q"], RunsCommand, &[], Nowhere),
         (&["-q"], Reads, &[], Nowhere),
         // -o names the one report there is.
-        (&["-o", "r"], RunsCommand, &[(Text, file("r"))], line),
-        (&["-o", "-"], RunsCommand, &[(Text, Stdout)], line),
-        (&["-q", "-o", "r"], RunsCommand, &[(Text, file("r"))], Nowhere),
-        (&["-f", "json", "-o", "r"], RunsCommand, &[(Json, file("r"))], line),
-        (&["-f", "json", "-f", "text:t", "-o", "r"], RunsCommand, &[(Json, file("r")), (Text, file("t"))], line),
+        (&["-o", "r"], RunsCommand, &[(Text, "r")], LastLine::Stderr),
+        (&["-o", "-"], RunsCommand, &[(Text, "stdout")], LastLine::Stderr),
+        (&["-q", "-o", "r"], RunsCommand, &[(Text, "r")], Nowhere),
+        (&["-f", "json", "-o", "r"], RunsCommand, &[(Json, "r")], LastLine::Stderr),
+        (&["-f", "json", "-f", "text:t", "-o", "r"], RunsCommand, &[(Json, "r"), (Text, "t")], LastLine::Stderr),
         // With any -f, text only if named; the last line unless a report is on stderr.
-        (&["-f", "json"], RunsCommand, &[(Json, Stderr)], Nowhere),
-        (&["-f", "json"], Reads, &[(Json, Stdout)], line),
-        (&["-f", "json:-"], RunsCommand, &[(Json, Stdout)], line),
-        (&["-f", "json:r"], RunsCommand, &[(Json, file("r"))], line),
-        (&["-q", "-f", "json:r"], RunsCommand, &[(Json, file("r"))], Nowhere),
-        (&["-f", "text", "-f", "json:r"], RunsCommand, &[(Text, Stderr), (Json, file("r"))], Nowhere),
-        (&["-f", "text:t", "-f", "json:-"], Reads, &[(Text, file("t")), (Json, Stdout)], line),
+        (&["-f", "json"], RunsCommand, &[(Json, "stderr")], Nowhere),
+        (&["-f", "json"], Reads, &[(Json, "stdout")], LastLine::Stderr),
+        (&["-f", "json:-"], RunsCommand, &[(Json, "stdout")], LastLine::Stderr),
+        (&["-f", "json:r"], RunsCommand, &[(Json, "r")], LastLine::Stderr),
+        (&["-q", "-f", "json:r"], RunsCommand, &[(Json, "r")], Nowhere),
+        (&["-f", "text", "-f", "json:r"], RunsCommand, &[(Text, "stderr"), (Json, "r")], Nowhere),
+        (&["-f", "text:t", "-f", "json:-"], Reads, &[(Text, "t"), (Json, "stdout")], LastLine::Stderr),
     ];
     for (words, call, reports, last_line) in table {
         let route = route(&args(words), *call).unwrap();
+        let places: Vec<(Format, String)> = route
+            .reports
+            .iter()
+            .map(|(format, place)| (*format, place.to_string()))
+            .collect();
+        let places: Vec<(Format, &str)> = places.iter().map(|(f, p)| (*f, p.as_str())).collect();
         assert_eq!(
-            (route.reports.as_slice(), route.last_line),
+            (places.as_slice(), route.last_line),
             (*reports, *last_line),
             "{words:?}"
         );

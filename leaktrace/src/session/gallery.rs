@@ -69,7 +69,12 @@ impl Gallery {
             }
             Item::Answer(answer) => self.answers.push(*answer),
             Item::Tick(time) => self.model.advance(KtimeNs(time)),
-            Item::End(end) => self.not_run = end.events.not_run,
+            Item::End(end) => {
+                self.not_run = end.events.not_run;
+                if let (Some(root), 1..) = (self.model.root_key(), end.child_reaped_ns) {
+                    self.model.reaped(root, KtimeNs(end.child_reaped_ns));
+                }
+            }
         }
     }
 

@@ -211,6 +211,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
         self.kernel.detach().context("detach")?;
         drop(self.kernel.drain()?);
         end.events = self.kernel.counts()?;
+        end.faults = self.kernel.faults()?;
         self.take(Item::End(Box::new(end)))?;
         if let Some(capture) = self.capture.take() {
             capture.finish().context("write the capture")?;

@@ -55,6 +55,10 @@ impl Kernel for FakeKernel {
         Ok(Events::default())
     }
 
+    fn faults(&self) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     fn detach(&mut self) -> anyhow::Result<()> {
         self.detached = true;
         Ok(())
@@ -125,10 +129,8 @@ fn sh(script: &str) -> Watched {
 /// To this thread: the others of the test process do not block it.
 fn signal_me(signal: i32) {
     // SAFETY: this thread exists and blocks the signal.
-    assert_eq!(
-        unsafe { libc::pthread_kill(libc::pthread_self(), signal) },
-        0
-    );
+    let result = unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
+    assert_eq!(result, 0);
 }
 
 fn settled(

@@ -42,6 +42,12 @@ pub trait Kernel {
     /// The counters cannot be read.
     fn counts(&mut self) -> anyhow::Result<Events>;
 
+    /// What went wrong in the kernel and no record or counter tells, a clause each.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    fn faults(&self) -> anyhow::Result<Vec<String>>;
+
     /// Takes the programs out of the kernel; nothing is produced after that.
     ///
     /// # Errors

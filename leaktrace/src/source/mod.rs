@@ -54,6 +54,9 @@ pub struct End {
     pub judged_ns: u64,
     /// The counts after detach and drain.
     pub events: Events,
+    /// What went wrong in the kernel and no count tells, a clause each.
+    #[serde(default)]
+    pub faults: Vec<String>,
     /// What was waited for.
     pub settle: Settle,
     /// A signal cut settling short.
