@@ -31,6 +31,8 @@ pub fn trigger(process: &ProcessFacts) -> Option<Trigger> {
     let cause = match kind {
         TriggerKind::Signal(signal) => sent(process, signal, at),
         TriggerKind::FinalRun => "the final run of releases".to_owned(),
+        TriggerKind::Fatal(signal) => human::signal(signal),
+        TriggerKind::LastThread => "the end of its last thread".to_owned(),
         TriggerKind::ExitGroup | TriggerKind::None => "exit_group".to_owned(),
     };
     Some(Trigger { at, cause })

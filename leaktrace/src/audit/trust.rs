@@ -94,6 +94,9 @@ pub fn inconclusive(case: &Case<'_>) -> Vec<String> {
         let groups = failing_groups(case);
         because.extend(lost_records(case, &groups));
         because.extend(not_run(case, &groups));
+        if !groups.is_empty() {
+            because.extend(at_most(case.end.faults.clone(), "faults"));
+        }
         because.extend(at_most(tainted(case, &groups), "processes"));
     }
     because
