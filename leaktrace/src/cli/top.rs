@@ -37,12 +37,20 @@ pub(super) fn run(args: &TopArgs) -> Outcome {
     let choice = Choice::new(&args.targets)?;
     let options = Options {
         site: site()?,
+        duration: args.targets.duration,
         panic_after: args.panic_after,
     };
     let ended = match &args.from {
         Some(path) => {
             let paced = Paced::open(path)?;
-            show(Played { paced, choice }, options)
+            show(
+                Played {
+                    paced,
+                    choice,
+                    is_told: false,
+                },
+                options,
+            )
         }
         None => live(args, choice, options)?,
     }?;
@@ -130,6 +138,8 @@ impl SnapshotSource for Live {
 struct Played {
     paced: Paced,
     choice: Choice,
+    /// That it is over.
+    is_told: bool,
 }
 
 impl SnapshotSource for Played {
@@ -139,7 +149,15 @@ impl SnapshotSource for Played {
                 choose(&self.choice, &mut picture);
                 Next::Picture(Box::new(picture))
             }
-            Ok(None) => Next::Over("the capture is over".to_owned()),
+            Ok(None) if !self.is_told => {
+                self.is_told = true;
+                Next::Over("the capture is over".to_owned())
+            }
+            Ok(None) => {
+                let mut picture = self.paced.last(selected);
+                choose(&self.choice, &mut picture);
+                Next::Picture(Box::new(picture))
+            }
             Err(error) => Next::Over(format!("{error:#}")),
         }
     }

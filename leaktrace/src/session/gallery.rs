@@ -1,7 +1,13 @@
 //! Pictures of a run for the terminal: the model's, and what judging and counting add to them.
+//!
+//! Pure, as the pipeline is: answers and times come as values. Each ended process is judged by
+//! itself, once nothing that it made is still in flight. There is no tree whose end could be
+//! waited for, and a view of the whole system must not call a temp file left that its maker's
+//! parent removes a moment later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::verdicts::Verdicts;
 use crate::{
     audit::{self, Scope},
     census::{Answer, Question},
@@ -9,13 +15,18 @@ use crate::{
     id::{KtimeNs, ProcessKey},
     model::{
         Mode, Model, ModelConfig, Samples,
-        facts::{Class, SampleKind},
-        snapshot::{ExitRow, Snapshot, TimingRow},
+        facts::{Class, EndFacts, Facts, ProcessFacts, SampleKind},
+        snapshot::{Snapshot, TimingRow},
     },
     policy::Policy,
-    report::{Finding, Level, Report, Verdict},
+    report::Events,
     source::{End, Item, Start},
 };
+
+/// An ended process that made something is judged this long after its end, others at once.
+const SETTLE_NS: u64 = 2_000_000_000;
+/// At most so many processes are judged at a time, so that judging never holds up reading.
+const AT_A_TIME: usize = 256;
 
 /// A run to look at.
 #[derive(Debug)]
@@ -23,19 +34,13 @@ pub struct Gallery {
     start: Start,
     model: Model,
     policy: Policy,
-    answers: Vec<Answer>,
     timing: BTreeMap<(SampleKind, Option<Class>), Series>,
-    judged: BTreeMap<ProcessKey, Judged>,
-    /// Clean, with findings, inconclusive: of those that the picture no longer has.
-    left_behind: [u64; 3],
-    not_run: Option<u64>,
-}
-
-/// What is known of an ended process.
-#[derive(Clone, Debug)]
-struct Judged {
-    verdict: Verdict,
-    first: Option<(String, Level, String)>,
+    verdicts: Verdicts,
+    /// The facts of those about whom was asked, until the answers come.
+    asked: Option<Facts>,
+    /// Answers of a capture.
+    recorded: Vec<Answer>,
+    events: Option<Events>,
 }
 
 impl Gallery {
@@ -48,11 +53,11 @@ impl Gallery {
                 samples: Samples::Kept,
             }),
             policy: Policy::default(),
-            answers: Vec::new(),
             timing: BTreeMap::new(),
-            judged: BTreeMap::new(),
-            left_behind: [0; 3],
-            not_run: None,
+            verdicts: Verdicts::default(),
+            asked: None,
+            recorded: Vec::new(),
+            events: None,
         }
     }
 
@@ -67,77 +72,101 @@ impl Gallery {
                     series.add(sample.ns);
                 }
             }
-            Item::Answer(answer) => self.answers.push(*answer),
+            Item::Answer(answer) => self.recorded.push(*answer),
             Item::Tick(time) => self.model.advance(KtimeNs(time)),
             Item::End(end) => {
-                self.not_run = end.events.not_run;
                 if let (Some(root), 1..) = (self.model.root_key(), end.child_reaped_ns) {
                     self.model.reaped(root, KtimeNs(end.child_reaped_ns));
                 }
+                self.events = Some(end.events);
             }
         }
     }
 
-    /// Handlers that did not run so far; `None`: not counted here.
-    pub fn set_not_run(&mut self, not_run: Option<u64>) {
-        self.not_run = not_run;
+    /// The counts of the programs, which know more than the records that came.
+    pub fn count(&mut self, events: Events) {
+        self.events = Some(events);
     }
 
-    /// What must be asked to judge those that have ended. What lives is not a survivor of
-    /// anything here: the system goes on.
-    pub fn questions(&self) -> Vec<Question> {
-        let facts = self.model.facts();
-        let mut questions = audit::questions(&facts, &self.start, &self.policy, Scope::Judged);
-        questions.retain(|question| !matches!(question, Question::Process { .. }));
-        questions
+    /// What must be asked so that processes that have ended can be judged; those about whom
+    /// nothing has to be asked are judged now. `None` while answers are awaited or nobody waits
+    /// for a verdict.
+    pub fn questions(&mut self, now: KtimeNs) -> Option<Vec<Question>> {
+        if self.asked.is_some() || !self.verdicts.are_wanted(now) {
+            return None;
+        }
+        let facts = self.due(now, AT_A_TIME, Haste::Settle);
+        if facts.processes.is_empty() {
+            return None;
+        }
+        let questions = audit::questions(&facts, &self.start, &self.policy, Scope::Judged);
+        self.asked = Some(facts);
+        if questions.is_empty() {
+            self.judge_by(&[], now);
+            return None;
+        }
+        Some(questions)
     }
 
-    /// Judges those that have ended, by these answers instead of all earlier ones.
-    pub fn judge_by(&mut self, answers: Vec<Answer>) {
-        self.answers = answers;
-        self.judge();
+    /// Judges those about whom was asked last.
+    pub fn judge_by(&mut self, answers: &[Answer], now: KtimeNs) {
+        let Some(facts) = self.asked.take() else {
+            return;
+        };
+        let end = End {
+            judged_ns: now.0,
+            ..End::default()
+        };
+        let report = audit::judge(&facts, answers, &self.start, &end, &self.policy);
+        self.verdicts.take(&report, now);
     }
 
-    /// Judges those that have ended.
-    pub fn judge(&mut self) {
-        let facts = self.model.facts();
-        let end = End::default();
-        let report = audit::judge(&facts, &self.answers, &self.start, &end, &self.policy);
-        let ended = |key: &ProcessKey| facts.processes.get(key).is_some_and(|p| p.end.is_some());
-        let mut judged = outcomes(&report);
-        judged.retain(|key, _| ended(key));
-        let before = std::mem::replace(&mut self.judged, judged);
-        for (key, old) in before {
-            if !self.judged.contains_key(&key) {
-                self.left_behind[slot(old.verdict)] += 1;
-            }
+    /// Judges everyone who has ended, by the answers of the capture: nothing more will come.
+    pub fn judge_all(&mut self) {
+        let picture = self.picture(None);
+        self.asked = Some(self.due(picture.at, usize::MAX, Haste::Now));
+        let answers = std::mem::take(&mut self.recorded);
+        self.judge_by(&answers, picture.at);
+    }
+
+    /// The facts of the processes to be judged now, and of nothing else.
+    fn due(&self, now: KtimeNs, most: usize, haste: Haste) -> Facts {
+        let all = self.model.facts();
+        let in_flight = match haste {
+            Haste::Settle => in_flight(&all, &self.start, now),
+            Haste::Now => BTreeSet::new(),
+        };
+        let wanted = self.verdicts.wanted(now);
+        let processes: BTreeMap<ProcessKey, ProcessFacts> = wanted
+            .into_iter()
+            .filter(|key| !in_flight.contains(key))
+            .filter_map(|key| Some((key, settled(all.processes.get(&key)?))))
+            .take(most)
+            .collect();
+        let created = all
+            .created
+            .into_iter()
+            .filter(|created| processes.contains_key(&created.creator));
+        Facts {
+            created: created.collect(),
+            processes,
+            root: None,
+            ..all
         }
     }
 
     /// The picture now, with the detail of the selected process.
     pub fn picture(&mut self, selected: Option<ProcessKey>) -> Snapshot {
         let mut picture = self.model.snapshot(selected);
-        for row in &mut picture.exits {
-            self.fill(row);
+        self.verdicts.put_into(&mut picture);
+        if let Some(events) = &self.events {
+            picture.lost = picture.lost.max(events.lost);
+            picture.not_run = events.not_run;
         }
-        let mut counts = self.left_behind;
-        for judged in self.judged.values() {
-            counts[slot(judged.verdict)] += 1;
-        }
-        let (all, ..) = picture.ended;
-        picture.ended = (all, counts[0], counts[1], counts[2]);
         picture.coverage = self.start.coverage.clone();
         picture.probes = self.start.probes;
-        picture.not_run = self.not_run;
         picture.timing = self.timing.iter().map(timing_row).collect();
         picture
-    }
-
-    fn fill(&self, row: &mut ExitRow) {
-        if let Some(judged) = self.judged.get(&row.key) {
-            row.verdict = Some(judged.verdict);
-            row.first = judged.first.clone();
-        }
     }
 }
 
@@ -147,33 +176,34 @@ impl Default for Gallery {
     }
 }
 
-fn slot(verdict: Verdict) -> usize {
-    match verdict {
-        Verdict::Clean => 0,
-        Verdict::Findings => 1,
-        Verdict::Inconclusive => 2,
-    }
+/// Whether to give what was made time to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    Settle,
+    Now,
 }
 
-fn outcomes(report: &Report) -> BTreeMap<ProcessKey, Judged> {
-    let mut firsts: BTreeMap<ProcessKey, &Finding> = BTreeMap::new();
-    for finding in &report.findings {
-        for instance in &finding.instances {
-            let first = firsts.entry(instance.process).or_insert(finding);
-            if first.level < finding.level {
-                *first = finding;
-            }
-        }
+/// Ended processes that must be given time: what they made may go yet, or their end is not
+/// told to its end.
+fn in_flight(all: &Facts, start: &Start, now: KtimeNs) -> BTreeSet<ProcessKey> {
+    let end = |key: &ProcessKey| all.processes.get(key)?.end.as_ref();
+    let is_young =
+        |key: &ProcessKey| end(key).is_some_and(|end| now.0.saturating_sub(end.at.0) < SETTLE_NS);
+    let made = audit::residue::suspects(all, start);
+    let makers = made.iter().map(|suspect| suspect.created.creator);
+    let ending = all.processes.keys().copied();
+    let ending = ending.filter(|key| end(key).is_some_and(|end| end.notified.is_none()));
+    makers.chain(ending).filter(is_young).collect()
+}
+
+/// A copy whose end is over for audit: that it is still a zombie is shown where it lives, and
+/// is not asked about.
+fn settled(process: &ProcessFacts) -> ProcessFacts {
+    let finished = process.end.as_ref().map(EndFacts::finished);
+    ProcessFacts {
+        reaped: process.reaped.or(finished),
+        ..process.clone()
     }
-    let outcome = |process: &crate::report::Process| {
-        let first = firsts.get(&process.key).map(|finding| {
-            let what = format!("{} {}", finding.name, finding.message);
-            (finding.rule.clone(), finding.level, what)
-        });
-        let verdict = process.verdict;
-        (process.key, Judged { verdict, first })
-    };
-    report.processes.iter().map(outcome).collect()
 }
 
 fn timing_row(((kind, class), series): (&(SampleKind, Option<Class>), &Series)) -> TimingRow {
@@ -189,3 +219,7 @@ fn timing_row(((kind, class), series): (&(SampleKind, Option<Class>), &Series)) 
         p99_ns: quantiles.p99_ns,
     }
 }
+
+#[cfg(test)]
+#[path = "gallery_tests.rs"]
+mod tests;

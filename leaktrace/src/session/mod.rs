@@ -9,6 +9,7 @@ mod paced;
 mod pipeline;
 mod replay;
 mod studio;
+mod verdicts;
 
 pub use attend::Until;
 pub use gallery::Gallery;

@@ -41,6 +41,11 @@ impl Paced {
         })
     }
 
+    /// The last picture, with the detail of another process.
+    pub fn last(&mut self, selected: Option<ProcessKey>) -> Snapshot {
+        self.gallery.picture(selected)
+    }
+
     /// The picture now; `None` when the last one has been given.
     ///
     /// # Errors
@@ -60,7 +65,7 @@ impl Paced {
                     Some(item) => item,
                     None => {
                         self.is_over = true;
-                        self.gallery.judge();
+                        self.gallery.judge_all();
                         break;
                     }
                 },

@@ -11,13 +11,13 @@ use tokio::{
 use super::Gallery;
 use crate::{
     census::{Answer, Census, Question, host},
-    id::ProcessKey,
+    id::{KtimeNs, ProcessKey},
     model::snapshot::Snapshot,
     source::{Item, Kernel},
 };
 
 /// How often ended processes are judged.
-const JUDGE: Duration = Duration::from_secs(1);
+const JUDGE: Duration = Duration::from_millis(500);
 
 /// Somebody wants a picture.
 #[derive(Debug)]
@@ -43,7 +43,6 @@ pub async fn serve(
     tokio::spawn(answer(census, asked, tell));
     let mut judging = interval(JUDGE);
     judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_asking = false;
     loop {
         tokio::select! {
             biased;
@@ -55,12 +54,14 @@ pub async fn serve(
                 drop(reply.send(Box::new(gallery.picture(selected))));
             }
             Some(answers) = told.recv() => {
-                is_asking = false;
-                gallery.judge_by(answers);
+                gallery.judge_by(&answers, KtimeNs(host::boottime_ns()));
             }
-            _ = judging.tick(), if !is_asking => {
-                gallery.set_not_run(kernel.counts()?.not_run);
-                is_asking = ask.try_send(gallery.questions()).is_ok();
+            _ = judging.tick() => {
+                gallery.count(kernel.counts()?);
+                if let Some(questions) = gallery.questions(KtimeNs(host::boottime_ns())) {
+                    // One list is under way at a time, so there is room for it.
+                    ask.send(questions).await?;
+                }
             }
             batch = kernel.next_batch() => gallery.feed(Item::Records(batch?)),
         }

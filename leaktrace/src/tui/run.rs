@@ -18,7 +18,7 @@ use crossterm::event::{self, Event};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
@@ -47,7 +47,8 @@ pub trait SnapshotSource: Send + 'static {
 pub enum Next {
     /// A picture.
     Picture(Box<Snapshot>),
-    /// There will be no more, and why, in a clause. The last picture stays on the screen.
+    /// Nothing will change any more, and why, in a clause. The last picture stays on the
+    /// screen; only for another process's detail a picture is asked for again.
     Over(String),
 }
 
@@ -56,6 +57,8 @@ pub enum Next {
 pub struct Options {
     /// Host, kernel, clocks.
     pub site: Site,
+    /// Leave after this time.
+    pub duration: Option<Duration>,
     /// Panic after this time: how the tests see that the terminal survives it.
     pub panic_after: Option<Duration>,
 }
@@ -82,7 +85,8 @@ pub async fn run(source: impl SnapshotSource, options: Options) -> anyhow::Resul
     let (select, selected) = watch::channel(None);
     let (send, mut pictures) = mpsc::channel(1);
     let feeding = tokio::spawn(feed(source, selected, send));
-    let started = Instant::now();
+    let (leave, panic) = (after(options.duration), after(options.panic_after));
+    tokio::pin!(leave, panic);
     let ended = loop {
         guard.draw(&state).context("cannot draw")?;
         select.send_if_modified(|key| {
@@ -97,13 +101,9 @@ pub async fn run(source: impl SnapshotSource, options: Options) -> anyhow::Resul
             },
             Some(event) = keys.next() => input::intent(&event, update::mode(&state)),
             Some(intent) = pictures.recv() => Some(intent),
+            () = &mut leave => break Ended::Quit,
+            () = &mut panic => panic!("asked to panic"),
         };
-        if options
-            .panic_after
-            .is_some_and(|after| started.elapsed() >= after)
-        {
-            panic!("asked to panic");
-        }
         let Some(intent) = intent else { continue };
         let (next, effect) = update::update(state, intent);
         state = next;
@@ -123,6 +123,14 @@ pub async fn run(source: impl SnapshotSource, options: Options) -> anyhow::Resul
     Ok(ended)
 }
 
+/// Waits this long; forever if no time is given.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Asks for pictures: in time, and at once when another process is selected.
 async fn feed(
     mut source: impl SnapshotSource,
@@ -131,17 +139,18 @@ async fn feed(
 ) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut goes_on = true;
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            _ = ticks.tick(), if goes_on => {}
             changed = selected.changed() => if changed.is_err() { return },
         }
         let key = *selected.borrow_and_update();
         let intent = match source.next(key).await {
             Next::Picture(picture) => Intent::Arrived(Arc::from(picture)),
             Next::Over(over) => {
-                let _ = out.send(Intent::Over(over)).await;
-                return;
+                goes_on = false;
+                Intent::Over(over)
             }
         };
         if out.send(intent).await.is_err() {

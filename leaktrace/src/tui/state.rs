@@ -18,7 +18,7 @@ use crate::{
 /// What does not change while the UI runs.
 #[derive(Clone, Debug, Default)]
 pub struct Site {
-    /// Name of the host, as uname(2) tells.
+    /// Name of the host, as uname(2) tells, or of the capture.
     pub host: String,
     /// Kernel release.
     pub kernel: String,

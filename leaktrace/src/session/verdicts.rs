@@ -1,0 +1,158 @@
+//! The verdicts of ended processes, for as long as pictures tell of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{KtimeNs, ProcessKey},
+    model::snapshot::{ExitRow, Snapshot},
+    report::{Finding, Level, Process, Report, Summary, Verdict},
+};
+
+/// Something left is looked for again after this time, until its maker has been gone for that
+/// long: what is removed later was not left.
+const AGAIN_NS: u64 = 5_000_000_000;
+const AGAIN_UNTIL_NS: u64 = 60_000_000_000;
+
+/// What was judged.
+#[derive(Clone, Debug)]
+struct Judged {
+    verdict: Verdict,
+    summary: Summary,
+    teardown_ns: Option<u64>,
+    kernel_ns: Option<u64>,
+    first: Option<(String, Level, String)>,
+    at: KtimeNs,
+    ended: KtimeNs,
+}
+
+/// All verdicts.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts {
+    known: BTreeMap<ProcessKey, Judged>,
+    waiting: BTreeSet<ProcessKey>,
+    clean: u64,
+    findings: u64,
+    inconclusive: u64,
+}
+
+impl Verdicts {
+    /// Whether any process waits to be judged, for the first time or again.
+    pub(super) fn are_wanted(&self, now: KtimeNs) -> bool {
+        !self.waiting.is_empty() || self.known.values().any(|judged| judged.is_due_again(now))
+    }
+
+    /// The processes that wait, newest first: those are the ones that can be seen.
+    pub(super) fn wanted(&self, now: KtimeNs) -> Vec<ProcessKey> {
+        let again = self.known.iter();
+        let again = again.filter(|(_, judged)| judged.is_due_again(now));
+        let mut wanted: Vec<ProcessKey> = self
+            .waiting
+            .iter()
+            .copied()
+            .chain(again.map(|(key, _)| *key))
+            .collect();
+        wanted.sort_by_key(|key| std::cmp::Reverse(key.start));
+        wanted
+    }
+
+    /// Takes over what a report says.
+    pub(super) fn take(&mut self, report: &Report, now: KtimeNs) {
+        let firsts = firsts(&report.findings);
+        let why = report.inconclusive_because.first();
+        for process in &report.processes {
+            self.waiting.remove(&process.key);
+            let first = firsts.get(&process.key).copied();
+            self.put(process.key, judged(process, first, why, now));
+        }
+    }
+
+    fn put(&mut self, key: ProcessKey, judged: Judged) {
+        let verdict = judged.verdict;
+        if let Some(before) = self.known.insert(key, judged) {
+            *self.count(before.verdict) -= 1;
+        }
+        *self.count(verdict) += 1;
+    }
+
+    fn count(&mut self, verdict: Verdict) -> &mut u64 {
+        match verdict {
+            Verdict::Clean => &mut self.clean,
+            Verdict::Findings => &mut self.findings,
+            Verdict::Inconclusive => &mut self.inconclusive,
+        }
+    }
+
+    /// Completes the picture's ended processes, notes which of them are to be judged, and
+    /// forgets those that it does not tell of.
+    pub(super) fn put_into(&mut self, picture: &mut Snapshot) {
+        let told: BTreeSet<ProcessKey> = picture.exits.iter().map(|row| row.key).collect();
+        self.known.retain(|key, _| told.contains(key));
+        self.waiting = told
+            .into_iter()
+            .filter(|key| !self.known.contains_key(key))
+            .collect();
+        for row in &mut picture.exits {
+            if let Some(judged) = self.known.get(&row.key) {
+                judged.put_into(row);
+            }
+        }
+        let (all, ..) = picture.ended;
+        picture.ended = (all, self.clean, self.findings, self.inconclusive);
+    }
+}
+
+impl Judged {
+    fn is_due_again(&self, now: KtimeNs) -> bool {
+        self.summary.residue > 0
+            && self.at.0.saturating_sub(self.ended.0) < AGAIN_UNTIL_NS
+            && now.0.saturating_sub(self.at.0) >= AGAIN_NS
+    }
+
+    fn put_into(&self, row: &mut ExitRow) {
+        row.verdict = Some(self.verdict);
+        row.summary = self.summary;
+        row.teardown_ns = self.teardown_ns;
+        row.kernel_ns = self.kernel_ns;
+        row.first.clone_from(&self.first);
+    }
+}
+
+fn judged(
+    process: &Process,
+    first: Option<&Finding>,
+    why: Option<&String>,
+    now: KtimeNs,
+) -> Judged {
+    let first = match (first, process.verdict, why) {
+        (Some(finding), _, _) => {
+            let what = format!("{}: {}", finding.name, finding.message);
+            Some((finding.rule.clone(), finding.level, what))
+        }
+        (None, Verdict::Inconclusive, Some(why)) => Some((String::new(), Level::Note, why.clone())),
+        (None, Verdict::Clean | Verdict::Findings | Verdict::Inconclusive, _) => None,
+    };
+    Judged {
+        verdict: process.verdict,
+        summary: process.summary,
+        teardown_ns: process.timing_ns.teardown,
+        kernel_ns: process.timing_ns.kernel,
+        first,
+        at: now,
+        ended: KtimeNs(process.end_ns.unwrap_or(0)),
+    }
+}
+
+/// The gravest finding of each process that is not suppressed; the first of several.
+fn firsts(findings: &[Finding]) -> BTreeMap<ProcessKey, &Finding> {
+    let mut firsts: BTreeMap<ProcessKey, &Finding> = BTreeMap::new();
+    let counted = findings.iter().filter(|it| it.suppressed_by.is_none());
+    for finding in counted {
+        for instance in &finding.instances {
+            let first = firsts.entry(instance.process).or_insert(finding);
+            if finding.level > first.level {
+                *first = finding;
+            }
+        }
+    }
+    firsts
+}
