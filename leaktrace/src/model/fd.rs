@@ -41,9 +41,11 @@ impl Model {
         let Some(process) = self.live_of(header) else {
             return;
         };
+        // The mark stays with the file (f_mode), so a dup of it has the flag as well.
+        let opened = matches!(Op(fd.op), Op::OPEN | Op::OPENAT | Op::OPENAT2 | Op::CREAT);
         let created =
             fd.flags & acquire_flag::CREATED != 0 && fd.flags & acquire_flag::TMPFILE == 0;
-        if created {
+        if created && opened {
             self.file_created(header, process, fd, text);
         }
         let added = self.acquire(header, process, fd);

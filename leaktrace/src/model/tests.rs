@@ -668,3 +668,23 @@ fn an_fd_costs_at_most_128_bytes() {
     assert_eq!(resources, 500_000);
     assert!(bytes / resources <= 96, "{} bytes each", bytes / resources);
 }
+
+#[test]
+fn a_copy_of_the_fd_of_a_new_file_made_nothing() {
+    use leaktrace_common::record::file::{FdAcquire, acquire_flag};
+    let (mut script, root) = begin();
+    script.create(&root, 3, 0x100, "/tmp/new");
+    let seq = script.seq();
+    let copy = FdAcquire {
+        identity: file(0x100),
+        fd: 4,
+        source_fd: 3,
+        op: Op::FCNTL.0,
+        flags: acquire_flag::CREATED,
+        ..FdAcquire::default()
+    };
+    script.record(&root, kind::FD_ACQUIRE, seq, &copy, &[]);
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.created.len(), 1);
+    assert_eq!(process(&facts, 100).trust, Trust::Sure);
+}
