@@ -136,7 +136,15 @@ impl Run<'_> {
             Err(error) => return Err(self.not_started(live, error)),
         };
         let watched = Watched::new(child, signals).map_err(|error| failed("watch CMD", &error))?;
-        let status = live.watch(&watched).await?;
+        let status = match live.watch(&watched).await {
+            Ok(status) => status,
+            Err(error) => {
+                // CMD goes on without us, but not without somebody who waits for it.
+                drop(live);
+                drop(watched.forward().await);
+                return Err(error.into());
+            }
+        };
         let reaped = host::boottime_ns();
         let settled = live.settle(&watched, KtimeNs(reaped)).await?;
         let pipeline = live.finish(End {

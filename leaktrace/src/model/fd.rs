@@ -299,6 +299,11 @@ impl Model {
 
     /// A close that the kernel refused: EBADF may be part of a sweep, anything else is told.
     fn close_failed(&mut self, header: &Header, id: ProcessId, release: &FdRelease) {
+        // The mark of an fd that is closed already or was never opened: dash closes -1 for each
+        // stage of a pipeline.
+        if release.fd < 0 && release.errno == EBADF {
+            return;
+        }
         let resource = self.fd_thing(header.table, release.fd);
         let refused = Refused {
             op: Op(release.op),

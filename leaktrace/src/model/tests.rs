@@ -688,3 +688,17 @@ fn a_copy_of_the_fd_of_a_new_file_made_nothing() {
     assert_eq!(facts.created.len(), 1);
     assert_eq!(process(&facts, 100).trust, Trust::Sure);
 }
+
+#[test]
+fn closing_minus_one_is_no_error() {
+    let (mut script, root) = begin();
+    for fd in [-1, 7] {
+        let seq = script.seq();
+        script.release_at(&root, seq, fd, 0, Op::CLOSE, libc::EBADF);
+    }
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!((root.errors, root.refused.len()), (1, 1));
+    assert_eq!(root.refused[0].argument, 7);
+}
