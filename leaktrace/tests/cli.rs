@@ -5,7 +5,7 @@
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -15,13 +15,29 @@ fn leaktrace(words: &[&str]) -> Command {
     command
 }
 
-/// Without root's rights, whoever runs the tests: as nobody, if that is possible.
-fn unprivileged(words: &[&str]) -> Command {
+/// A directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("leaktrace-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Without root's rights, whoever runs the tests: as nobody, if that is possible. nobody must
+/// be able to reach the binary, so there is a copy of it.
+fn unprivileged(binary: &Path, words: &[&str]) -> Command {
     use std::os::unix::process::CommandExt;
-    // nobody must be able to reach the binary.
-    let binary = scratch("leaktrace-bin");
     if !binary.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_leaktrace"), &binary).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_leaktrace"), binary).unwrap();
     }
     let mut command = Command::new(binary);
     command.args(words).stdin(Stdio::null());
@@ -30,12 +46,6 @@ fn unprivileged(words: &[&str]) -> Command {
         command.uid(65534).gid(65534);
     }
     command
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("leaktrace-cli-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    directory.join(name)
 }
 
 fn run(mut command: Command) -> (Option<i32>, String) {
@@ -86,7 +96,8 @@ fn usage_errors_are_one_sentence_and_exit_2() {
 
 #[test]
 fn an_output_path_that_cannot_be_written_is_found_before_the_command_runs() {
-    let mark = scratch("ran");
+    let scratch = Scratch::new("output");
+    let mark = scratch.0.join("ran");
     let script = format!("> {}", mark.display());
     for option in ["json:/no/such/dir/r", "text:/no/such/dir/r"] {
         let (code, stderr) = run(leaktrace(&[
@@ -112,6 +123,8 @@ fn an_output_path_that_cannot_be_written_is_found_before_the_command_runs() {
 
 #[test]
 fn where_tracing_is_not_possible_the_command_is_skipped_or_run_as_wanted() {
+    let scratch = Scratch::new("unprivileged");
+    let unprivileged = |words: &[&str]| unprivileged(&scratch.0.join("leaktrace"), words);
     let (code, stderr) = run(unprivileged(&["check", "--", "sh", "-c", "exit 3"]));
     assert_eq!(code, Some(77), "{stderr}");
     assert!(stderr.contains("sh was not run"), "{stderr}");
@@ -159,7 +172,8 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 #[test]
 fn what_is_not_a_capture_is_refused() {
-    let file = scratch("no-capture");
+    let scratch = Scratch::new("foreign");
+    let file = scratch.0.join("no-capture");
     fs::write(&file, "hello").unwrap();
     let (code, stderr) = run(leaktrace(&["check", "--from", file.to_str().unwrap()]));
     assert_eq!(code, Some(125), "{stderr}");
