@@ -4,9 +4,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::Op,
     record::{
-        Family, FileIdentity,
+        Family, FileIdentity, TextRef,
         file::{FdAcquire, FdRange, FdRelease, acquire_flag},
-        kind, text_flag,
+        kind,
     },
 };
 
@@ -214,79 +214,111 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
         op,
         fd: result as i32,
     };
-    if created || (op != Op::MEMFD_CREATE && !path::is_absolute(name)) {
-        by_path(slot, &opened);
+    if created {
+        let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
+        by_path(record, slot, &opened);
     } else {
         by_name(slot, &opened);
     }
 }
 
+/// The program's string; the kernel's path where that is relative.
 #[inline(always)]
 fn by_name(slot: &mut Slot, opened: &Opened) {
     let record = emit::reserve::<{ FIXED + SMALL }>(Family::File);
-    // SAFETY: the record has room for header, payload and an area.
-    if record.is_null() || unsafe { named::<SMALL, false, false>(record, slot, opened) } {
+    if record.is_null() {
         return;
     }
-    large::<false>(slot, opened);
+    // SAFETY: the record has room for header, payload and an area.
+    unsafe {
+        let text = text_of(record);
+        path::user::<SMALL>(opened.name, record.add(FIXED), text);
+        let relative = opened.op != Op::MEMFD_CREATE && !path::starts_at_root(record.add(FIXED));
+        if relative || path::flags(text) != 0 {
+            emit::discard(record);
+            if relative {
+                let record = emit::reserve_again::<{ FIXED + MIDDLE }>(Family::File);
+                by_path(record, slot, opened);
+            } else {
+                large_name(slot, opened);
+            }
+            return;
+        }
+        told(record, slot, opened, SMALL, Detail::Basic);
+    }
 }
 
+/// The kernel's path, to a record with a middle area or to null.
 #[inline(always)]
-fn by_path(slot: &mut Slot, opened: &Opened) {
-    let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
-    // SAFETY: the record has room for header, payload and an area.
-    if record.is_null() || unsafe { named::<MIDDLE, false, true>(record, slot, opened) } {
+fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened) {
+    if record.is_null() {
         return;
     }
-    large::<true>(slot, opened);
+    let facts = &opened.facts;
+    // SAFETY: the record has room for header, payload and an area.
+    unsafe {
+        let text = text_of(record);
+        path::walk::<MIDDLE>(facts.dentry, facts.mnt, record.add(FIXED), text);
+        if path::flags(text) != 0 {
+            emit::discard(record);
+            large_path(slot, opened);
+            return;
+        }
+        told(record, slot, opened, MIDDLE, Detail::Full);
+    }
 }
 
 #[inline(never)]
-fn large<const KERNEL: bool>(slot: &mut Slot, opened: &Opened) {
+fn large_name(slot: &mut Slot, opened: &Opened) {
     let record = emit::reserve_again::<{ FIXED + LARGE }>(Family::File);
     if !record.is_null() {
         // SAFETY: the record has room for header, payload and an area.
-        unsafe { named::<LARGE, true, KERNEL>(record, slot, opened) };
+        unsafe {
+            path::user::<LARGE>(opened.name, record.add(FIXED), text_of(record));
+            told(record, slot, opened, LARGE, Detail::Basic);
+        }
     }
 }
 
-/// Fills and emits, with the kernel's path or the program's; false if the text did not fit: then nothing was emitted, unless this is the
-/// last class, where a text is cut.
+#[inline(never)]
+fn large_path(slot: &mut Slot, opened: &Opened) {
+    let facts = &opened.facts;
+    let record = emit::reserve_again::<{ FIXED + LARGE }>(Family::File);
+    if !record.is_null() {
+        // SAFETY: the record has room for header, payload and an area.
+        unsafe {
+            path::walk::<LARGE>(facts.dentry, facts.mnt, record.add(FIXED), text_of(record));
+            told(record, slot, opened, LARGE, Detail::Full);
+        }
+    }
+}
+
+/// # Safety
+/// `record` must have room for header and payload.
+#[inline(always)]
+unsafe fn text_of(record: *mut u8) -> *mut TextRef {
+    // SAFETY: by contract.
+    unsafe { &raw mut (*record.add(HEADER).cast::<FdAcquire>()).text }
+}
+
+/// Fills and emits a record whose text of `area` bytes is there already.
 ///
 /// # Safety
-/// `record` must have room for header, payload and `AREA` bytes.
+/// `record` must have room for header and payload, and not be used afterwards.
 #[inline(always)]
-unsafe fn named<const AREA: usize, const LAST: bool, const KERNEL: bool>(
-    record: *mut u8,
-    slot: &mut Slot,
-    opened: &Opened,
-) -> bool {
+unsafe fn told(record: *mut u8, slot: &mut Slot, opened: &Opened, area: usize, detail: Detail) {
     // SAFETY: by contract.
     unsafe {
         let payload = record.add(HEADER).cast::<FdAcquire>();
-        let text = &raw mut (*payload).text;
-        let facts = &opened.facts;
-        let detail = if KERNEL {
-            path::walk::<AREA>(facts.dentry, facts.mnt, record.add(FIXED), text);
-            Detail::Full
-        } else {
-            path::user::<AREA>(opened.name, record.add(FIXED), text);
-            Detail::Basic
-        };
-        if !LAST && path::flags(text) & text_flag::TRUNCATED != 0 {
-            emit::discard(record);
-            return false;
-        }
-        fill(payload, facts, opened.op, opened.fd, -1, detail);
+        fill(payload, &opened.facts, opened.op, opened.fd, -1, detail);
         if detail == Detail::Full {
             (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
         }
-        (*payload).area = AREA as u16;
-        let len = FIXED + path::len(text);
+        (*payload).area = area as u16;
+        let len = FIXED + path::len(&raw const (*payload).text);
         let position = emit::position(slot, &opened.table);
         emit::finish(record, kind::FD_ACQUIRE, len, slot, position);
     }
-    true
 }
 
 /// dup2, dup3 returned: a release of what the number held, then an acquisition.

@@ -76,12 +76,20 @@ fn is_compat() -> bool {
 }
 
 /// sys_enter: what is released is noted while it is still there.
+///
+/// Every syscall of every task of the machine comes through here, so what is not traced leaves
+/// before anything else is set up: the rest is a function of its own, whose registers are saved
+/// only when it is called.
 #[inline(always)]
 pub fn enter(regs: u64, number: u64) {
     let op = Op(maps::handler(number));
-    if !op.begins_at_entry() {
-        return;
+    if op.begins_at_entry() {
+        begin(regs, op);
     }
+}
+
+#[inline(never)]
+fn begin(regs: u64, op: Op) {
     let arguments = Arguments(regs);
     if op == Op::PRCTL {
         own_call(arguments);
@@ -119,15 +127,20 @@ fn own_call(arguments: Arguments) {
     }
 }
 
-/// sys_exit: what was acquired is in the kernel now, what was begun has ended.
+/// sys_exit: what was acquired is in the kernel now, what was begun has ended. Light for what is
+/// not traced, as [`enter`].
 #[inline(always)]
 pub fn exit(regs: u64, result: i64) {
     // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1.
     let number: u64 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
     let op = Op(maps::handler(number));
-    if op == Op::NONE || op == Op::PRCTL {
-        return;
+    if op != Op::NONE && op != Op::PRCTL {
+        end(regs, op, result);
     }
+}
+
+#[inline(never)]
+fn end(regs: u64, op: Op, result: i64) {
     let Some(slot) = tree::current_slot() else {
         return;
     };

@@ -156,6 +156,16 @@ pub unsafe fn user<const AREA: usize>(address: u64, out: *mut u8, text: *mut Tex
     }
 }
 
+/// Whether a text that was read begins at the root.
+///
+/// # Safety
+/// `out` must be where [`user`] wrote.
+#[inline(always)]
+pub unsafe fn starts_at_root(out: *const u8) -> bool {
+    // SAFETY: by contract.
+    unsafe { core::ptr::read_volatile(out) == b'/' }
+}
+
 /// Whether the string that the program passed begins at the root.
 #[inline(always)]
 pub fn is_absolute(address: u64) -> bool {
