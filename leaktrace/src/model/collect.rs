@@ -41,7 +41,7 @@ impl Model {
             ),
             false => (
                 releases(&process.phase, &self.names),
-                process.phase.signals.facts(None),
+                process.phase.signals(None),
                 process.phase.final_run().map(KtimeNs),
             ),
         };
@@ -104,7 +104,7 @@ impl Model {
 
 /// The releases of a process that may be its teardown.
 pub(super) fn releases(phase: &Phase, names: &Names) -> Vec<ReleaseFacts> {
-    let releases = phase.log().iter().map(|logged| {
+    let releases = phase.teardown().map(|logged| {
         let mut resource = logged.thing.facts(names);
         resource.released = Some(KtimeNs(logged.released));
         ReleaseFacts {

@@ -125,7 +125,7 @@ impl Model {
         end.exit_mm = process.exit_mm;
         end.fatal_signal = end
             .signal()
-            .and_then(|signal| process.phase.signals.last_at(signal as u32));
+            .and_then(|signal| process.phase.last_signal(signal as u32));
         match end.walk_complete {
             true => process.reread(at),
             false => process.taint(&Trust::Tainted {
@@ -141,7 +141,7 @@ impl Model {
         errors.into_iter().for_each(|error| process.refuse(error));
         process.final_run = process.phase.final_run().map(KtimeNs);
         process.releases = super::collect::releases(&process.phase, &self.names);
-        process.signals = process.phase.signals.facts(end.signal());
+        process.signals = process.phase.signals(end.signal());
         process.phase.restart(&mut self.names);
         process.threads = 0;
         process.end = Some(Box::new(end));

@@ -269,8 +269,11 @@ impl Model {
                     released: how.end,
                     by: how.tid,
                     duration,
+                    place: 0,
                 };
-                process.phase.released(release, &mut self.names);
+                process
+                    .phase
+                    .released(release, self.next_rank, &mut self.names);
             }
             self.sample(key, SampleKind::Release, Some(class), duration);
             if inherited == Inherited::No && slot.acquired != 0 {

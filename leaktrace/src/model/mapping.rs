@@ -197,6 +197,7 @@ impl Model {
             Some(path) => self.names.intern(path),
             None => NO_NAME,
         };
+        let next_rank = self.next_rank;
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
@@ -221,8 +222,9 @@ impl Model {
                 released: how.end,
                 by: how.tid,
                 duration,
+                place: 0,
             };
-            process.phase.released(release, &mut self.names);
+            process.phase.released(release, next_rank, &mut self.names);
         }
         self.names.release(name);
         if duration > 0 {

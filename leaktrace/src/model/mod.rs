@@ -20,12 +20,14 @@ mod ledger;
 mod life;
 mod mapping;
 mod names;
+mod open_ranks;
 mod path;
 mod phase;
 mod process;
 mod rate;
 #[cfg(test)]
 mod reference_tests;
+mod run;
 mod signal;
 pub mod snapshot;
 mod space;
@@ -249,7 +251,12 @@ impl Model {
     pub fn footprint(&self) -> (usize, usize) {
         let fds = self.tables.values().map(|table| table.open.all as usize);
         let tables: usize = self.tables.values().map(|table| table.bytes()).sum();
-        (fds.sum(), tables + self.descriptions.bytes())
+        let ranks: usize = self
+            .processes
+            .iter()
+            .map(|process| process.phase.bytes())
+            .sum();
+        (fds.sum(), tables + ranks + self.descriptions.bytes())
     }
 
     /// The header's process; one that is not known is adopted.

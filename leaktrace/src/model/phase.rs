@@ -1,18 +1,27 @@
 //! Which releases may be the teardown (DESIGN section 3, "teardown trigger").
 //!
-//! A *run* is a row of releases with nothing acquired since its first but scratch, that is what
-//! was acquired and released again before the next release of anything older. Ranks number
-//! acquisitions. What was acquired since the run began and is still open is a stack: a release
-//! of its top is scratch, a release of anything below makes what lies above it not scratch, so
-//! the run begins anew there. Each step costs O(1) (and a look at the few signals that may have
-//! been the trigger).
+//! Ranks number acquisitions, so that older and younger are comparisons. What is kept is what
+//! audit may need once the end is known: the releases of every run that may turn out to be the
+//! final one ([`super::run`]), and those since a signal that may have been the trigger.
 
 use leaktrace_common::record::signal::SignalGenerate;
 
-use super::{names::Names, signal::Signals, thing::Thing};
+use super::{
+    names::Names,
+    open_ranks::OpenRanks,
+    run::{Run, Runs},
+    signal::Signals,
+    thing::Thing,
+};
 
 /// So many releases in a row look like teardown.
-const ROW: usize = 8;
+const ROW: u64 = 8;
+
+/// Releases kept per process. A teardown of more is judged by the first ones.
+const LOGGED: usize = 100_000;
+
+/// Releases that nobody wants any more are looked for when there are this many at least.
+const SPARE: usize = 64;
 
 /// One explicit release.
 #[derive(Clone, Copy, Debug)]
@@ -22,121 +31,132 @@ pub(super) struct Logged {
     pub(super) released: u64,
     pub(super) by: u32,
     pub(super) duration: u64,
-}
-
-/// The final run so far.
-#[derive(Clone, Debug)]
-struct Run {
-    /// Place of its first release in the log.
-    from: usize,
-    /// When its first release began.
-    began: u64,
-    /// Ranks of what was acquired since and is still open, ascending.
-    open: Vec<u64>,
+    /// Place in the row of all releases of the process; set here.
+    pub(super) place: u64,
 }
 
 /// The releases of one process that may be its teardown.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
     log: Vec<Logged>,
-    run: Option<Run>,
-    /// Signals that may have been the trigger.
-    pub(super) signals: Signals,
+    /// Length of the log at which it is looked through again.
+    look_at: usize,
+    /// Place of the next release.
+    place: u64,
+    open: OpenRanks,
+    runs: Runs,
+    signals: Signals,
 }
 
 impl Phase {
     /// Something that takes part in teardown was acquired.
     #[inline]
     pub(super) fn acquired(&mut self, rank: u64) {
-        if let Some(run) = &mut self.run {
-            run.open.push(rank);
-        }
-        self.signals.acquired();
+        self.open.push(rank);
     }
 
-    /// Something that takes part was released explicitly.
-    pub(super) fn released(&mut self, release: Logged, names: &mut Names) {
-        let after_signal = self.signals.released(release.rank);
+    /// Something that takes part was released explicitly. `next_rank` is that of the next
+    /// acquisition of anything.
+    pub(super) fn released(&mut self, mut release: Logged, next_rank: u64, names: &mut Names) {
+        self.open.remove(release.rank);
+        let outlives = self.open.newest().filter(|newest| *newest > release.rank);
+        self.signals.released(outlives);
+        release.place = self.place;
+        self.place += 1;
         let began = release.released.saturating_sub(release.duration);
-        let fresh = Run {
-            from: self.log.len(),
-            began,
-            open: Vec::new(),
-        };
-        let in_run = match &mut self.run {
-            None => {
-                self.run = Some(fresh);
-                true
-            }
-            Some(run) if run.open.last() == Some(&release.rank) => {
-                run.open.pop();
-                false
-            }
-            Some(run) if !run.open.is_empty() => {
-                *run = fresh;
-                self.forget(names);
-                true
-            }
-            Some(_) => true,
-        };
-        if in_run || after_signal {
+        self.runs
+            .released(release.rank, outlives, next_rank, release.place, began);
+        // A row of scratch: of each the run was as good as the next one's.
+        if let Some(last) = self.log.last()
+            && !self.wants(last)
+        {
+            last.thing.release(names);
+            self.log.pop();
+        }
+        if self.log.len() >= self.look_at.max(SPARE) {
+            self.forget(names);
+        }
+        if self.log.len() < LOGGED {
             release.thing.keep(names);
             self.log.push(release);
         }
     }
 
-    /// A signal was generated for the process. `next_rank` is
-    /// that of the next acquisition of anything.
+    /// A signal was generated for the process. `next_rank` as above.
     pub(super) fn signalled(&mut self, signal: &SignalGenerate, at: u64, next_rank: u64) {
-        self.signals.keep(signal, at, next_rank, self.log.len());
+        self.signals.keep(signal, at, next_rank, self.place);
     }
 
     /// Another program runs: what was done before is not its teardown.
     pub(super) fn restart(&mut self, names: &mut Names) {
-        self.run = None;
-        self.signals.clear();
         for release in self.log.drain(..) {
             release.thing.release(names);
         }
+        *self = Phase::default();
     }
 
-    /// Start of the final run; none if something acquired since it began is still open.
+    /// Start of the final run, were this the end.
     pub(super) fn final_run(&self) -> Option<u64> {
-        let run = self.run.as_ref()?;
-        run.open.is_empty().then_some(run.began)
+        self.run().map(|run| run.began)
+    }
+
+    fn run(&self) -> Option<&Run> {
+        self.runs.last(self.open.newest())
     }
 
     /// Whether teardown has begun, as far as one can tell while the process lives: a signal
-    /// came, or one release after another and nothing new but scratch. A single release is no
+    /// came, or one release after another and nothing new but scratch. A few releases are no
     /// sign of an end.
     pub(super) fn is_teardown(&self) -> bool {
-        let run = self.run.as_ref().filter(|run| run.open.is_empty());
-        let row = run.is_some_and(|run| self.log.len() - run.from >= ROW);
+        let row = self.run().is_some_and(|run| self.runs.len_of(run) >= ROW);
         row || self.signals.any_counts()
     }
 
-    /// The releases that are kept, in order.
-    pub(super) fn log(&self) -> &[Logged] {
-        &self.log
+    /// The releases of the final run, and those since a signal of what was there when it came,
+    /// in order.
+    pub(super) fn teardown(&self) -> impl Iterator<Item = &Logged> {
+        let run = self.run().copied();
+        let in_run = move |release: &Logged| {
+            run.is_some_and(|run| release.place >= run.place && release.rank < run.rank)
+        };
+        let told = move |release: &&Logged| {
+            in_run(release) || self.signals.wants(release.rank, release.place)
+        };
+        self.log.iter().filter(told)
     }
 
-    /// Drops releases before the run that no signal makes worth keeping.
+    /// Signals, as audit reads them.
+    pub(super) fn signals(&self, fatal: Option<i32>) -> Vec<super::facts::SignalFacts> {
+        self.signals.facts(fatal, self.open.newest())
+    }
+
+    /// When the last signal of this number was generated.
+    pub(super) fn last_signal(&self, signal: u32) -> Option<crate::id::KtimeNs> {
+        self.signals.last_at(signal)
+    }
+
+    /// Bytes taken for what is open.
+    pub(super) fn bytes(&self) -> usize {
+        self.open.bytes()
+    }
+
+    fn wants(&self, release: &Logged) -> bool {
+        let (rank, place) = (release.rank, release.place);
+        self.runs.want(rank, place) || self.signals.wants(rank, place)
+    }
+
+    /// Drops the releases that no run and no signal makes worth keeping.
     fn forget(&mut self, names: &mut Names) {
-        let run = self.run.as_ref().map_or(self.log.len(), |run| run.from);
-        let drop = self
-            .signals
-            .first_place()
-            .map_or(run, |first| first.min(run));
-        if drop == 0 {
-            return;
+        let log = std::mem::take(&mut self.log);
+        let mut kept = Vec::with_capacity(log.len());
+        for release in log {
+            match self.wants(&release) {
+                true => kept.push(release),
+                false => release.thing.release(names),
+            }
         }
-        for release in self.log.drain(..drop) {
-            release.thing.release(names);
-        }
-        if let Some(run) = &mut self.run {
-            run.from -= drop;
-        }
-        self.signals.shift(drop);
+        self.look_at = kept.len() * 2;
+        self.log = kept;
     }
 }
 
@@ -144,7 +164,7 @@ impl Phase {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::facts::Kind, Logged, Names, Phase, SignalGenerate, Thing};
+    use super::{super::facts::Kind, Logged, Names, Phase, SPARE, SignalGenerate, Thing};
 
     #[derive(Default)]
     struct Play {
@@ -169,8 +189,9 @@ mod tests {
                 released: self.now,
                 by: 1,
                 duration: 4,
+                place: 0,
             };
-            self.phase.released(release, &mut self.names);
+            self.phase.released(release, self.next, &mut self.names);
         }
 
         fn signal(&mut self, signal: u32) {
@@ -182,11 +203,7 @@ mod tests {
         }
 
         fn ranks(&self) -> Vec<u64> {
-            self.phase
-                .log()
-                .iter()
-                .map(|release| release.rank)
-                .collect()
+            self.phase.teardown().map(|release| release.rank).collect()
         }
     }
 
@@ -237,11 +254,12 @@ mod tests {
         let (a, b, c) = (play.acquire(), play.acquire(), play.acquire());
         play.signal(1);
         play.release(a);
-        let _kept = play.acquire();
+        let kept = play.acquire();
         play.release(b);
         assert_eq!(play.ranks(), [b]);
+        play.release(kept);
         play.release(c);
-        assert_eq!(play.ranks(), [b, c]);
+        assert_eq!(play.ranks(), [b, kept, c]);
     }
 
     #[test]
@@ -256,8 +274,45 @@ mod tests {
         assert_eq!(play.ranks(), [a, b, c]);
     }
 
+    #[test]
+    fn a_life_of_scratch_does_not_begin_its_end_with_its_first_release() {
+        let mut play = Play::default();
+        for _ in 0..10 {
+            let one = play.acquire();
+            play.release(one);
+        }
+        assert_eq!((play.ranks(), play.phase.final_run()), (vec![9], Some(96)));
+        let (a, b, c) = (play.acquire(), play.acquire(), play.acquire());
+        for rank in [c, b, a] {
+            play.release(rank);
+        }
+        assert_eq!(play.ranks(), [c, b, a]);
+    }
+
+    #[test]
+    fn a_server_of_many_connections_keeps_little() {
+        let mut play = Play::default();
+        let early: Vec<u64> = (0..5).map(|_| play.acquire()).collect();
+        let listener = play.acquire();
+        for rank in early {
+            play.release(rank);
+        }
+        for _ in 0..10_000 {
+            let (connection, file) = (play.acquire(), play.acquire());
+            play.release(file);
+            play.release(connection);
+        }
+        assert!(
+            play.phase.log.len() <= 2 * SPARE,
+            "{}",
+            play.phase.log.len()
+        );
+        play.release(listener);
+        assert_eq!(play.ranks().last(), Some(&listener));
+    }
+
     proptest! {
-        /// Against the definition, played out over the whole history.
+        /// Against the definition, tried for every release of the whole history.
         #[test]
         fn the_run_is_what_the_definition_says(steps in proptest::collection::vec(0usize..6, 1..120)) {
             let mut play = Play::default();
@@ -269,42 +324,71 @@ mod tests {
                     open.push(rank);
                     history.push((rank, true));
                 } else {
-                    let rank = open.remove(step % open.len());
+                    let rank = open.remove(step * 7 % open.len());
                     play.release(rank);
                     history.push((rank, false));
                 }
-            }
-            let expected = define(&history);
-            match play.phase.final_run() {
-                Some(_) => prop_assert_eq!(play.ranks(), expected),
-                None => prop_assert!(expected.is_empty()),
+                prop_assert_eq!(play.ranks(), define(&history));
             }
         }
     }
 
-    /// The latest start such that every acquisition after it is scratch, by trying all of them.
+    /// The runs that begin at each release, by the letter; the one that gives most back.
     fn define(history: &[(u64, bool)]) -> Vec<u64> {
-        let mut run: Vec<u64> = Vec::new();
-        let mut since: Vec<u64> = Vec::new();
-        for (rank, acquired) in history {
-            match (acquired, since.iter().position(|other| other == rank)) {
-                (true, _) => since.push(*rank),
-                (false, Some(place)) if !run.is_empty() && place + 1 == since.len() => {
-                    since.remove(place);
-                }
-                (false, _) => {
-                    if !since.is_empty() && !run.is_empty() {
-                        run.clear();
-                    }
-                    since.clear();
-                    run.push(*rank);
-                }
+        let mut best = (0, Vec::new());
+        for begin in 0..history.len() {
+            if let Some((counts, run)) = run_from(history, begin)
+                && counts >= best.0
+            {
+                best = (counts, run);
             }
         }
-        if run.is_empty() || !since.is_empty() {
-            Vec::new()
-        } else {
-            run
+        best.1
+    }
+
+    fn run_from(history: &[(u64, bool)], begin: usize) -> Option<(u64, Vec<u64>)> {
+        if history[begin].1 {
+            return None;
+        }
+        let (mut run, mut counts, mut since, mut whole) = (Vec::new(), 0, Vec::new(), false);
+        for (place, (rank, acquired)) in history.iter().enumerate().skip(begin) {
+            if *acquired {
+                since.push(*rank);
+                whole = false;
+                continue;
+            }
+            let scratch = since.contains(rank);
+            since.retain(|other| other != rank);
+            if since.iter().any(|other| other > rank) {
+                return None;
+            }
+            if !scratch {
+                run.push(*rank);
+                counts += counted(history, place);
+            }
+            whole = !scratch;
+        }
+        (whole && since.is_empty()).then_some((counts, run))
+    }
+
+    /// Little, if the youngest thing is released and was acquired since the release before.
+    fn counted(history: &[(u64, bool)], place: usize) -> u64 {
+        let rank = history[place].0;
+        let mut open: Vec<u64> = Vec::new();
+        for (rank, acquired) in &history[..place] {
+            match acquired {
+                true => open.push(*rank),
+                false => open.retain(|other| other != rank),
+            }
+        }
+        let fresh = history[..place]
+            .iter()
+            .rev()
+            .take_while(|(_, acquired)| *acquired);
+        let youngest = open.iter().all(|other| *other <= rank);
+        match youngest && fresh.map(|(rank, _)| *rank).any(|other| other == rank) {
+            true => 1,
+            false => 1_000,
         }
     }
 }

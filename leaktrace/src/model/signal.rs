@@ -50,12 +50,10 @@ struct Kept {
     weight: Weight,
     /// Rank of the next acquisition when it came.
     rank: u64,
-    /// Acquired since and still open.
-    open: u64,
     /// Something other than scratch was acquired after it.
     acquired_after: bool,
     /// Place in the log of releases when it came.
-    place: usize,
+    place: u64,
 }
 
 impl Kept {
@@ -78,7 +76,7 @@ pub(super) struct Signals {
 impl Signals {
     /// Keeps a signal; `rank` and `place` tell where it stands among acquisitions and in the
     /// log of releases.
-    pub(super) fn keep(&mut self, signal: &SignalGenerate, at: u64, rank: u64, place: usize) {
+    pub(super) fn keep(&mut self, signal: &SignalGenerate, at: u64, rank: u64, place: u64) {
         let weight = weight(signal.signal);
         self.make_room(signal.signal, weight);
         self.kept.push(Kept {
@@ -89,7 +87,6 @@ impl Signals {
             sender_comm: signal.sender_comm,
             weight,
             rank,
-            open: 0,
             acquired_after: false,
             place,
         });
@@ -111,52 +108,23 @@ impl Signals {
         self.kept.remove(oldest);
     }
 
-    /// Something that takes part in teardown was acquired.
+    /// Something was released; `outlives`: the youngest thing that is still open, if that is
+    /// younger.
     #[inline]
-    pub(super) fn acquired(&mut self) {
-        for kept in &mut self.kept {
-            kept.open += 1;
-        }
-    }
-
-    /// What had this rank was released. Whether it was there when a signal came that may have
-    /// been the trigger.
-    #[inline]
-    pub(super) fn released(&mut self, rank: u64) -> bool {
-        let mut since = false;
-        for kept in &mut self.kept {
-            if rank >= kept.rank {
-                kept.open = kept.open.saturating_sub(1);
-                continue;
-            }
-            if kept.open > 0 {
-                kept.acquired_after = true;
-            }
-            since |= kept.counts();
-        }
-        since
-    }
-
-    /// Place in the log from which releases are to be kept.
-    pub(super) fn first_place(&self) -> Option<usize> {
-        let last_of = |weight| {
-            let mut kept = self.kept.iter().rev();
-            kept.find(|kept| kept.weight == weight && kept.counts())
+    pub(super) fn released(&mut self, outlives: Option<u64>) {
+        let Some(younger) = outlives else {
+            return;
         };
-        let places = [last_of(Weight::Sure), last_of(Weight::Maybe)];
-        places.into_iter().flatten().map(|kept| kept.place).min()
-    }
-
-    /// So many releases were dropped from the front of the log.
-    pub(super) fn shift(&mut self, dropped: usize) {
         for kept in &mut self.kept {
-            kept.place = kept.place.saturating_sub(dropped);
+            kept.acquired_after |= younger >= kept.rank;
         }
     }
 
-    /// Another program runs.
-    pub(super) fn clear(&mut self) {
-        self.kept.clear();
+    /// Whether what had this rank was there when a signal came that may have been the trigger,
+    /// and was released after it.
+    pub(super) fn wants(&self, rank: u64, place: u64) -> bool {
+        let wants = |kept: &Kept| kept.counts() && rank < kept.rank && place >= kept.place;
+        self.kept.iter().any(wants)
     }
 
     /// Whether a signal came that may have begun teardown.
@@ -171,8 +139,8 @@ impl Signals {
     }
 
     /// As audit reads them, oldest first: those that may have begun teardown, and what ended
-    /// the process.
-    pub(super) fn facts(&self, fatal: Option<i32>) -> Vec<SignalFacts> {
+    /// the process. What is open at the end, the youngest of it being `newest`, was not scratch.
+    pub(super) fn facts(&self, fatal: Option<i32>, newest: Option<u64>) -> Vec<SignalFacts> {
         let told =
             |kept: &&Kept| kept.weight != Weight::No || i32::try_from(kept.signal).ok() == fatal;
         let facts = self.kept.iter().filter(told).map(|kept| SignalFacts {
@@ -181,8 +149,7 @@ impl Signals {
             code: kept.code,
             sender: Pid(kept.sender),
             sender_comm: text(&kept.sender_comm),
-            // What is still open at the end was not scratch.
-            acquired_after: kept.acquired_after || kept.open > 0,
+            acquired_after: kept.acquired_after || newest.is_some_and(|rank| rank >= kept.rank),
         });
         facts.collect()
     }
@@ -213,9 +180,14 @@ mod tests {
             signals.keep(&signal(14), at, 0, 0);
             signals.keep(&signal(10), at, 0, 0);
         }
-        let facts = signals.facts(Some(14));
+        let facts = signals.facts(Some(14), None);
         assert_eq!(facts.len(), KEPT);
-        assert!(signals.facts(None).iter().all(|fact| fact.signal != 14));
+        assert!(
+            signals
+                .facts(None, None)
+                .iter()
+                .all(|fact| fact.signal != 14)
+        );
         assert_eq!(facts.iter().filter(|fact| fact.signal == 15).count(), 1);
         assert_eq!(facts.iter().filter(|fact| fact.signal == 14).count(), 1);
         assert_eq!(signals.last_at(14).map(|at| at.0), Some(99));
@@ -225,13 +197,18 @@ mod tests {
     fn what_is_acquired_after_a_signal_and_kept_shows() {
         let mut signals = Signals::default();
         signals.keep(&signal(1), 1, 10, 0);
-        signals.acquired();
-        signals.released(10);
-        assert!(!signals.facts(None)[0].acquired_after, "scratch");
-        signals.acquired();
-        assert!(signals.facts(None)[0].acquired_after, "still open");
-        signals.released(4);
-        signals.released(11);
-        assert!(signals.facts(None)[0].acquired_after, "outlived a release");
+        signals.released(None);
+        assert!(!signals.facts(None, None)[0].acquired_after, "scratch");
+        assert!(
+            signals.facts(None, Some(11))[0].acquired_after,
+            "still open"
+        );
+        assert!(signals.wants(4, 0));
+        signals.released(Some(11));
+        assert!(
+            signals.facts(None, None)[0].acquired_after,
+            "outlived a release"
+        );
+        assert!(!signals.wants(4, 0), "a reload");
     }
 }

@@ -474,9 +474,9 @@ fn shared_mappings_and_attaches_are_held_and_private_ones_are_only_counted() {
     script.map(&root, 0x20000, 4096, MAP_PRIVATE, 3);
     script.map(&root, 0x30000, 4096, MAP_PRIVATE | 0x20, -1);
     script.map(&root, 0x40000, 4096, MAP_SHARED | 0x20, -1);
-    script.unmap(&root, 0x40000, 4096);
     script.ipc_get(&root, what::SHM, 7, 1);
     script.attach(&root, 0x50000, 7);
+    script.unmap(&root, 0x40000, 4096);
     let mut left = stdio();
     left.push((3, file(0x100)));
     script.exit(&root, 0, &left);
