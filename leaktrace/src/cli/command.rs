@@ -296,6 +296,14 @@ fn start_failure(command: &str, origin: Origin, error: &StartError) -> Failure {
 }
 
 fn not_held(error: HoldError) -> Failure {
+    if let HoldError::Ended(Status::Signaled(signal)) = error {
+        // ^C while the programs are loaded: the child had it, as CMD would have.
+        return Failure {
+            code: Status::Signaled(signal).shell_code(),
+            because: Because::Child,
+            text: format!("signal {signal} came before CMD was started"),
+        };
+    }
     Failure::from(anyhow::Error::new(error).context("CMD was not run"))
 }
 
