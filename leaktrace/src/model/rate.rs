@@ -2,6 +2,8 @@
 
 /// Seconds over which the rate is taken.
 const SECONDS: usize = 10;
+/// Whole seconds from which on a rise may be a trend.
+const LEAST_FOR_A_TREND: u64 = 3;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Readings at the last second boundaries.
@@ -13,8 +15,8 @@ pub(super) struct Rate {
     second: u64,
     /// When it ends, ns; 0 before the first reading.
     until: u64,
-    /// Whole seconds that have been read, at most ten.
-    known: u8,
+    /// Whole seconds that have been read, at most ten; -1 while the first has not begun.
+    known: i8,
 }
 
 impl Rate {
@@ -29,16 +31,16 @@ impl Rate {
     fn roll(&mut self, now_ns: u64, open: u32) {
         let second = now_ns / SECOND_NS;
         if self.until == 0 {
-            // The first reading is that of the boundary before it.
+            // The second that is running is not seen as a whole; the next one is the first.
             self.second = second;
-            self.readings[self.place(second)] = open;
+            self.known = -1;
         } else {
             let passed = (second - self.second).min(SECONDS as u64 + 1);
             for back in (0..passed).rev() {
                 let place = self.place(second - back);
                 self.readings[place] = open;
             }
-            self.known = (u64::from(self.known) + passed).min(SECONDS as u64) as u8;
+            self.known = (i64::from(self.known) + passed as i64).min(SECONDS as i64) as i8;
             self.second = second;
         }
         self.until = (second + 1) * SECOND_NS;
@@ -46,22 +48,30 @@ impl Rate {
 
     /// Change per second over the whole seconds of the last ten that are known.
     pub(super) fn per_second(&self) -> f64 {
-        if self.known == 0 {
+        let known = self.known();
+        if known == 0 {
             return 0.0;
         }
         let newest = self.readings[self.place(self.second)];
-        let oldest = self.readings[self.place(self.second - u64::from(self.known))];
-        (f64::from(newest) - f64::from(oldest)) / f64::from(self.known)
+        let oldest = self.readings[self.place(self.second - known)];
+        (f64::from(newest) - f64::from(oldest)) / known as f64
     }
 
-    /// Whether the number rose in most of the last ten seconds.
+    /// Whether the number rose in most of the last ten seconds, or of those that are known:
+    /// three at least.
     pub(super) fn is_steady(&self) -> bool {
-        let rose = (0..u64::from(self.known)).filter(|back| {
+        let known = self.known();
+        let rose = (0..known).filter(|back| {
             let end = self.readings[self.place(self.second - back)];
             let begin = self.readings[self.place(self.second - back - 1)];
             end > begin
         });
-        rose.count() > SECONDS / 2
+        known >= LEAST_FOR_A_TREND && rose.count() as u64 > known / 2
+    }
+
+    /// Whole seconds that are known.
+    fn known(&self) -> u64 {
+        u64::try_from(self.known).unwrap_or(0)
     }
 
     fn place(&self, second: u64) -> usize {
@@ -93,6 +103,21 @@ mod tests {
             rate.per_second()
         );
         assert!(!rate.is_steady());
+    }
+
+    #[test]
+    fn the_second_in_which_a_table_is_first_seen_does_not_count() {
+        let mut rate = Rate::default();
+        let begin = 1_000 * SECOND_NS + 900_000_000;
+        for step in 0..35u32 {
+            rate.note(begin + u64::from(step) * SECOND_NS / 10, step + 3);
+        }
+        assert!(
+            (rate.per_second() - 10.0).abs() < 0.2,
+            "{}",
+            rate.per_second()
+        );
+        assert!(rate.is_steady());
     }
 
     #[test]
