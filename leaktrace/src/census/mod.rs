@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{FileId, ProcessKey};
 
 pub mod host;
+pub mod limit;
 
 mod directory;
 mod mq;

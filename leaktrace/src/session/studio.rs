@@ -10,9 +10,9 @@ use tokio::{
 
 use super::Gallery;
 use crate::{
-    census::{Answer, Census, Question, host},
+    census::{Answer, Census, Question, host, limit},
     id::{KtimeNs, ProcessKey},
-    model::snapshot::Snapshot,
+    model::snapshot::{Snapshot, State},
     source::{Item, Kernel},
 };
 
@@ -41,6 +41,7 @@ pub async fn serve(
     let (ask, asked) = mpsc::channel(1);
     let (tell, mut told) = mpsc::channel(1);
     tokio::spawn(answer(census, asked, tell));
+    let has_our_pids = host::in_initial_pid_namespace();
     let mut judging = interval(JUDGE);
     judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -51,7 +52,11 @@ pub async fn serve(
                 gallery.feed(Item::Records(kernel.drain()?));
                 gallery.feed(Item::Tick(host::boottime_ns()));
                 // Nobody waits any more: the next request tells why.
-                drop(reply.send(Box::new(gallery.picture(selected))));
+                let mut picture = gallery.picture(selected);
+                if has_our_pids {
+                    look_up_limits(&mut picture);
+                }
+                drop(reply.send(Box::new(picture)));
             }
             Some(answers) = told.recv() => {
                 gallery.judge_by(&answers, KtimeNs(host::boottime_ns()));
@@ -67,6 +72,21 @@ pub async fn serve(
         }
     }
     kernel.detach()
+}
+
+/// Replaces the limits of the last exec by those of now.
+fn look_up_limits(picture: &mut Snapshot) {
+    let live = picture.live.iter_mut();
+    for row in live.filter(|row| row.state != State::Zombie) {
+        let Some(limit) = limit::nofile(row.key.pid) else {
+            continue;
+        };
+        row.limit = limit;
+        if row.full_in_s.is_some() {
+            let room = limit.saturating_sub(row.open);
+            row.full_in_s = Some(room as f64 / row.rate);
+        }
+    }
 }
 
 /// Asks the census beside the reading of records.

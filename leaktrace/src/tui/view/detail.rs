@@ -61,6 +61,7 @@ fn title(state: &State) -> String {
         return "no process".to_owned();
     };
     let who = format!("{} {}", process.key.pid, format::name(&process.comm));
+    let who = who.trim_end().to_owned();
     let command = state.detail().map_or_else(String::new, command);
     let uid = format!("uid {}", process.uid);
     let note = trust(process);
@@ -195,6 +196,12 @@ pub fn what(resource: &ResourceFacts) -> String {
     }
     if let Some(bytes) = resource.bytes.filter(|bytes| *bytes > 0) {
         parts.push(human::size(bytes));
+    }
+    if parts.is_empty()
+        && let Some(id) = resource.id
+    {
+        // As /proc/PID/fd names what has no name.
+        parts.push(format!("[{}]", id.ino));
     }
     parts.join(" ")
 }
