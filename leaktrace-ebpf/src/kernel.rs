@@ -61,12 +61,18 @@ impl<const N: usize> Chunk<N> {
     /// Copies from `base`; zeros if that cannot be read.
     #[inline(always)]
     pub fn read(base: u64) -> Self {
-        let mut chunk = MaybeUninit::<[u64; N]>::uninit();
+        let mut chunk = Chunk(MaybeUninit::uninit());
+        chunk.fill(base);
+        chunk
+    }
+
+    /// Copies from another place over what is there: the stack is short.
+    #[inline(always)]
+    pub fn fill(&mut self, base: u64) {
         // SAFETY: the destination is N * 8 bytes; the helper fills or zeroes all of it.
         unsafe {
-            bpf_probe_read_kernel(chunk.as_mut_ptr().cast(), (N * 8) as u32, base as *const _);
+            bpf_probe_read_kernel(self.0.as_mut_ptr().cast(), (N * 8) as u32, base as *const _);
         }
-        Chunk(chunk)
     }
 
     /// A member; read on its own if the copy does not reach that far in this kernel.
@@ -144,11 +150,13 @@ pub enum Detail {
 // A subprogram: inlined everywhere it would double the object.
 #[inline(never)]
 pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity) {
-    let inode = Chunk::<10>::read(facts.inode);
-    let mode: u16 = inode.get(facts.inode, offset!(inode_mode));
-    let sb: u64 = inode.get(facts.inode, offset!(inode_sb));
-    let ino: u64 = inode.get(facts.inode, offset!(inode_ino));
-    let (dev, magic) = device(sb);
+    let mut chunk = Chunk::<13>::read(facts.inode);
+    let mode: u16 = chunk.get(facts.inode, offset!(inode_mode));
+    let sb: u64 = chunk.get(facts.inode, offset!(inode_sb));
+    let ino: u64 = chunk.get(facts.inode, offset!(inode_ino));
+    chunk.fill(sb);
+    let dev: u32 = chunk.get(sb, offset!(sb_dev));
+    let magic: u32 = chunk.get::<u64>(sb, offset!(sb_magic)) as u32;
     let mut generation = 0;
     let mut count = 0u16;
     if detail == Detail::Full {
@@ -173,8 +181,7 @@ pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity
                 | u64::from(socket.state) << 48;
             *words.add(1) = 0;
         } else if magic == ANON_INODE_MAGIC {
-            let dentry = Chunk::<8>::read(facts.dentry);
-            let name: u64 = dentry.get(
+            let name: u64 = read(
                 facts.dentry,
                 offset!(dentry_name).wrapping_add(offset!(qstr_name)),
             );
