@@ -11,6 +11,7 @@ use aya_ebpf::{
         bpf_ringbuf_reserve, bpf_ringbuf_submit,
     },
 };
+use aya_log_ebpf::debug;
 use leaktrace_common::record::{Family, Header};
 
 use crate::{
@@ -35,47 +36,41 @@ fn ring() -> *mut core::ffi::c_void {
     (&raw const RING).cast_mut().cast()
 }
 
+/// Counts a record that a program set out to write.
 #[inline(always)]
-fn count(family: Family, lost: u64) {
+fn produced(family: Family) {
     if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
         // SAFETY: this CPU's map value; programs may interleave, hence atomic.
-        unsafe {
-            atomic::add(&raw mut (*counts).produced, 1);
-            if lost != 0 {
-                atomic::add(&raw mut (*counts).lost, lost);
-            }
-        }
+        unsafe { atomic::add(&raw mut (*counts).produced, 1) };
     }
+}
+
+/// Counts a record for which there was no room.
+#[inline(never)]
+fn lost(family: Family) {
+    if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
+        // SAFETY: this CPU's map value.
+        unsafe { atomic::add(&raw mut (*counts).lost, 1) };
+    }
+    DROPPED.next();
+    debug!((), "ring full: a record of family {} is lost", family as u8);
 }
 
 /// Room for a record of `SIZE` bytes, or null, which is counted as lost.
 #[inline(always)]
 pub fn reserve<const SIZE: usize>(family: Family) -> *mut u8 {
-    // SAFETY: the ring is a ring buffer map, the size a constant.
-    let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
-    if record.is_null() {
-        count(family, 1);
-        DROPPED.next();
-    } else {
-        count(family, 0);
-    }
-    record
+    produced(family);
+    reserve_again::<SIZE>(family)
 }
 
 /// Room for a record in the place of one that was too small and has been discarded: it is
 /// counted already. Null is counted as lost.
 #[inline(always)]
 pub fn reserve_again<const SIZE: usize>(family: Family) -> *mut u8 {
-    // SAFETY: as above.
+    // SAFETY: the ring is a ring buffer map, the size a constant.
     let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
     if record.is_null() {
-        if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
-            // SAFETY: this CPU's map value.
-            unsafe {
-                atomic::add(&raw mut (*counts).lost, 1);
-            }
-        }
-        DROPPED.next();
+        lost(family);
     }
     record
 }

@@ -1,6 +1,7 @@
 //! Who is watched, and what each watched task is in the middle of.
 
 use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_get_current_task_btf};
+use aya_log_ebpf::debug;
 use leaktrace_common::{
     abi::{self, Op, fault},
     record::{Family, Header, header_flag, kind, task::Seed, task::TaskFacts},
@@ -123,6 +124,7 @@ pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot
     let slot = unsafe { slot_for(typed, table) };
     if TASKS.insert(task, slot, 0).is_err() {
         count_fault(fault::JOIN_FAILED);
+        debug!((), "process {} could not be taken in", slot.pid);
         return None;
     }
     const SIZE: usize = HEADER + size_of::<Seed>();
@@ -229,6 +231,7 @@ pub fn hold(nonce: u64) {
         if let Some(root) = maps::ROOT.get_ptr_mut(0) {
             // SAFETY: a map value; one writer.
             unsafe { *root = u64::from(slot.pid) };
+            debug!((), "process {} is the root of the watched tree", slot.pid);
         }
     }
 }

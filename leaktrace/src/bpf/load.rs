@@ -14,7 +14,7 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use super::{
-    btf,
+    btf, diagnostics,
     health::{self, Outcome},
     probe::{PROBES, Probe},
     programs::Programs,
@@ -156,7 +156,7 @@ fn create(
     let handlers = syscalls::table();
     let level = match options.diagnostics {
         Diagnostics::Off => 0u8,
-        Diagnostics::Stderr => aya_log_level(),
+        Diagnostics::Stderr => diagnostics::LEVEL,
     };
     let mut loader = EbpfLoader::new();
     loader
@@ -175,11 +175,6 @@ fn create(
             Unavailable::Load(text)
         }
     })
-}
-
-/// `Level::Debug` of aya-log.
-fn aya_log_level() -> u8 {
-    4
 }
 
 /// Room for every task that the machine can have at once, up to a bound: 64 Ki slots are

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod btf;
+mod diagnostics;
 pub mod health;
 mod identity;
 mod load;

@@ -15,9 +15,10 @@ use leaktrace_common::{
 };
 
 use super::{
+    diagnostics::Diagnostics,
     health::{self, Outcome},
     identity::{Identities, Value},
-    load::LoadOptions,
+    load::{self, LoadOptions},
     probe::Probe,
     ring::Reader,
     seed, statistics,
@@ -48,6 +49,7 @@ pub struct Programs {
     root: Array<MapData, u64>,
     faults: Array<MapData, u64>,
     start: Start,
+    diagnostics: Option<Diagnostics>,
     /// Handlers that did not run, read before detaching.
     missed: Option<u64>,
 }
@@ -67,11 +69,16 @@ impl Programs {
         outcomes: Vec<(Probe, Outcome)>,
         offsets: &Offsets,
         nonce: u64,
-        _options: &LoadOptions,
+        options: &LoadOptions,
     ) -> anyhow::Result<Self> {
         let coverage = health::coverage(&outcomes, offsets);
         let start = start(&coverage, health::count(&outcomes))?;
+        let diagnostics = match options.diagnostics {
+            load::Diagnostics::Off => None,
+            load::Diagnostics::Stderr => Some(Diagnostics::start(&mut ebpf)?),
+        };
         Ok(Programs {
+            diagnostics,
             reader: Reader::new(RingBuf::try_from(take(&mut ebpf, "RING")?)?),
             counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)?,
             root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
@@ -174,6 +181,9 @@ impl Kernel for Programs {
     }
 
     async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
+        if let Some(diagnostics) = &mut self.diagnostics {
+            diagnostics.write();
+        }
         self.reader.next_batch().await
     }
 
