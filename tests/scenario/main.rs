@@ -2,3 +2,43 @@
 //!
 //! One module a scenario; each rule has a program that breaks it and a twin that does the same
 //! and cleans up. They need root and fail without it.
+
+use leaktrace_tests::Run;
+
+mod bind_unix;
+mod descendant_running;
+mod environment;
+mod exit_status;
+mod held;
+mod hist;
+mod identity;
+mod itself;
+mod kill;
+mod lock_files;
+mod make;
+mod never_guilty;
+mod noise;
+mod order;
+mod parity;
+mod posix_ipc;
+mod replay;
+mod settle;
+mod sysv_ipc;
+mod temp_dir;
+mod temp_file;
+mod timing;
+mod top;
+mod zombie;
+
+/// The path of the fixture program that does what its arguments say.
+const STEPS: &str = env!("CARGO_BIN_EXE_steps");
+
+/// `leaktrace check -- steps STEP…`.
+fn check_steps<'a>(steps: &[&str]) -> Run<'a> {
+    Run::check(leaktrace_tests::steps(STEPS, steps))
+}
+
+/// `leaktrace check -- sh -c SCRIPT`.
+fn check_sh<'a>(script: &str) -> Run<'a> {
+    Run::check(["sh", "-c", script])
+}

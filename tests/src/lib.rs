@@ -13,10 +13,12 @@ mod binary;
 mod outcome;
 mod place;
 mod run;
+mod terminal;
 mod turn;
 
 pub use binary::leaktrace;
 pub use outcome::Outcome;
 pub use place::Place;
 pub use run::{Run, steps};
+pub use terminal::Terminal;
 pub use turn::{Alone, alone};

@@ -27,6 +27,8 @@ impl Outcome {
     pub(crate) fn new(status: ExitStatus, elapsed: Duration, files: &Files, json: bool) -> Self {
         let stderr = read(&files.stderr);
         let report = match std::fs::read(&files.report) {
+            // Opened, to see that it can be written, before the command was found wanting.
+            Ok(bytes) if bytes.is_empty() => Value::Null,
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .unwrap_or_else(|error| panic!("report is no JSON: {error}\n{stderr}")),
             Err(_) if !json => Value::Null,

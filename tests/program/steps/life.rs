@@ -1,7 +1,7 @@
 //! Processes, signals, time, the end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -41,6 +41,16 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             }
         }
         ("ready", [path]) => std::fs::write(path, std::process::id().to_string())?,
+        // Opens PATH every so many ms, so many times, on a schedule that does not drift.
+        ("drip", [path, ms, count]) => {
+            let (pause, start) = (Duration::from_millis(ms.parse()?), Instant::now());
+            for n in 0..count.parse()? {
+                crate::fd::step("open", &[&format!("drip{n}"), path], made)?;
+                std::thread::sleep(
+                    (start + pause * (n + 1)).saturating_duration_since(Instant::now()),
+                );
+            }
+        }
         ("await", [path]) => {
             while !std::path::Path::new(path).exists() {
                 std::thread::sleep(Duration::from_millis(5));

@@ -1,0 +1,55 @@
+//! Whether this machine can run the scenarios: without it nothing here means anything.
+
+use std::process::Command;
+
+use leaktrace_tests::Run;
+
+#[test]
+fn environment_can_run_the_others() {
+    // SAFETY: no memory is passed.
+    let uid = unsafe { libc::geteuid() };
+    assert_eq!(
+        uid, 0,
+        "the scenarios need root: `cargo xtask test` sees to it"
+    );
+    for program in [
+        "python3", "make", "gcc", "ipcmk", "ipcrm", "ipcs", "tmux", "stty", "setpriv", "setsid",
+        "bpftool", "mkfifo", "flock", "env",
+    ] {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .expect("run sh");
+        assert!(found.status.success(), "`{program}` is not installed");
+    }
+}
+
+#[test]
+fn doctor_says_that_everything_is_ready() {
+    let doctor = Command::new(leaktrace_tests::leaktrace())
+        .arg("doctor")
+        .output()
+        .expect("run doctor");
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.success(), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("ready: "), "{text}");
+    for what in ["top", "hist", "check"] {
+        assert!(last.contains(what), "{text}");
+    }
+}
+
+#[test]
+fn every_family_that_scenarios_rest_on_is_covered() {
+    let outcome = Run::check(["true"]).end();
+    outcome.clean();
+    for family in [
+        "file", "socket", "ipc", "name", "task", "exit", "signal", "mapping",
+    ] {
+        let coverage = outcome.report["coverage"]
+            .as_array()
+            .and_then(|all| all.iter().find(|it| it["family"] == family));
+        let status = coverage.map(|it| it["status"].clone());
+        assert_eq!(status, Some("full".into()), "{family}: {outcome}");
+    }
+}
