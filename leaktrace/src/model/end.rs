@@ -277,6 +277,7 @@ impl Model {
         if process.reaped.is_none() {
             self.zombies.retain(|zombie| *zombie != id);
         }
+        self.sample_end(id);
     }
 
     /// The run's own wait took the root process: no record tells of it.

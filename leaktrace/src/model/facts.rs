@@ -95,8 +95,9 @@ pub struct ProcessFacts {
     pub exec: Option<KtimeNs>,
     /// Tasks alive in it, io_uring workers not counted.
     pub threads: u32,
-    /// The last signal generated for the process that ends processes by default, with
-    /// result "delivered" or "already pending".
+    /// The last signals generated for the process, at most 16, oldest first, with result
+    /// "delivered" or "already pending": those that end processes by default. Timers, SIGPIPE,
+    /// SIGIO and real-time signals are ticks of a running program, and only here if one ended it.
     pub signals: Vec<SignalFacts>,
     /// The end, once the last thread has exited.
     pub end: Option<EndFacts>,
@@ -251,8 +252,8 @@ pub struct ResourceFacts {
 
 /// One explicit release that may belong to teardown.
 ///
-/// The model keeps those since the earlier of: the start of the current final run, the last
-/// signal that may have been the trigger. Private mappings, memory, handlers, threads,
+/// The model keeps those of the final run, and those since a signal that may have been the
+/// trigger of what was there when it came. Private mappings, memory, handlers, threads,
 /// inherited things and fd 0-2 are not in here; scratch (acquired and released again before the
 /// next release of anything older) is not either.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,7 +286,8 @@ pub struct Refused {
 /// Something with a name of its own that a process made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// What; `path` is its present absolute name, followed through renames.
+    /// What; `path` is its present absolute name, followed through renames. Of message queues
+    /// it is the name as the system call has it: without the leading slash.
     pub resource: ResourceFacts,
     /// Who made it.
     pub creator: ProcessKey,

@@ -11,11 +11,11 @@ use leaktrace_common::{
 
 use super::{
     Model,
-    facts::{Held, Kind, Refused, ResourceFacts, SampleKind},
+    facts::{Kind, Refused, SampleKind},
     names::NO_NAME,
     phase::Logged,
     process::ProcessId,
-    space::{Cut, Mapping, Rest, Space},
+    space::{Cut, Mapping, Rest},
     thing::Thing,
 };
 use crate::id::{FileId, KtimeNs};
@@ -189,23 +189,16 @@ impl Model {
 
     fn range_released(&mut self, id: ProcessId, mm: u64, cut: &Cut, how: Release) {
         let mapping = &cut.mapping;
-        let inherited = self
-            .spaces
-            .get(&mm)
-            .is_none_or(|space| space.is_inherited(mapping));
-        let name = match &mapping.path {
-            Some(path) => self.names.intern(path),
-            None => NO_NAME,
-        };
-        let next_rank = self.next_rank;
+        let space = self.spaces.get(&mm);
+        let inherited = space.is_none_or(|space| space.is_inherited(mapping));
+        let released = cut.rest == Rest::None && !inherited;
+        let class = mapping.kind.class();
+        let duration = how.end.saturating_sub(how.begin);
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
         let key = process.key;
-        let class = mapping.kind.class();
-        let duration = how.end.saturating_sub(how.begin);
         process.spent(class, duration);
-        let released = cut.rest == Rest::None && !inherited;
         if mapping.kind.counted() && !inherited {
             process.bytes_released += cut.bytes;
         }
@@ -213,20 +206,8 @@ impl Model {
             process.counts.released(mapping.kind);
         }
         if released && mapping.kind.counted() {
-            let release = Logged {
-                thing: Thing {
-                    name,
-                    ..thing_of(cut.start, cut.bytes, mapping)
-                },
-                rank: mapping.rank,
-                released: how.end,
-                by: how.tid,
-                duration,
-                place: 0,
-            };
-            process.phase.released(release, next_rank, &mut self.names);
+            self.log_range(id, cut, how);
         }
-        self.names.release(name);
         if duration > 0 {
             self.sample(key, SampleKind::Release, Some(class), duration);
         }
@@ -234,6 +215,31 @@ impl Model {
             let held = how.end.saturating_sub(mapping.acquired);
             self.sample(key, SampleKind::Hold, Some(class), held);
         }
+    }
+
+    /// The release of a shared mapping or a SysV attach may be part of teardown.
+    fn log_range(&mut self, id: ProcessId, cut: &Cut, how: Release) {
+        let name = match &cut.mapping.path {
+            Some(path) => self.names.intern(path),
+            None => NO_NAME,
+        };
+        let release = Logged {
+            thing: Thing {
+                name,
+                ..thing_of(cut.start, cut.bytes, &cut.mapping)
+            },
+            rank: cut.mapping.rank,
+            released: how.end,
+            by: how.tid,
+            duration: how.end.saturating_sub(how.begin),
+            place: 0,
+        };
+        if let Some(process) = self.processes.get_mut(id) {
+            process
+                .phase
+                .released(release, self.next_rank, &mut self.names);
+        }
+        self.names.release(name);
     }
 
     pub(super) fn remap(&mut self, header: &Header, remap: &Remap) {
@@ -333,84 +339,6 @@ impl Model {
             return;
         };
         self.unmap_range(header, process, detach.mm, start, end, detach.begin_ns);
-    }
-
-    /// The address space, made if it is not known.
-    fn space_of(&mut self, mm: u64, user: ProcessId) -> &mut Space {
-        let space = self.spaces.entry(mm).or_default();
-        if space.users.is_empty() {
-            space.users.push(user);
-        }
-        space
-    }
-
-    /// A child has its parent's address space, or a copy of it.
-    pub(super) fn space_of_child(&mut self, parent: u64, child: u64, user: ProcessId) {
-        if child == parent {
-            self.space_of(child, user);
-            self.watch_mm(child, user);
-            return;
-        }
-        let rank = self.next_rank;
-        let copy = self.spaces.get(&parent).map(|space| space.fork(rank));
-        self.spaces.insert(child, copy.unwrap_or_default());
-        self.watch_mm(child, user);
-    }
-
-    /// A process has executed another program: it leaves one address space for a new one.
-    pub(super) fn new_space(&mut self, old: u64, new: u64, user: ProcessId) {
-        self.unwatch_mm(old, user);
-        self.spaces.insert(new, Space::default());
-        self.watch_mm(new, user);
-    }
-
-    /// The process's end waits for the end of this address space.
-    pub(super) fn watch_mm(&mut self, mm: u64, user: ProcessId) {
-        if mm == 0 {
-            return;
-        }
-        let space = self.spaces.entry(mm).or_default();
-        if !space.users.contains(&user) {
-            space.users.push(user);
-        }
-    }
-
-    /// The process has nothing to do with this address space any more.
-    pub(super) fn unwatch_mm(&mut self, mm: u64, user: ProcessId) {
-        let Some(space) = self.spaces.get_mut(&mm) else {
-            return;
-        };
-        space.users.retain(|other| *other != user);
-        if space.users.is_empty() {
-            self.spaces.remove(&mm);
-        }
-    }
-
-    /// Shared mappings and SysV attaches that a process leaves mapped. Those of an address
-    /// space that another process goes on with (vfork) are not its own.
-    pub(super) fn held_mappings(&self, mm: u64, id: ProcessId) -> Vec<Held> {
-        let Some(space) = self.spaces.get(&mm) else {
-            return Vec::new();
-        };
-        let lives = |user: &ProcessId| {
-            let process = self.processes.get(*user);
-            *user != id && process.is_some_and(|process| process.end.is_none())
-        };
-        if space.users.iter().any(lives) {
-            return Vec::new();
-        }
-        let held = space
-            .shared()
-            .into_iter()
-            .map(|(start, bytes, mapping)| Held {
-                resource: ResourceFacts {
-                    path: mapping.path.clone(),
-                    ..thing_of(start, bytes, mapping).facts(&self.names)
-                },
-                inherited: space.is_inherited(mapping),
-                count: 0,
-            });
-        held.collect()
     }
 }
 

@@ -7,10 +7,13 @@
 //! What it refuses to do: guess. A release of what it does not know waits until something
 //! explains it; a gap in the records taints every process that lived through it.
 
+mod address_space;
 mod collect;
 mod created;
 mod description;
 mod end;
+#[cfg(test)]
+mod end_tests;
 pub mod facts;
 mod fd;
 mod hash;
@@ -27,6 +30,7 @@ mod process;
 mod rate;
 #[cfg(test)]
 mod reference_tests;
+mod release;
 mod run;
 mod signal;
 pub mod snapshot;
@@ -40,6 +44,8 @@ mod tests;
 mod thing;
 pub mod trigger;
 mod view;
+#[cfg(test)]
+mod view_tests;
 mod walk;
 
 use std::collections::VecDeque;

@@ -64,6 +64,45 @@ struct Ranges {
     pieces: BTreeMap<u64, u32>,
 }
 
+impl Ranges {
+    fn cut(&mut self, from: u64, to: u64, cuts: &mut Vec<Cut>) {
+        if let Some((_, mapping)) = self.by_start.range_mut(..from).next_back()
+            && mapping.end > from
+        {
+            let whole = mapping.clone();
+            mapping.end = from;
+            if whole.end > to {
+                self.by_start.insert(to, whole.clone());
+                *self.pieces.entry(whole.rank).or_insert(1) += 1;
+            }
+            cuts.push(Cut {
+                start: from,
+                bytes: whole.end.min(to) - from,
+                mapping: whole,
+                rest: Rest::Some,
+            });
+        }
+        while let Some((&start, _)) = self.by_start.range(from..to).next() {
+            let Some(mapping) = self.by_start.remove(&start) else {
+                break;
+            };
+            let rest = match mapping.end > to {
+                true => {
+                    self.by_start.insert(to, mapping.clone());
+                    Rest::Some
+                }
+                false => last_piece(&mut self.pieces, mapping.rank),
+            };
+            cuts.push(Cut {
+                start,
+                bytes: mapping.end.min(to) - start,
+                mapping,
+                rest,
+            });
+        }
+    }
+}
+
 /// An address space.
 #[derive(Debug, Default)]
 pub(super) struct Space {
@@ -110,44 +149,7 @@ impl Space {
         if from >= to || !self.overlaps(from, to) {
             return;
         }
-        let ranges = Arc::make_mut(&mut self.ranges);
-        if let Some((&start, mapping)) = ranges.by_start.range_mut(..from).next_back()
-            && mapping.end > from
-        {
-            let whole = mapping.clone();
-            mapping.end = from;
-            if whole.end > to {
-                ranges.by_start.insert(to, whole.clone());
-                *ranges.pieces.entry(whole.rank).or_insert(1) += 1;
-            }
-            debug_assert!(start < from);
-            let bytes = whole.end.min(to) - from;
-            cuts.push(Cut {
-                start: from,
-                bytes,
-                mapping: whole,
-                rest: Rest::Some,
-            });
-        }
-        while let Some((&start, _)) = ranges.by_start.range(from..to).next() {
-            let Some(mapping) = ranges.by_start.remove(&start) else {
-                break;
-            };
-            let bytes = mapping.end.min(to) - start;
-            let rest = match mapping.end > to {
-                true => {
-                    ranges.by_start.insert(to, mapping.clone());
-                    Rest::Some
-                }
-                false => last_piece(&mut ranges.pieces, mapping.rank),
-            };
-            cuts.push(Cut {
-                start,
-                bytes,
-                mapping,
-                rest,
-            });
-        }
+        Arc::make_mut(&mut self.ranges).cut(from, to, cuts);
         for cut in cuts.iter().filter(|cut| cut.rest == Rest::None) {
             let place = place(cut.mapping.kind);
             self.all[place] = self.all[place].saturating_sub(1);

@@ -1,0 +1,294 @@
+//! What the model makes of ends, and of what may outlive them.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use leaktrace_common::{
+    abi::Op,
+    record::{ipc::what, kind},
+};
+
+use super::{
+    facts::{Kind, ProcessFacts, SampleKind, Trust},
+    testing::{Actor, file},
+    tests::{begin, own, play, process, stdio},
+    trigger::{self, TriggerKind},
+};
+
+#[test]
+fn an_exit_without_a_walk_falls_back_and_is_tainted() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.exit_with(&root, 0, 0);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!(own(&root.end.as_ref().unwrap().held), [3]);
+    assert!(matches!(root.trust, Trust::Tainted { .. }));
+}
+
+#[test]
+fn order_facts_hold_for_a_b_c_with_scratch_between() {
+    let (mut script, root) = begin();
+    for (fd, path) in [(3, "/a"), (4, "/b"), (5, "/c")] {
+        script.open(&root, fd, 0x100 * fd as u64, path);
+    }
+    script.close(&root, 3, 0x300);
+    script.open(&root, 3, 0x900, "/scratch");
+    script.close(&root, 3, 0x900);
+    script.close(&root, 4, 0x400);
+    script.close(&root, 5, 0x500);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let paths: Vec<&[u8]> = root
+        .releases
+        .iter()
+        .map(|release| release.resource.path.as_deref().unwrap())
+        .collect();
+    assert_eq!(paths, [&b"/a"[..], b"/b", b"/c"]);
+    assert_eq!(
+        trigger::teardown(root),
+        (root.final_run, TriggerKind::FinalRun)
+    );
+    assert!(root.final_run.is_some());
+    assert_eq!(root.releases[0].duration_ns, 500);
+}
+
+#[test]
+fn a_terminating_signal_is_the_trigger() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.signal(&root, 15);
+    let at = script.now;
+    script.open(&root, 4, 0x200, "/log");
+    script.close(&root, 3, 0x100);
+    let mut left = stdio();
+    left.push((4, file(0x200)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let (began, kind) = trigger::teardown(root);
+    assert_eq!((began.unwrap().0, kind), (at, TriggerKind::Signal(15)));
+    assert_eq!(root.releases.len(), 1);
+    assert!(root.end.as_ref().unwrap().signal().is_none());
+    let timing = trigger::timing(root);
+    assert!(timing.teardown_ns.unwrap() > timing.kernel_ns.unwrap());
+}
+
+#[test]
+fn a_fatal_signal_is_told_with_its_time() {
+    let (mut script, root) = begin();
+    script.signal(&root, 9);
+    let at = script.now;
+    script.exit(&root, 9, &stdio());
+    let facts = play(&mut script).facts();
+    let end = process(&facts, 100).end.clone().unwrap();
+    assert_eq!((end.signal(), end.fatal_signal.unwrap().0), (Some(9), at));
+}
+
+#[test]
+fn samples_come_once_per_release_and_once_per_process() {
+    let (mut script, root) = begin();
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    script.open(&child, 3, 0x100, "/a");
+    script.close(&child, 3, 0x100);
+    script.exit(&child, 0, &stdio());
+    script.now += 300_000_000;
+    script.reap(&root, 101);
+    script.exit(&root, 0, &stdio());
+    let mut model = play(&mut script);
+    model.flush();
+    model.flush();
+    let samples = model.take_samples();
+    let count = |kind| samples.iter().filter(|sample| sample.kind == kind).count();
+    assert_eq!(count(SampleKind::Release), 1);
+    assert_eq!(count(SampleKind::Hold), 1);
+    assert_eq!(count(SampleKind::Kernel), 2);
+    assert_eq!(count(SampleKind::Reap), 1);
+    let reap = samples
+        .iter()
+        .find(|sample| sample.kind == SampleKind::Reap)
+        .unwrap();
+    assert_eq!(reap.ns, 300_001_000);
+    assert!(model.take_samples().is_empty());
+}
+
+#[test]
+fn lost_records_taint_who_lived_and_a_walk_mends_the_table() {
+    let (mut script, root) = begin();
+    let child = Actor::child_of(&root, 101);
+    script.fork(&root, &child, 0);
+    script.exit(&child, 0, &stdio());
+    script.dropped = 3;
+    script.open(&root, 3, 0x100, "/a");
+    let mut model = play(&mut script);
+    let facts = model.facts();
+    assert_eq!(facts.gaps[0].lost, 3);
+    assert!(matches!(process(&facts, 100).trust, Trust::Tainted { .. }));
+    assert_eq!(process(&facts, 101).trust, Trust::Sure);
+    script.exit(&root, 0, &stdio());
+    model.feed(&script.take());
+    let facts = model.facts();
+    assert!(matches!(process(&facts, 100).trust, Trust::Reread { .. }));
+    assert_eq!(facts.gaps.len(), 1, "the same count is no new gap");
+}
+
+#[test]
+fn the_ledger_has_what_was_made_and_not_removed() {
+    let (mut script, root) = begin();
+    script.create(&root, 3, 0x100, "/tmp/x.tmp");
+    script.name(&root, Op::RENAMEAT2, 0, "/tmp/x.tmp", "/work/x");
+    script.create(&root, 4, 0x200, "/dev/shm/psm_1");
+    script.name(&root, Op::MKDIR, 0o755, "/tmp/d", "");
+    script.create(&root, 5, 0x300, "/tmp/d/./gone");
+    script.name(&root, Op::UNLINK, 0, "/tmp/d/gone", "");
+    script.name(&root, Op::MKNODAT, 0o010_600, "/tmp/fifo", "");
+    script.ipc_get(&root, what::SHM, 32769, 1);
+    script.ipc_get(&root, what::SEM, 0, 2);
+    script.ipc_remove(&root, what::SEM, 0, 0);
+    script.ipc_get(&root, what::MSG, 5, 0);
+    let facts = play(&mut script).facts();
+    let made: Vec<_> = facts
+        .created
+        .iter()
+        .map(|made| {
+            (
+                made.resource.kind,
+                made.resource.path.as_deref(),
+                made.resource.ipc_id,
+            )
+        })
+        .collect();
+    assert_eq!(
+        made,
+        [
+            (Kind::File, Some(&b"/work/x"[..]), None),
+            (Kind::PosixShm, Some(b"/dev/shm/psm_1"), None),
+            (Kind::Directory, Some(b"/tmp/d"), None),
+            (Kind::Fifo, Some(b"/tmp/fifo"), None),
+            (Kind::SysvShm, None, Some(32769)),
+        ]
+    );
+    assert_eq!(facts.created[4].resource.bytes, Some(4096));
+    assert!(facts.created[4].sure);
+    let counts = process(&facts, 100).by_kind[&Kind::SysvSem];
+    assert_eq!((counts.acquired, counts.released), (1, 1));
+}
+
+#[test]
+fn a_refused_ipc_removal_is_an_error_and_keeps_the_thing() {
+    let (mut script, root) = begin();
+    script.ipc_get(&root, what::SHM, 7, 1);
+    script.ipc_remove(&root, what::SHM, 7, 1);
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.created.len(), 1);
+    assert_eq!(process(&facts, 100).refused[0].op, Op::SHMCTL);
+}
+
+#[test]
+fn shared_mappings_and_attaches_are_held_and_private_ones_are_only_counted() {
+    const MAP_SHARED: u32 = 1;
+    const MAP_PRIVATE: u32 = 2;
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/dev/shm/psm");
+    script.map(&root, 0x10000, 5000, MAP_SHARED, 3);
+    script.map(&root, 0x20000, 4096, MAP_PRIVATE, 3);
+    script.map(&root, 0x30000, 4096, MAP_PRIVATE | 0x20, -1);
+    script.map(&root, 0x40000, 4096, MAP_SHARED | 0x20, -1);
+    script.ipc_get(&root, what::SHM, 7, 1);
+    script.attach(&root, 0x50000, 7);
+    script.unmap(&root, 0x40000, 4096);
+    let mut left = stdio();
+    left.push((3, file(0x100)));
+    script.exit(&root, 0, &left);
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    let held = &root.end.as_ref().unwrap().held;
+    let mapped: Vec<_> = held
+        .iter()
+        .filter(|held| held.resource.fd.is_none())
+        .map(|held| {
+            let resource = &held.resource;
+            (
+                resource.kind,
+                resource.address.unwrap(),
+                resource.bytes.unwrap(),
+                resource.ipc_id,
+            )
+        })
+        .collect();
+    assert_eq!(
+        mapped,
+        [
+            (Kind::SharedMapping, 0x10000, 8192, None),
+            (Kind::ShmAttach, 0x50000, 4096, Some(7)),
+        ]
+    );
+    assert_eq!(held[4].resource.path.as_deref(), Some(&b"/dev/shm/psm"[..]));
+    let counts = root.by_kind[&Kind::SharedMapping];
+    assert_eq!((counts.acquired, counts.released, counts.held), (2, 1, 1));
+    assert_eq!(root.by_kind[&Kind::PrivateMapping].acquired, 1);
+    assert_eq!(root.bytes_released, 4096);
+    assert_eq!(root.releases.len(), 1);
+}
+
+#[test]
+fn memory_neither_ends_nor_starts_a_run() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x100, "/a");
+    script.open(&root, 4, 0x200, "/b");
+    script.close(&root, 4, 0x200);
+    script.map(&root, 0x30000, 4096, 0x22, -1);
+    script.close(&root, 3, 0x100);
+    script.unmap(&root, 0x30000, 4096);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!(root.releases.len(), 2);
+    assert!(root.final_run.is_some());
+}
+
+#[test]
+fn a_vforked_child_that_ends_leaves_the_address_space_to_its_parent() {
+    const CLONE_VM: u64 = 0x100;
+    let (mut script, root) = begin();
+    script.map(&root, 0x10000, 4096, 0x21, -1);
+    let child = Actor {
+        mm: root.mm,
+        ..Actor::child_of(&root, 101)
+    };
+    script.fork(&root, &child, CLONE_VM);
+    script.exit(&child, 0, &stdio());
+    script.exit(&root, 0, &stdio());
+    let mm = leaktrace_common::record::exit::ExitMm { mm: root.mm };
+    script.record(&root, kind::EXIT_MM, 0, &mm, &[]);
+    let facts = play(&mut script).facts();
+    let (root, child) = (process(&facts, 100), process(&facts, 101));
+    let mapped = |process: &ProcessFacts| {
+        let held = process.end.as_ref().unwrap().held.iter();
+        held.filter(|held| held.resource.kind == Kind::SharedMapping)
+            .count()
+    };
+    assert_eq!((mapped(root), mapped(child)), (1, 0));
+    assert!(root.end.as_ref().unwrap().exit_mm.is_some());
+    assert!(child.end.as_ref().unwrap().exit_mm.is_none());
+}
+
+#[test]
+fn a_copy_of_the_fd_of_a_new_file_made_nothing() {
+    use leaktrace_common::record::file::{FdAcquire, acquire_flag};
+    let (mut script, root) = begin();
+    script.create(&root, 3, 0x100, "/tmp/new");
+    let seq = script.seq();
+    let copy = FdAcquire {
+        identity: file(0x100),
+        fd: 4,
+        source_fd: 3,
+        op: Op::FCNTL.0,
+        flags: acquire_flag::CREATED,
+        ..FdAcquire::default()
+    };
+    script.record(&root, kind::FD_ACQUIRE, seq, &copy, &[]);
+    let facts = play(&mut script).facts();
+    assert_eq!(facts.created.len(), 1);
+    assert_eq!(process(&facts, 100).trust, Trust::Sure);
+}
