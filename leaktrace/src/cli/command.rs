@@ -55,23 +55,46 @@ pub(super) struct RunSpec<'a> {
 
 /// Holds, loads, runs, settles.
 pub(super) fn run(spec: RunSpec<'_>, found: Found) -> Result<Ran, Failure> {
-    let args = spec.launch;
+    let capture = spec.capture.map(output::open).transpose()?;
+    let Prepared {
+        held,
+        start,
+        command,
+        origin,
+    } = prepare(spec.launch, found)?;
+    let run = Run {
+        command,
+        origin,
+        start,
+        capture,
+        if_unavailable: spec.launch.if_unavailable.unwrap_or_default(),
+        spec,
+    };
+    let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
+    runtime()?.block_on(run.go(held, signals))
+}
+
+/// CMD, held.
+pub(super) struct Prepared {
+    pub(super) held: Held,
+    /// What only this side knows of the run's start.
+    pub(super) start: Start,
+    /// CMD's name, for messages.
+    pub(super) command: String,
+    pub(super) origin: Origin,
+}
+
+/// Forks the child that will be CMD.
+pub(super) fn prepare(args: &LaunchArgs, found: Found) -> Result<Prepared, Failure> {
     let Some(name) = args.command.first() else {
         return Err(Failure::usage(
             "there is nothing to run; put the command behind `--`, as in `-- make test`",
         ));
     };
-    let capture = spec.capture.map(output::open).transpose()?;
     let environment = Environment::of_caller();
     let user = user(args)?;
-    let run = Run {
-        command: escape_str(&name.to_string_lossy()),
-        origin: environment.origin,
-        start: start(args, &environment, user.as_ref()),
-        capture,
-        if_unavailable: args.if_unavailable.unwrap_or_default(),
-        spec,
-    };
+    let origin = environment.origin;
+    let start = start(args, &environment, user.as_ref());
     // From here on there are two processes; nothing before may have made a thread, a limit or
     // a BPF fd that CMD would inherit.
     let held = launch::hold(HoldSpec {
@@ -81,8 +104,12 @@ pub(super) fn run(spec: RunSpec<'_>, found: Found) -> Result<Ran, Failure> {
         found,
     })
     .map_err(not_held)?;
-    let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
-    runtime()?.block_on(run.go(held, signals))
+    Ok(Prepared {
+        held,
+        start,
+        command: escape_str(&name.to_string_lossy()),
+        origin,
+    })
 }
 
 /// A runtime of this one thread.
@@ -215,7 +242,7 @@ pub(super) fn load_options(options: LoadOptions, verbose: u8) -> LoadOptions {
 }
 
 /// Lets the child make its call until the programs have seen it.
-fn announce(held: &mut Held, kernel: &impl Kernel) -> Result<(), Failure> {
+pub(super) fn announce(held: &mut Held, kernel: &impl Kernel) -> Result<(), Failure> {
     for _ in 0..ANNOUNCE_TRIES {
         held.announce(kernel.nonce()).map_err(not_held)?;
         if kernel.root_held()? {
@@ -274,7 +301,7 @@ fn c_strings(args: &LaunchArgs) -> Vec<CString> {
 }
 
 /// Why CMD did not start, in one sentence, with the exit code that shells use.
-fn start_failure(command: &str, origin: Origin, error: &StartError) -> Failure {
+pub(super) fn start_failure(command: &str, origin: Origin, error: &StartError) -> Failure {
     let code = error.exit_code();
     let because = match error {
         StartError::Exec(_) => Because::Child,

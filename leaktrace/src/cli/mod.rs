@@ -6,6 +6,7 @@ pub mod output;
 pub mod usage;
 pub mod value;
 
+mod aside;
 mod attach;
 mod check;
 mod command;
@@ -179,8 +180,8 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoLeak) => demo::leak(),
-        Some(Command::Top(args)) => top::run(&args),
-        None => top::run(&cli.top),
+        Some(Command::Top(args)) => top::run(args, found),
+        None => top::run(cli.top, found),
     }
 }
 

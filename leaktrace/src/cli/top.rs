@@ -1,22 +1,43 @@
 //! `leaktrace top`: the live terminal UI.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
+use bytes::Bytes;
 use clap::Args;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::{Ending, Failure, Outcome, args::TargetArgs, attach, command, target::Choice, value};
+use super::{
+    Ending, Failure, Outcome,
+    args::{LaunchArgs, TargetArgs},
+    aside::Aside,
+    attach::{self, Attached},
+    command::{self, Prepared, failed},
+    exit,
+    target::Choice,
+    value,
+};
 use crate::{
-    census::host,
-    id::ProcessKey,
+    bpf::{self, LoadOptions},
+    census::{LiveCensus, host},
+    id::{KtimeNs, ProcessKey},
+    launch::{Found, Running},
     model::snapshot::Snapshot,
-    report::{Clock, Tool},
+    report::{Because, Clock, Tool},
     session::{self, Gallery, Paced, Request},
-    source::Item,
+    source::{Item, Kernel, Start},
     tui::{self, Ended, Next, Options, Site, SnapshotSource},
 };
 
@@ -28,12 +49,19 @@ pub(super) struct TopArgs {
     from: Option<PathBuf>,
     #[command(flatten)]
     targets: TargetArgs,
+    /// Run CMD as this user; without it, under sudo, as the user that ran sudo.
+    #[arg(long, value_name = "USER", requires = "command")]
+    user: Option<OsString>,
+    /// CMD and its arguments: show its tree only. Where its standard streams are the terminal
+    /// it gets /dev/null.
+    #[arg(last = true, value_name = "CMD", conflicts_with = "from")]
+    command: Vec<OsString>,
     /// Panic after this time: how the tests see that the terminal survives it.
     #[arg(long, hide = true, value_name = "TIME", value_parser = value::duration)]
     panic_after: Option<Duration>,
 }
 
-pub(super) fn run(args: &TopArgs) -> Outcome {
+pub(super) fn run(args: TopArgs, found: Found) -> Outcome {
     let choice = Choice::new(&args.targets)?;
     let options = Options {
         site: site()?,
@@ -52,7 +80,11 @@ pub(super) fn run(args: &TopArgs) -> Outcome {
                 options,
             )
         }
-        None => live(args, choice, options)?,
+        None => {
+            drop(super::target::open(&args.targets)?);
+            tui::check_terminal()?;
+            live(prepare(args, found)?, choice, options)?
+        }
     }?;
     Ok(match ended {
         Ended::Quit => Ending::Code(0),
@@ -60,23 +92,42 @@ pub(super) fn run(args: &TopArgs) -> Outcome {
     })
 }
 
+/// Holds CMD, if there is one.
+fn prepare(args: TopArgs, found: Found) -> Result<Option<Prepared>, Failure> {
+    if args.command.is_empty() {
+        return Ok(None);
+    }
+    let launch = LaunchArgs {
+        user: args.user,
+        command: args.command,
+        ..LaunchArgs::default()
+    };
+    let _aside = Aside::put().map_err(|error| failed("put /dev/null before CMD", &error))?;
+    command::prepare(&launch, found).map(Some)
+}
+
 /// Reads records on a thread of its own and shows them on this one.
 fn live(
-    args: &TopArgs,
+    prepared: Option<Prepared>,
     choice: Choice,
     options: Options,
 ) -> Result<anyhow::Result<Ended>, Failure> {
-    drop(super::target::open(&args.targets)?);
     let (ask, asked) = mpsc::channel(1);
     let (ready, is_ready) = oneshot::channel();
     let reader = thread::Builder::new()
         .name("leaktrace-reader".to_owned())
-        .spawn(move || read(asked, ready))
+        .spawn(move || read(prepared, asked, ready))
         .context("cannot start a thread")?;
-    is_ready
+    let child = is_ready
         .blocking_recv()
         .map_err(|_| Failure::internal("the reader of records ended"))??;
-    let shown = show(Live { ask, choice }, options);
+    let source = Live {
+        ask,
+        choice,
+        child,
+        root_reaped: Arc::default(),
+    };
+    let shown = show(source, options);
     // The last asker is gone, so the reader detaches and ends.
     let read = reader
         .join()
@@ -84,13 +135,21 @@ fn live(
     Ok(read.and_then(|result| result).and(shown))
 }
 
+/// Tells the reader's begin, with CMD's root process if there is one, or why there is none.
+type Ready = oneshot::Sender<Result<Option<Running>, Failure>>;
+
 fn read(
+    prepared: Option<Prepared>,
     requests: mpsc::Receiver<Request>,
-    ready: oneshot::Sender<Result<(), Failure>>,
+    ready: Ready,
 ) -> anyhow::Result<()> {
     let run = async {
-        let attached = match attach::load(0) {
-            Ok(attached) => attached,
+        let begun = match prepared {
+            Some(prepared) => begin_command(prepared),
+            None => attach::load(0).map(|attached| (attached, None)),
+        };
+        let (attached, child) = match begun {
+            Ok(begun) => begun,
             Err(failure) => {
                 drop(ready.send(Err(failure)));
                 return Ok(());
@@ -99,12 +158,47 @@ fn read(
         let mut gallery = Gallery::new();
         gallery.feed(Item::Start(Box::new(attached.start)));
         gallery.feed(Item::Records(attached.there));
-        drop(ready.send(Ok(())));
+        drop(ready.send(Ok(child)));
         session::serve(attached.kernel, attached.census, gallery, requests).await
     };
     command::runtime()
         .map_err(|failure| anyhow!("{failure}"))?
         .block_on(run)
+}
+
+/// Loads for CMD's tree and lets CMD go.
+fn begin_command(prepared: Prepared) -> Result<(Attached, Option<Running>), Failure> {
+    let Prepared {
+        mut held,
+        start,
+        command,
+        origin,
+    } = prepared;
+    let mut kernel = bpf::load(&LoadOptions::tree()).map_err(|why| Failure {
+        code: exit::UNAVAILABLE,
+        because: Because::Unavailable,
+        text: format!("cannot trace here: {why}; {command} was not run"),
+    })?;
+    let census = LiveCensus::start(Box::new(kernel.identities()?))
+        .map_err(|error| failed("start the census", &error))?;
+    command::announce(&mut held, &kernel)?;
+    let start = Start {
+        command: start.command,
+        cwd: start.cwd,
+        temp_roots: start.temp_roots,
+        settle_ns: start.settle_ns,
+        ..kernel.start()
+    };
+    let child = held
+        .go()
+        .map_err(|error| command::start_failure(&command, origin, &error))?;
+    let attached = Attached {
+        kernel,
+        census,
+        start,
+        there: Bytes::new(),
+    };
+    Ok((attached, Some(child)))
 }
 
 fn show(source: impl SnapshotSource, options: Options) -> anyhow::Result<Ended> {
@@ -118,12 +212,39 @@ fn show(source: impl SnapshotSource, options: Options) -> anyhow::Result<Ended> 
 struct Live {
     ask: mpsc::Sender<Request>,
     choice: Choice,
+    /// CMD's root process, until somebody waits for it.
+    child: Option<Running>,
+    /// When it was reaped, ns; 0: not yet.
+    root_reaped: Arc<AtomicU64>,
+}
+
+impl Live {
+    /// Waits for CMD beside everything else; leaktrace is its parent.
+    fn wait_for_child(&mut self) {
+        if let Some(child) = self.child.take() {
+            let reaped = Arc::clone(&self.root_reaped);
+            tokio::spawn(async move {
+                if child.wait().await.is_ok() {
+                    reaped.store(host::boottime_ns(), Ordering::Relaxed);
+                }
+            });
+        }
+    }
 }
 
 impl SnapshotSource for Live {
     async fn next(&mut self, selected: Option<ProcessKey>) -> Next {
+        self.wait_for_child();
         let (reply, picture) = oneshot::channel();
-        let request = Request { selected, reply };
+        let root_reaped = match self.root_reaped.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(KtimeNs(at)),
+        };
+        let request = Request {
+            selected,
+            root_reaped,
+            reply,
+        };
         if self.ask.send(request).await.is_ok()
             && let Ok(mut picture) = picture.await
         {

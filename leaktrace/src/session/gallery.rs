@@ -75,11 +75,18 @@ impl Gallery {
             Item::Answer(answer) => self.recorded.push(*answer),
             Item::Tick(time) => self.model.advance(KtimeNs(time)),
             Item::End(end) => {
-                if let (Some(root), 1..) = (self.model.root_key(), end.child_reaped_ns) {
-                    self.model.reaped(root, KtimeNs(end.child_reaped_ns));
+                if end.child_reaped_ns > 0 {
+                    self.root_reaped(KtimeNs(end.child_reaped_ns));
                 }
                 self.events = Some(end.events);
             }
+        }
+    }
+
+    /// The run's own wait took the root process; no record tells of it.
+    pub fn root_reaped(&mut self, at: KtimeNs) {
+        if let Some(root) = self.model.root_key() {
+            self.model.reaped(root, at);
         }
     }
 

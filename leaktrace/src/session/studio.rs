@@ -24,6 +24,8 @@ const JUDGE: Duration = Duration::from_millis(500);
 pub struct Request {
     /// Whose detail.
     pub selected: Option<ProcessKey>,
+    /// When CMD's root process was reaped, once it was.
+    pub root_reaped: Option<KtimeNs>,
     /// Where to.
     pub reply: oneshot::Sender<Box<Snapshot>>,
 }
@@ -48,7 +50,10 @@ pub async fn serve(
         tokio::select! {
             biased;
             request = requests.recv() => {
-                let Some(Request { selected, reply }) = request else { break };
+                let Some(Request { selected, root_reaped, reply }) = request else { break };
+                if let Some(at) = root_reaped {
+                    gallery.root_reaped(at);
+                }
                 gallery.feed(Item::Records(kernel.drain()?));
                 gallery.feed(Item::Tick(host::boottime_ns()));
                 // Nobody waits any more: the next request tells why.

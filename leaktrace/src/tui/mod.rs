@@ -19,6 +19,7 @@ mod view;
 
 pub use run::{Ended, Next, Options, SnapshotSource, run};
 pub use state::Site;
+pub use terminal::check as check_terminal;
 
 #[cfg(test)]
 mod fixture;

@@ -34,9 +34,7 @@ impl Guard {
     /// # Errors
     /// Standard input or output is not a terminal, or it cannot be set up; it is as before then.
     pub fn enter() -> anyhow::Result<Guard> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            anyhow::bail!("top needs a terminal on stdin and stdout; see run, check and hist");
-        }
+        check()?;
         HOOK.call_once(restore_on_panic);
         // The guard exists before the terminal changes, so that a failure half way is undone.
         let mut guard = Guard {
@@ -94,6 +92,17 @@ impl Guard {
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
         self.terminal.clear()
     }
+}
+
+/// Whether there is a terminal to take.
+///
+/// # Errors
+/// Standard input or output is none.
+pub fn check() -> anyhow::Result<()> {
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        return Ok(());
+    }
+    anyhow::bail!("top needs a terminal on stdin and stdout; without one see run, check and hist")
 }
 
 impl Drop for Guard {

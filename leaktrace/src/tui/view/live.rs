@@ -172,7 +172,7 @@ fn list(state: &State, columns: &Columns, height: u16) -> Vec<Line<'static>> {
     let cursor = state.cursor();
     if state.rows.is_empty() {
         let text = if picture.live.is_empty() {
-            "no process yet"
+            "no live process"
         } else {
             "no process passes the filter (f changes it, Esc removes it)"
         };
