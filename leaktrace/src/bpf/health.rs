@@ -48,6 +48,20 @@ pub fn count(outcomes: &[(Probe, Outcome)]) -> (u32, u32) {
     (attached as u32, PROBES.len() as u32)
 }
 
+/// Says of every family that is seen in full that handlers are skipped here: `missed` runs of
+/// them in the self-test.
+pub fn skipping(coverage: &mut [Coverage], missed: u64) {
+    for family in coverage
+        .iter_mut()
+        .filter(|one| one.status == CoverageStatus::Full)
+    {
+        family.status = CoverageStatus::Partial;
+        family.reason = Some(format!(
+            "this kernel skips handlers under contention ({missed} times in the self-test)"
+        ));
+    }
+}
+
 /// What is seen of each family. A family with no probe that runs is `none`; one with a probe or
 /// a kernel member missing is `partial`.
 pub fn coverage(outcomes: &[(Probe, Outcome)], offsets: &Offsets) -> Vec<Coverage> {
@@ -188,6 +202,23 @@ mod tests {
             coverage
                 .iter()
                 .all(|one| one.status == CoverageStatus::Partial)
+        );
+    }
+
+    #[test]
+    fn skipped_handlers_make_full_coverage_partial() {
+        let mut coverage = coverage(&all_attached(), &complete());
+        skipping(&mut coverage, 7);
+        assert!(
+            coverage
+                .iter()
+                .all(|one| one.status == CoverageStatus::Partial)
+        );
+        assert!(
+            coverage[0]
+                .reason
+                .as_deref()
+                .is_some_and(|why| why.contains("7 times"))
         );
     }
 

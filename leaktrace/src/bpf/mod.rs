@@ -14,6 +14,7 @@ pub mod probe;
 mod programs;
 mod ring;
 mod seed;
+mod selftest;
 mod statistics;
 mod syscalls;
 

@@ -21,7 +21,7 @@ use super::{
     load::{self, LoadOptions},
     probe::Probe,
     ring::Reader,
-    seed, statistics,
+    seed, selftest, statistics,
 };
 use crate::{
     census::{host, sysv_present},
@@ -71,7 +71,11 @@ impl Programs {
         nonce: u64,
         options: &LoadOptions,
     ) -> anyhow::Result<Self> {
-        let coverage = health::coverage(&outcomes, offsets);
+        let mut coverage = health::coverage(&outcomes, offsets);
+        selftest::contend().context("run the self-test")?;
+        if let Some(missed @ 1..) = missed_by(&ebpf, &links) {
+            health::skipping(&mut coverage, missed);
+        }
         let start = start(&coverage, health::count(&outcomes))?;
         let diagnostics = match options.diagnostics {
             load::Diagnostics::Off => None,
@@ -134,17 +138,17 @@ impl Programs {
                 lost: sum.lost + one.0.lost,
             }))
     }
+}
 
-    fn missed_now(&self) -> Option<u64> {
-        self.ebpf
-            .programs()
-            .filter(|(name, _)| self.links.contains_key(name))
-            .map(|(_, program)| {
-                let fd = program.fd().ok()?;
-                statistics::missed(fd.as_fd()).ok()?
-            })
-            .try_fold(0u64, |sum, one| Some(sum + one?))
-    }
+/// How often attached programs were to run and did not; `None`: the kernel does not count.
+fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64> {
+    ebpf.programs()
+        .filter(|(name, _)| links.contains_key(name))
+        .map(|(_, program)| {
+            let fd = program.fd().ok()?;
+            statistics::missed(fd.as_fd()).ok()?
+        })
+        .try_fold(0u64, |sum, one| Some(sum + one?))
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
@@ -193,7 +197,7 @@ impl Kernel for Programs {
 
     fn counts(&mut self) -> anyhow::Result<Events> {
         let mut events = Events {
-            not_run: self.missed.or_else(|| self.missed_now()),
+            not_run: self.missed.or_else(|| missed_by(&self.ebpf, &self.links)),
             ..Events::default()
         };
         for family in Family::ALL {
@@ -235,7 +239,7 @@ impl Kernel for Programs {
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {
-        self.missed = self.missed_now();
+        self.missed = missed_by(&self.ebpf, &self.links);
         // Closing a link waits until no program of it runs any more.
         self.links.clear();
         Ok(())
