@@ -13,6 +13,7 @@ use super::{
     Model,
     facts::{Kind, Trust},
     process::{self, Origin, Process, ProcessId},
+    rate::Rate,
 };
 use crate::{
     decode::Text,
@@ -67,9 +68,10 @@ impl Model {
     }
 
     fn copy_table(&mut self, from: u32, to: u32) {
-        let Some(table) = self.tables.get(&from).map(|table| table.copy()) else {
+        let Some(mut table) = self.tables.get(&from).map(|table| table.copy()) else {
             return;
         };
+        table.rate = Rate::default();
         for (_, slot) in table.iter() {
             self.descriptions.keep(slot.description);
         }
@@ -129,6 +131,8 @@ impl Model {
             // All other threads are gone, and nobody shares the table (begin_new_exec in
             // fs/exec.c).
             table.tasks = 1;
+            // How fast the last program opened fds says nothing about this one.
+            table.rate = Rate::default();
         }
         let old_mm = self.processes.get(id).map_or(0, |process| process.mm);
         self.new_space(old_mm, exec.task.mm, id);
