@@ -16,6 +16,7 @@ use super::{
     facts::{Created, Kind, Refused, ResourceFacts, Trust},
     kind, path,
     process::ProcessId,
+    runtime::Part,
     thing,
 };
 use crate::{
@@ -289,7 +290,7 @@ impl Model {
         let Some(id) = self.live_of(header) else {
             return;
         };
-        if let Some(description) = self.acquire(header, id, &open.fd) {
+        if let Some(description) = self.acquire(header, id, &open.fd, Part::Takes) {
             self.name_description(description, text);
         }
         if open.created == created::NO {

@@ -292,3 +292,18 @@ fn a_copy_of_the_fd_of_a_new_file_made_nothing() {
     assert_eq!(facts.created.len(), 1);
     assert_eq!(process(&facts, 100).trust, Trust::Sure);
 }
+
+#[test]
+fn what_the_loader_opens_is_counted_and_takes_no_part() {
+    let (mut script, root) = begin();
+    script.open(&root, 3, 0x300, "/etc/ld.so.cache");
+    script.close(&root, 3, 0x300);
+    script.open(&root, 3, 0x400, "/usr/lib/x86_64-linux-gnu/libc.so.6");
+    script.close(&root, 3, 0x400);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let root = process(&facts, 100);
+    assert_eq!(root.by_kind[&Kind::File].released, 2);
+    assert!(root.releases.is_empty());
+    assert_eq!(trigger::teardown(root).1, TriggerKind::ExitGroup);
+}

@@ -254,7 +254,8 @@ pub struct ResourceFacts {
 ///
 /// The model keeps those of the final run, and those since a signal that may have been the
 /// trigger of what was there when it came. Private mappings, memory, handlers, threads,
-/// inherited things and fd 0-2 are not in here; scratch (acquired and released again before the
+/// inherited things, fd 0-2 and what the loader and the C library open for themselves are not in
+/// here; scratch (acquired and released again before the
 /// next release of anything older) is not either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseFacts {

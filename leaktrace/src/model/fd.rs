@@ -17,6 +17,7 @@ use super::{
     kind,
     process::ProcessId,
     release::Release,
+    runtime::{self, Part},
     table::{Inherited, Parked, Slot, after},
     thing,
 };
@@ -34,7 +35,11 @@ impl Model {
         if created && opened {
             self.file_created(header, process, fd, text);
         }
-        let added = self.acquire(header, process, fd);
+        let part = match text.path() {
+            Some(path) => runtime::part_of(&path, fd.open_flags),
+            None => Part::Takes,
+        };
+        let added = self.acquire(header, process, fd, part);
         if let Some(description) = added
             && !text.is_none()
         {
@@ -46,7 +51,7 @@ impl Model {
         let Some(process) = self.live_of(header) else {
             return;
         };
-        if let Some(description) = self.acquire(header, process, &socket.fd) {
+        if let Some(description) = self.acquire(header, process, &socket.fd, Part::Takes) {
             let Ok(type_) = SocketType::read_from_bytes(&socket.fd.identity.detail) else {
                 return;
             };
@@ -59,7 +64,7 @@ impl Model {
 
     pub(super) fn ring_setup(&mut self, header: &Header, ring: &RingSetup) {
         if let Some(process) = self.live_of(header) {
-            self.acquire(header, process, &ring.fd);
+            self.acquire(header, process, &ring.fd, Part::Takes);
         }
     }
 
@@ -69,6 +74,7 @@ impl Model {
         header: &Header,
         process: ProcessId,
         fd: &FdAcquire,
+        part: Part,
     ) -> Option<DescriptionId> {
         let number = u32::try_from(fd.fd).ok()?;
         let op = Op(fd.op);
@@ -85,6 +91,7 @@ impl Model {
             tid: header.tid,
             op: fd.op,
             inherited: Inherited::No,
+            part,
         };
         self.next_rank += 1;
         self.put(header, process, number, slot);
@@ -141,7 +148,9 @@ impl Model {
         }
         if let Some(process) = self.processes.get_mut(process) {
             process.counts.acquired(kind, held);
-            process.phase.acquired(slot.rank);
+            if slot.part == Part::Takes {
+                process.phase.acquired(slot.rank);
+            }
         }
     }
 

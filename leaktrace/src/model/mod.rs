@@ -32,6 +32,7 @@ mod rate;
 mod reference_tests;
 mod release;
 mod run;
+mod runtime;
 mod signal;
 pub mod snapshot;
 mod space;

@@ -13,6 +13,7 @@ use super::{
     facts::{Refused, SampleKind},
     phase::Logged,
     process::ProcessId,
+    runtime::Part,
     table::{Inherited, Parked, Slot, after},
     thing::Thing,
 };
@@ -111,6 +112,8 @@ impl Model {
             let key = process.key;
             if inherited == Inherited::No {
                 process.counts.released(description.kind);
+            }
+            if inherited == Inherited::No && slot.part == Part::Takes {
                 let release = Logged {
                     thing: Thing::of_slot(how.fd, &slot, &description),
                     rank: slot.rank,
@@ -119,9 +122,8 @@ impl Model {
                     duration,
                     place: 0,
                 };
-                process
-                    .phase
-                    .released(release, self.next_rank, &mut self.names);
+                let phase = &mut process.phase;
+                phase.released(release, self.next_rank, &mut self.names);
             }
             self.sample(key, SampleKind::Release, Some(class), duration);
             if inherited == Inherited::No && slot.acquired != 0 {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{description::DescriptionId, facts::Kind, rate::Rate};
+use super::{description::DescriptionId, facts::Kind, rate::Rate, runtime::Part};
 
 /// One fd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Slot {
     pub(super) op: u8,
     /// In the table at fork, exec or attach.
     pub(super) inherited: Inherited,
+    /// Whether it takes part in teardown.
+    pub(super) part: Part,
 }
 
 /// Whether an fd was in the table at the task's fork, at its last exec, or at attach.
@@ -62,6 +64,7 @@ const EMPTY: Slot = Slot {
     tid: 0,
     op: 0,
     inherited: Inherited::No,
+    part: Part::Takes,
 };
 
 const BLANK: Page = Page {

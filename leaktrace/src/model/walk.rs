@@ -13,6 +13,7 @@ use super::{
     created::file_id,
     facts::Held,
     kind,
+    runtime::Part,
     table::{Inherited, Slot, Table, after},
     thing::Thing,
 };
@@ -140,6 +141,7 @@ impl Model {
             tid: 0,
             op: Op::NONE.0,
             inherited: Inherited::Yes,
+            part: Part::Takes,
         }
     }
 
