@@ -24,6 +24,8 @@ pub use terminal::check as check_terminal;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod screens;
 #[cfg(test)]
 mod update_tests;

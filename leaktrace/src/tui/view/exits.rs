@@ -99,13 +99,13 @@ fn titles() -> Line<'static> {
     let text = format!(
         " {} {} {} {} {} {} {} {} {}  WHAT",
         format::right("PID", 7),
-        format::left("COMM", 15),
+        format::left("COMM", 12),
         format::left("VERDICT", 12),
-        format::right("RELEASED", 8),
+        format::right("REL", 5),
         format::right("HELD", 5),
-        format::right("RESIDUE", 7),
+        format::right("RES", 4),
         format::right("TEARDOWN", 8),
-        format::right("KERNEL", 8),
+        format::right("KERNEL", 7),
         format::right("AGO", 6),
     );
     Line::styled(text, DIM)
@@ -139,18 +139,18 @@ fn line(state: &State, row: &ExitRow, under_cursor: bool) -> Line<'static> {
         Span::raw(format!(
             "{} {} ",
             format::right(&row.key.pid.to_string(), 7),
-            format::left(&format::name(&row.comm), 15)
+            format::left(&format::name(&row.comm), 12)
         )),
         Span::styled(format::left(verdict, 12), style),
     ];
-    let residue = paint::number(summary.residue, 7);
+    let residue = paint::number(summary.residue, 4);
     let residue = if summary.residue > 0 {
         residue.style(BAD)
     } else {
         residue
     };
     for (number, gap) in [
-        (paint::number(summary.released, 8), " "),
+        (paint::number(summary.released, 5), " "),
         (paint::number(summary.held, 5), " "),
         (residue, " "),
     ] {
@@ -161,7 +161,7 @@ fn line(state: &State, row: &ExitRow, under_cursor: bool) -> Line<'static> {
     spans.push(Span::raw(format!(
         " {} {} {}",
         format::right(&format::maybe_nanos(row.teardown_ns), 8),
-        format::right(&format::maybe_nanos(row.kernel_ns), 8),
+        format::right(&format::maybe_nanos(row.kernel_ns), 7),
         format::right(&ago, 6),
     )));
     if let Some((text, style)) = first(row) {

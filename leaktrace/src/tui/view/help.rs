@@ -13,7 +13,7 @@ use crate::tui::{
     state::{Overlay, State},
 };
 
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 20] = [
     ("q  ^C", "quit"),
     ("?", "this help"),
     ("↑ ↓  j k", "move; PgUp PgDn a page; g G first, last"),
@@ -38,6 +38,10 @@ const KEYS: [(&str, &str); 19] = [
     (
         "FULL IN",
         "time until FD reaches LIMIT; ∞ does not grow; — unsteady",
+    ),
+    (
+        "REL RES",
+        "Exits: released; residue, what is left of what it made",
     ),
 ];
 
