@@ -2,7 +2,7 @@
 
 use super::{
     health::Outcome,
-    load::{LoadOptions, load},
+    load::{self, LoadOptions, load},
     probe::{self, ITERATORS, PROBES},
 };
 use crate::doctor::{Attempt, Need, Probe, ProbeOutcome};
@@ -20,7 +20,9 @@ pub fn attempt() -> Attempt {
             coverage: Vec::new(),
         },
         Ok(mut programs) => {
-            let seeded = programs.seed().map_err(|why| format!("{why:#}"));
+            let seeded = programs
+                .seed()
+                .map_err(|why| load::short(&format!("{why:#}")));
             let probes = programs
                 .outcomes()
                 .iter()

@@ -1,6 +1,6 @@
 //! Loading and attaching.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -255,17 +255,35 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The end of a long text: a verifier's log ends with what is wrong.
-fn short(text: &str) -> String {
-    if std::env::var_os("LEAKTRACE_VERIFIER_LOG")
-        .is_some_and(|path| Path::new(&path).is_absolute() && fs::write(&path, text).is_ok())
-    {
-        return "see the verifier's log".to_owned();
+/// What a refusal comes down to: the verifier's log ends with statistics, the complaint is the
+/// line before them.
+pub(super) fn short(text: &str) -> String {
+    let line = match text.split_once("Verifier output:") {
+        None => text.lines().next().unwrap_or(text),
+        Some((_, log)) => log
+            .lines()
+            .map(str::trim)
+            .take_while(|line| !line.starts_with("verification time"))
+            .filter(|line| !line.is_empty())
+            .last()
+            .unwrap_or(text),
+    };
+    line.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_by_the_verifiers_complaint() {
+        let text = "the BPF_PROG_LOAD syscall returned Permission denied (os error 13). \
+                    Verifier output: 1: (85) call x\ncombined stack size of 2 calls is 560. Too \
+                    large\nverification time 4833 usec\nstack depth 232+0+320\n";
+        assert_eq!(
+            short(text),
+            "combined stack size of 2 calls is 560. Too large"
+        );
+        assert_eq!(short("no such file"), "no such file");
     }
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or(text);
-    line.chars().take(300).collect()
 }
