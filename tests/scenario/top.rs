@@ -105,7 +105,7 @@ fn rate_limit_and_time_to_it_are_right() {
 fn restored_after(option: &str, end: impl Fn(&Terminal, &Path)) {
     let place = Place::new();
     let script = format!(
-        "stty -a >before; echo marker; sh -c 'echo $$ >pid; exec {} top {option}'; \
+        "export RUST_BACKTRACE=0; stty -a >before; echo marker; sh -c 'echo $$ >pid; exec {} top {option}'; \
          stty -a >after.tmp; mv after.tmp after; echo ended; sleep 60",
         leaktrace().display()
     );
