@@ -125,7 +125,7 @@ pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
     let mut ebpf = create(options, &offsets, nonce, &types)?;
     let (links, outcomes) = attach(&mut ebpf, &types);
     if let Some((probe, outcome)) = health::missing_required(&outcomes).first() {
-        if matches!(outcome, Outcome::Refused(why) if why.contains("ermission denied")) {
+        if matches!(outcome, Outcome::Refused(why) if why.contains("not permitted")) {
             return Err(Unavailable::NoPermission);
         }
         return Err(Unavailable::Probe {
