@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -63,27 +63,29 @@ pub(super) struct TopArgs {
 
 pub(super) fn run(args: TopArgs, found: Found) -> Outcome {
     let choice = Choice::new(&args.targets)?;
-    let options = Options {
-        site: site()?,
-        duration: args.targets.duration,
-        panic_after: args.panic_after,
+    let (duration, panic_after) = (args.targets.duration, args.panic_after);
+    let options = |site| Options {
+        site,
+        duration,
+        panic_after,
     };
     let ended = match &args.from {
         Some(path) => {
             let paced = Paced::open(path)?;
+            let site = site_recorded(path, paced.start());
             show(
                 Played {
                     paced,
                     choice,
                     is_told: false,
                 },
-                options,
+                options(site),
             )
         }
         None => {
             drop(super::target::open(&args.targets)?);
             tui::check_terminal()?;
-            live(prepare(args, found)?, choice, options)?
+            live(prepare(args, found)?, choice, options(site_here()?))?
         }
     }?;
     Ok(match ended {
@@ -293,7 +295,7 @@ fn choose(choice: &Choice, picture: &mut Snapshot) {
         .retain(|row| choice.has_row(row.key.pid, &row.comm, None));
 }
 
-fn site() -> Result<Site, Failure> {
+fn site_here() -> Result<Site, Failure> {
     let Tool { kernel, .. } = host::tool();
     let clock: Clock = host::clock().context("cannot read the clock")?;
     Ok(Site {
@@ -302,6 +304,17 @@ fn site() -> Result<Site, Failure> {
         utc_offset_s: utc_offset(clock.realtime_ns),
         clock,
     })
+}
+
+/// Of a capture: its clocks are not ours.
+fn site_recorded(path: &Path, start: Start) -> Site {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Site {
+        host: format!("capture {name}"),
+        kernel: start.tool.kernel,
+        utc_offset_s: utc_offset(start.clock.realtime_ns),
+        clock: start.clock,
+    }
 }
 
 /// Local time less UTC, seconds.

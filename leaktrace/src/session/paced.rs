@@ -10,7 +10,7 @@ use crate::{
     decode,
     id::ProcessKey,
     model::snapshot::Snapshot,
-    source::{Item, capture::CaptureReader},
+    source::{Item, Start, capture::CaptureReader},
 };
 
 /// A capture being played.
@@ -31,14 +31,26 @@ impl Paced {
     /// It cannot be read, or is no capture.
     pub fn open(path: &Path) -> anyhow::Result<Paced> {
         let name = crate::sink::escape_str(&path.to_string_lossy());
-        let reader = CaptureReader::open(path).with_context(|| format!("capture {name}"))?;
+        let context = || format!("capture {name}");
+        let mut reader = CaptureReader::open(path).with_context(context)?;
+        let waiting = reader.next().with_context(context)?;
         Ok(Paced {
             reader,
-            waiting: None,
+            waiting,
             gallery: Gallery::new(),
             began: None,
             is_over: false,
         })
+    }
+
+    /// How the recorded run began, before the first picture.
+    pub fn start(&self) -> Start {
+        match &self.waiting {
+            Some(Item::Start(start)) => Start::clone(start),
+            Some(Item::Records(_) | Item::Answer(_) | Item::Tick(_) | Item::End(_)) | None => {
+                Start::default()
+            }
+        }
     }
 
     /// The last picture, with the detail of another process.

@@ -287,8 +287,8 @@ pub struct State {
     pub overlay: Option<Overlay>,
     /// One line for the user, until the next key.
     pub notice: Option<String>,
-    /// Why no more pictures come.
-    pub over: Option<String>,
+    /// Whether nothing will change any more.
+    pub is_over: bool,
     /// Loss.
     pub loss: LossMark,
     /// Records per second.

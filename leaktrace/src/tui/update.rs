@@ -88,7 +88,10 @@ fn apply(state: &mut State, intent: Intent) -> Option<Effect> {
         Intent::Submit => submit(state),
         Intent::Resize(columns, rows) => state.size = (columns, rows),
         Intent::Arrived(picture) => arrived(state, picture),
-        Intent::Over(why) => state.over = Some(why),
+        Intent::Over(why) => {
+            state.is_over = true;
+            state.notice = Some(why);
+        }
         Intent::Tell(what) => state.notice = Some(what),
     }
     None

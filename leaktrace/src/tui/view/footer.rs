@@ -25,7 +25,7 @@ pub fn line(state: &State) -> Line<'static> {
         }
         return Line::from(spans);
     }
-    if let Some(notice) = state.notice.as_ref().or(state.over.as_ref()) {
+    if let Some(notice) = &state.notice {
         return Line::styled(format!(" {}", format::text(notice)), WARN);
     }
     keys(state)

@@ -202,8 +202,8 @@ fn time(state: &State) -> Span<'static> {
     }
     let site = &state.site;
     let text = format::time_of_day(&site.clock, site.utc_offset_s, state.latest.at);
-    match state.over {
-        Some(_) => Span::styled(format!("ENDED {text}"), WARN),
-        None => Span::raw(text),
+    match state.is_over {
+        true => Span::styled(format!("ENDED {text}"), WARN),
+        false => Span::raw(text),
     }
 }
