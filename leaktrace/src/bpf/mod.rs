@@ -1,6 +1,6 @@
 //! The programs: how they are loaded, attached and read. The only place that knows aya.
 //!
-//! [`load`] gives [`Programs`], which implement [`crate::source::kernel::Kernel`]. What can be
+//! [`load`] gives [`Programs`], which implement [`crate::source::Kernel`]. What can be
 //! seen here is data: [`probe::PROBES`] says what there is to attach, [`health`] turns what
 //! happened into coverage.
 

@@ -1,7 +1,7 @@
 //! The live terminal UI: state, update, view.
 //!
-//! Terminal events become an [`input::Intent`], [`update`] turns a state and an intent into the
-//! next state, [`view`] draws a state. It reads [`crate::model::snapshot::Snapshot`]s and knows
+//! Terminal events become an `input::Intent`, `update` turns a state and an intent into the
+//! next state, `view` draws a state. It reads [`crate::model::snapshot::Snapshot`]s and knows
 //! nothing of records, /proc or the report. Nothing here changes the system.
 
 mod arrange;
