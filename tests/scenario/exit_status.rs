@@ -164,8 +164,10 @@ fn starting_and_stopping_costs_little() {
         .collect();
     times.sort();
     let median = times[10];
-    assert!(
-        median <= Duration::from_millis(300),
-        "median {median:?} of {times:?}"
-    );
+    // The debug build is not what users wait for.
+    let debug = leaktrace_tests::leaktrace()
+        .iter()
+        .any(|dir| dir == "debug");
+    let limit = Duration::from_millis(if debug { 900 } else { 300 });
+    assert!(median <= limit, "median {median:?} of {times:?}");
 }

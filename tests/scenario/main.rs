@@ -28,6 +28,7 @@ mod temp_dir;
 mod temp_file;
 mod timing;
 mod top;
+mod unavailable;
 mod zombie;
 
 /// The path of the fixture program that does what its arguments say.

@@ -102,6 +102,14 @@ fn a_leak_is_held_and_not_also_a_breach() {
 }
 
 #[test]
+fn the_loaders_files_are_not_judged() {
+    let outcome = leaktrace_tests::Run::check(["true"]).end();
+    let order = &outcome.process("true")["order"];
+    assert_eq!(order["checked"], 0, "{outcome}");
+    assert!(order["score"].is_null(), "{outcome}");
+}
+
+#[test]
 fn what_a_fatal_signal_ended_is_not_judged() {
     let outcome = run(&["close a", "close b", "raise 15"], &ORDER);
     assert!(outcome.errors().is_empty(), "{outcome}");

@@ -1,37 +1,13 @@
 //! A capture judged again, by somebody without privileges, gives what the live run gave.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 use leaktrace_tests::{Outcome, Place, Run, steps};
 
 use crate::STEPS;
 
-/// Nobody: can read a capture and trace nothing.
-const NOBODY: [&str; 4] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-];
-
-/// A copy of the binary that nobody can run, in a place that nobody can write to.
-fn open_to_all(place: &Place) -> PathBuf {
-    let copy = place.root().join("leaktrace");
-    std::fs::copy(leaktrace_tests::leaktrace(), &copy).expect("copy the binary");
-    for (path, mode) in [(copy.as_path(), 0o755), (place.root(), 0o777)] {
-        let mode = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(path, mode).expect("set permissions");
-    }
-    for dir in [place.cwd(), place.tmp()] {
-        let mode = std::fs::Permissions::from_mode(0o777);
-        std::fs::set_permissions(dir, mode).expect("set permissions");
-    }
-    copy
-}
-
 fn live_and_again(place: &Place, command: &[&str], options: &[&str]) -> (Outcome, Outcome) {
-    let binary = open_to_all(place);
+    let binary = place.open_to_all();
     let capture = place.root().join("capture.ltr");
     let _ = std::fs::remove_file(&capture);
     let live = Run::check(command)
@@ -47,7 +23,7 @@ fn live_and_again(place: &Place, command: &[&str], options: &[&str]) -> (Outcome
     again = again
         .at(place)
         .binary(&binary)
-        .through(NOBODY)
+        .through(leaktrace_tests::NOBODY)
         .args([std::ffi::OsStr::new("--from"), capture.as_os_str()])
         .args(options);
     let again = again.end();

@@ -19,6 +19,6 @@ mod turn;
 pub use binary::leaktrace;
 pub use outcome::Outcome;
 pub use place::Place;
-pub use run::{Run, steps};
+pub use run::{NOBODY, Run, steps};
 pub use terminal::Terminal;
 pub use turn::{Alone, alone};

@@ -1,5 +1,7 @@
 //! A directory of a run's own.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,6 +44,21 @@ impl Place {
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// Lets everybody write here, and gives a copy of the binary that everybody can run.
+    ///
+    /// # Panics
+    /// If that cannot be done.
+    #[must_use]
+    pub fn open_to_all(&self) -> PathBuf {
+        let copy = self.root.join("leaktrace");
+        std::fs::copy(crate::leaktrace(), &copy).expect("copy the binary");
+        for path in [&self.root, &self.cwd(), &self.tmp(), &copy] {
+            let mode = Permissions::from_mode(0o777);
+            std::fs::set_permissions(path, mode).expect("set permissions");
+        }
+        copy
     }
 
     /// A path in `tmp()`, as text for a step or a shell.

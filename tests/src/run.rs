@@ -13,6 +13,14 @@ use crate::turn::{Alone, among_others};
 /// A run may not take longer than this; one that does is killed and fails its scenario.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What makes a run one of a user who can trace nothing.
+pub const NOBODY: [&str; 4] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
+
 /// A call of leaktrace, built up and then ended by [`Run::end`].
 #[derive(Debug)]
 pub struct Run<'a> {
