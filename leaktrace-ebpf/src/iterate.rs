@@ -8,13 +8,16 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use leaktrace_common::{
     abi::{self, fault},
-    record::{Header, TextRef, file::FdAcquire, kind, task::Seed, task::TaskFacts, text_kind},
+    record::{
+        Header, file::FdAcquire, kind, socket::Endpoint, task::Seed, task::TaskFacts, text_kind,
+    },
 };
 
 use crate::{
     emit,
-    kernel::{Detail, file_facts, identify, load, offset},
+    kernel::{Detail, FileFacts, file_facts, identify, load, mode, offset},
     maps::{self, LAST_TABLE, TASKS, count_fault},
+    probe::socket::ends_of,
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -154,28 +157,57 @@ extern "C" fn seed_files(ctx: *mut Context) -> i32 {
     };
     let facts = file_facts(file);
     let mut record = FdRecord {
-        header: header(kind::FD_SEED, size_of::<FdRecord>(), slot),
+        header: header(kind::FD_SEED, FILE, slot),
         fd: FdAcquire::default(),
     };
+    let payload = &raw mut record.fd;
     // SAFETY: a local record.
     unsafe {
-        identify(&facts, Detail::Full, &raw mut record.fd.identity);
-        record.fd.fd = fd as i32;
-        record.fd.source_fd = -1;
-        record.fd.open_flags = facts.flags;
-        record.fd.text = TextRef {
-            len: 0,
-            kind: text_kind::NONE,
-            flags: 0,
-        };
-        write(
-            ctx,
-            &raw const record as *const c_void,
-            size_of::<FdRecord>(),
-        );
+        identify(&facts, Detail::Full, &raw mut (*payload).identity);
+        (*payload).fd = fd as i32;
+        (*payload).source_fd = -1;
+        (*payload).open_flags = facts.flags;
+        (*payload).text.kind = text_kind::NONE;
+        let mode = core::ptr::read_volatile(&raw const (*payload).identity.mode);
+        let socket = mode & mode::FORMAT == mode::SOCKET;
+        if socket {
+            record.header.kind = kind::SOCKET_SEED;
+            record.header.len = (FILE + size_of::<Ends>()) as u16;
+        }
+        write(ctx, &raw const record as *const c_void, FILE);
+        if socket {
+            write_ends(ctx, &facts);
+        }
     }
     0
 }
+
+/// What a [`leaktrace_common::record::socket::SocketAcquire`] has behind its fd.
+#[repr(C)]
+struct Ends {
+    local: Endpoint,
+    peer: Endpoint,
+}
+
+/// The second half of a socket's record. On its own: the stack is short.
+///
+/// # Safety
+/// `ctx` must be the iterator's context.
+#[inline(never)]
+unsafe fn write_ends(ctx: *mut Context, facts: &FileFacts) {
+    let mut ends = Ends {
+        local: Endpoint::default(),
+        peer: Endpoint::default(),
+    };
+    // SAFETY: a local value; the context by contract.
+    unsafe {
+        ends_of(facts, &raw mut ends.local, &raw mut ends.peer);
+        write(ctx, &raw const ends as *const c_void, size_of::<Ends>());
+    }
+}
+
+/// Bytes of a record of an fd that is not a socket.
+const FILE: usize = size_of::<Header>() + size_of::<FdAcquire>();
 
 /// # Safety
 /// `ctx` must be the iterator's context, `record` readable for `len` bytes.

@@ -107,6 +107,9 @@ pub mod kind {
     pub const SOCKET_ACQUIRE: u16 = 0x0201;
     /// bind, listen, connect ([`super::socket::SocketName`]).
     pub const SOCKET_NAME: u16 = 0x0202;
+    /// A socket fd that was in the table at attach; the payload is
+    /// [`super::socket::SocketAcquire`] with operation 0.
+    pub const SOCKET_SEED: u16 = 0x0203;
     /// mmap ([`super::mapping::Map`]).
     pub const MAP: u16 = 0x0301;
     /// munmap ([`super::mapping::Unmap`]).

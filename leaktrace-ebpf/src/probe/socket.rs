@@ -46,7 +46,7 @@ pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
         file::fill(fd, &facts, op, result as i32, source as i32, Detail::Basic);
         (*fd).area = 0;
         path::none(&raw mut (*fd).text);
-        ends(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
+        ends_of(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
         emit::finish(
             record,
             kind::SOCKET_ACQUIRE,
@@ -73,7 +73,7 @@ pub fn pair(slot: &mut Slot, address: u64, result: i64) {
 /// # Safety
 /// Both must be writable.
 #[inline(always)]
-unsafe fn ends(facts: &FileFacts, local: *mut Endpoint, peer: *mut Endpoint) {
+pub unsafe fn ends_of(facts: &FileFacts, local: *mut Endpoint, peer: *mut Endpoint) {
     let sk = sock_of(facts.private_data);
     let family: u16 = read(sk, offset!(sock_family));
     let mut here = [0u64; 2];
@@ -135,7 +135,7 @@ pub fn name(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     unsafe {
         let payload = record.add(HEADER).cast::<SocketName>();
         identify(&facts, Detail::Basic, &raw mut (*payload).identity);
-        ends(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
+        ends_of(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
         (*payload).fd = fd as i32;
         (*payload).errno = file::errno(result);
         (*payload).mnt_ns = path::mount_namespace(tree::current_typed());

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{FileId, ProcessKey};
 
+pub mod fd;
 pub mod host;
 pub mod limit;
 

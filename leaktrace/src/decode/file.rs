@@ -72,7 +72,10 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
             let (fd, areas) = payload::<FdAcquire>(number, bytes)?;
             Body::FdAcquire(fd, text(number, areas, fd.area, fd.text, 0)?)
         }
-        kind::FD_SEED => Body::FdSeed(plain(number, bytes)?),
+        kind::FD_SEED => {
+            let (fd, areas) = payload::<FdAcquire>(number, bytes)?;
+            Body::FdSeed(fd, text(number, areas, fd.area, fd.text, 0)?)
+        }
         kind::FD_RELEASE => Body::FdRelease(plain(number, bytes)?),
         kind::FD_RANGE => Body::FdRange(plain(number, bytes)?),
         kind::FD_WALK => Body::FdWalk(walk(number, bytes)?),

@@ -48,8 +48,8 @@ pub struct Record<'a> {
 /// What the kind of a record names.
 #[derive(Clone, Debug)]
 pub enum Body<'a> {
-    /// `FD_SEED`.
-    FdSeed(FdAcquire),
+    /// `FD_SEED` and its path.
+    FdSeed(FdAcquire, Text<'a>),
     /// `FD_ACQUIRE` and its path.
     FdAcquire(FdAcquire, Text<'a>),
     /// `FD_RELEASE`
@@ -62,6 +62,8 @@ pub enum Body<'a> {
     FdTable(FdTable),
     /// `SOCKET_ACQUIRE`
     SocketAcquire(SocketAcquire),
+    /// `SOCKET_SEED`.
+    SocketSeed(SocketAcquire),
     /// `SOCKET_NAME`: the address as passed, the path of the file made.
     SocketName(SocketName, [Text<'a>; 2]),
     /// `MAP`

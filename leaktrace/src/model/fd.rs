@@ -52,14 +52,17 @@ impl Model {
             return;
         };
         if let Some(description) = self.acquire(header, process, &socket.fd, Part::Takes) {
-            let Ok(type_) = SocketType::read_from_bytes(&socket.fd.identity.detail) else {
-                return;
-            };
-            self.set_ends(
-                description,
-                &thing::ends(type_.family, &socket.local, &socket.peer),
-            );
+            self.socket_ends(description, socket);
         }
+    }
+
+    /// Gives a socket the ends that the kernel told with it.
+    pub(super) fn socket_ends(&mut self, description: DescriptionId, socket: &SocketAcquire) {
+        let Ok(type_) = SocketType::read_from_bytes(&socket.fd.identity.detail) else {
+            return;
+        };
+        let ends = thing::ends(type_.family, &socket.local, &socket.peer);
+        self.set_ends(description, &ends);
     }
 
     pub(super) fn ring_setup(&mut self, header: &Header, ring: &RingSetup) {

@@ -5,19 +5,24 @@ use leaktrace_common::{
     record::{
         Header,
         file::{FdAcquire, WalkEntry, walk_cause},
+        socket::SocketAcquire,
     },
 };
 
 use super::{
     Model,
     created::file_id,
+    description::DescriptionId,
     facts::Held,
     kind,
     runtime::Part,
     table::{Inherited, Slot, Table, after},
     thing::Thing,
 };
-use crate::{decode::Walk, id::KtimeNs};
+use crate::{
+    decode::{Text, Walk},
+    id::KtimeNs,
+};
 
 /// A walk whose parts are coming.
 #[derive(Debug)]
@@ -65,13 +70,26 @@ impl Model {
     }
 
     /// An fd that was there at attach. What records have told of that number since is newer.
-    pub(super) fn fd_seed(&mut self, header: &Header, fd: &FdAcquire) {
-        let Ok(number) = u32::try_from(fd.fd) else {
-            return;
-        };
+    pub(super) fn fd_seed(&mut self, header: &Header, fd: &FdAcquire, text: &Text<'_>) {
+        if let Some(description) = self.seeded(header, fd)
+            && !text.is_none()
+        {
+            self.name_description(description, text);
+        }
+    }
+
+    /// A socket that was there at attach.
+    pub(super) fn socket_seed(&mut self, header: &Header, socket: &SocketAcquire) {
+        if let Some(description) = self.seeded(header, &socket.fd) {
+            self.socket_ends(description, socket);
+        }
+    }
+
+    fn seeded(&mut self, header: &Header, fd: &FdAcquire) -> Option<DescriptionId> {
+        let number = u32::try_from(fd.fd).ok()?;
         let known = self.tables.get(&header.table);
         if known.is_some_and(|table| table.get(number).is_some()) {
-            return;
+            return None;
         }
         let entry = WalkEntry {
             identity: fd.identity,
@@ -82,6 +100,7 @@ impl Model {
         let kind = self.descriptions.get(slot.description).kind;
         let table = self.tables.entry(header.table).or_default();
         table.put(number, slot, kind);
+        Some(slot.description)
     }
 
     /// Takes a walk that has come whole or in part.
