@@ -30,6 +30,32 @@ fn a_temp_directory_removed_with_its_content_is_gone() {
 }
 
 #[test]
+fn a_renamed_directory_is_found_under_its_new_name() {
+    let place = Place::new();
+    let script = "mkdir $TMPDIR/a; touch $TMPDIR/a/file; mv $TMPDIR/a $TMPDIR/b";
+    let outcome = check_sh(script).at(&place).end();
+    let finding = outcome.only_error("LT110");
+    assert_eq!(finding["resource"]["path"], place.temp("b"), "{outcome}");
+    assert_eq!(finding["resource"]["entries"], 1, "{outcome}");
+    std::fs::remove_dir_all(place.temp("b")).expect("it was left");
+    check_sh(&format!("{script}; rm -r $TMPDIR/b"))
+        .at(&place)
+        .end()
+        .spotless();
+}
+
+#[test]
+fn directories_are_found_by_relative_names_in_deep_places() {
+    let place = Place::new();
+    let long = "d".repeat(200);
+    let script = format!("cd $TMPDIR; for i in 1 2 3 4 5 6; do mkdir {long}; cd {long}; done");
+    let outcome = check_sh(&script).at(&place).end();
+    let finding = outcome.only_error("LT110");
+    assert_eq!(finding["resource"]["path"], place.temp(&long), "{outcome}");
+    assert_eq!(finding["resource"]["entries"], 5, "{outcome}");
+}
+
+#[test]
 fn a_fifo_never_removed_is_an_error_anywhere() {
     let place = Place::new();
     for dir in [place.cwd(), place.tmp()] {

@@ -113,6 +113,29 @@ fn a_relative_path_after_chdir_is_found_where_it_is() {
 }
 
 #[test]
+fn a_second_name_keeps_a_file_that_lost_its_first() {
+    let place = Place::new();
+    let script = "touch $TMPDIR/a; ln $TMPDIR/a $TMPDIR/b; rm $TMPDIR/a";
+    let outcome = check_sh(script).at(&place).end();
+    let path = &outcome.only_error("LT109")["resource"]["path"];
+    assert_eq!(*path, place.temp("b"), "{outcome}");
+}
+
+#[test]
+fn a_program_started_by_a_thread_is_the_same_process() {
+    let place = Place::new();
+    let script = "import os, threading\n\
+                  run = lambda: os.execvp('mktemp', ['mktemp'])\n\
+                  thread = threading.Thread(target=run)\n\
+                  thread.start()\n\
+                  thread.join()";
+    let outcome = Run::check(["python3", "-c", script]).at(&place).end();
+    let finding = outcome.only_error("LT109");
+    assert_eq!(finding["comm"], "mktemp", "{outcome}");
+    assert_eq!(outcome.processes("mktemp").len(), 1, "{outcome}");
+}
+
+#[test]
 fn a_hostile_name_is_reported_without_harm() {
     let place = Place::new();
     let outcome = check_sh("touch \"$TMPDIR/$(printf 'a\\033[31mb\\nc\\377')\"").at(&place);
