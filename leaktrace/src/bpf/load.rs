@@ -1,10 +1,15 @@
 //! Loading and attaching.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, ProgramError, links::FdLink},
+    programs::{BtfTracePoint, Program, ProgramError, links::FdLink},
 };
 use leaktrace_common::{
     ABI_VERSION,
@@ -210,10 +215,12 @@ fn nonce() -> u64 {
 type Attached = (BTreeMap<&'static str, FdLink>, Vec<(Probe, Outcome)>);
 
 fn attach(ebpf: &mut Ebpf, types: &Btf) -> Attached {
+    let mut loaded = verify(ebpf, types);
     let mut links = BTreeMap::new();
     let mut outcomes = Vec::new();
     for probe in PROBES {
-        let outcome = match attach_one(ebpf, probe, types) {
+        let loaded = loaded.remove(probe.program).unwrap_or(Ok(Hook::Absent));
+        let outcome = match loaded.and_then(|hook| attach_one(ebpf, probe, hook)) {
             Ok(Some(link)) => {
                 links.insert(probe.program, link);
                 Outcome::Attached
@@ -226,15 +233,63 @@ fn attach(ebpf: &mut Ebpf, types: &Btf) -> Attached {
     (links, outcomes)
 }
 
-fn attach_one(ebpf: &mut Ebpf, probe: &Probe, types: &Btf) -> Result<Option<FdLink>, ProgramError> {
-    let Some(program) = ebpf.program_mut(probe.program) else {
+/// Whether this kernel has what a program is to be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hook {
+    Present,
+    Absent,
+}
+
+/// Has the kernel verify all programs. Nearly all of a start's time goes there, and for those
+/// who may load programs the verifier takes no lock (bpf_check in kernel/bpf/verifier.c, v6.1),
+/// so every CPU verifies one: the largest, which is the last of the table, first.
+fn verify(ebpf: &mut Ebpf, types: &Btf) -> BTreeMap<&'static str, Result<Hook, ProgramError>> {
+    let mut programs: BTreeMap<String, &mut Program> = ebpf
+        .programs_mut()
+        .map(|(name, program)| (name.to_owned(), program))
+        .collect();
+    let wanted = PROBES
+        .iter()
+        .filter_map(|probe| Some((probe, programs.remove(probe.program)?)))
+        .collect::<Vec<_>>();
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(wanted);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || {
+        let mut verified = Vec::new();
+        while let Some((probe, program)) = next() {
+            verified.push((probe.program, load_one(program, probe, types)));
+        }
+        verified
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut verified = work();
+        for other in others {
+            // A panic there has been shown; what it had not verified counts as absent.
+            verified.extend(other.join().unwrap_or_default());
+        }
+        verified.into_iter().collect()
+    })
+}
+
+fn load_one(program: &mut Program, probe: &Probe, types: &Btf) -> Result<Hook, ProgramError> {
+    let program: &mut BtfTracePoint = program.try_into()?;
+    match program.load(probe.hook, types) {
+        Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => Ok(Hook::Absent),
+        loaded => loaded.map(|()| Hook::Present),
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, probe: &Probe, hook: Hook) -> Result<Option<FdLink>, ProgramError> {
+    let program = match hook {
+        Hook::Absent => return Ok(None),
+        Hook::Present => ebpf.program_mut(probe.program),
+    };
+    let Some(program) = program else {
         return Ok(None);
     };
     let program: &mut BtfTracePoint = program.try_into()?;
-    match program.load(probe.hook, types) {
-        Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => return Ok(None),
-        loaded => loaded?,
-    }
     let id = program.attach()?;
     let link = program.take_link(id)?;
     Ok(Some(link.into()))
