@@ -114,7 +114,7 @@ pub struct ProcessFacts {
     pub refused: Vec<Refused>,
     /// Releases that may be the teardown, oldest first (see [`ReleaseFacts`]).
     pub releases: Vec<ReleaseFacts>,
-    /// Start of the final run of releases (DESIGN words: no acquisition after it but scratch).
+    /// Start of the final run of releases (no acquisition after it but scratch).
     pub final_run: Option<KtimeNs>,
     /// Sum of explicit release durations and count over the whole life, by class.
     pub release_time: BTreeMap<Class, (u64, u64)>,

@@ -1,4 +1,4 @@
-//! Which releases may be the teardown (DESIGN section 3, "teardown trigger").
+//! Which releases may be the teardown (docs/verdict.md, "When teardown begins").
 //!
 //! Ranks number acquisitions, so that older and younger are comparisons. What is kept is what
 //! audit may need once the end is known: the releases of every run that may turn out to be the

@@ -1,4 +1,4 @@
-//! The final run of releases (DESIGN section 3): one after which nothing is acquired but
+//! The final run of releases (docs/verdict.md): one after which nothing is acquired but
 //! scratch, that is what is acquired and released again before the next release of anything
 //! older.
 //!

@@ -1,5 +1,5 @@
 //! When teardown began, and how long each part of an end took. Pure functions of a process's
-//! facts (DESIGN section 3).
+//! facts (docs/verdict.md).
 
 use super::{
     facts::{ProcessFacts, SignalFacts},
