@@ -34,9 +34,13 @@ pub enum Command {
 pub fn exit(verdict: Verdict, end: &End, command: Command, error_exitcode: Option<i32>) -> Exit {
     let own = own(&end.child, end.start_failed);
     match command {
+        // A 0 beside findings is CMD's, not a claim of ours.
         Command::Run | Command::Record => own.unwrap_or(Exit {
             code: 0,
-            because: Because::Clean,
+            because: match verdict {
+                Verdict::Clean => Because::Clean,
+                Verdict::Findings | Verdict::Inconclusive => Because::Child,
+            },
         }),
         Command::Check => check(verdict, own, error_exitcode),
     }
@@ -101,6 +105,21 @@ mod tests {
     };
 
     #[test]
+    fn run_ends_as_the_command_did_and_says_so_beside_findings() {
+        let end = End {
+            child: EXITED_0,
+            ..End::default()
+        };
+        for command in [Command::Run, Command::Record] {
+            let exit = |verdict| exit(verdict, &end, command, Some(9));
+            let zero = |because| Exit { code: 0, because };
+            assert_eq!(exit(Verdict::Findings), zero(Because::Child));
+            assert_eq!(exit(Verdict::Inconclusive), zero(Because::Child));
+            assert_eq!(exit(Verdict::Clean), zero(Because::Clean));
+        }
+    }
+
+    #[test]
     fn the_command_s_own_status_wins_over_findings() {
         use Verdict::{Clean, Findings, Inconclusive};
         assert_eq!(code(Findings, EXITED_0, None), (100, Because::Findings));
@@ -125,18 +144,6 @@ mod tests {
             code(Verdict::Inconclusive, EXITED_0, Some(9)),
             (75, Because::Inconclusive)
         );
-    }
-
-    #[test]
-    fn run_never_changes_the_code() {
-        let end = End {
-            child: EXITED_0,
-            ..End::default()
-        };
-        for command in [Command::Run, Command::Record] {
-            let exit = exit(Verdict::Findings, &end, command, Some(9));
-            assert_eq!((exit.code, exit.because), (0, Because::Clean));
-        }
     }
 
     #[test]
