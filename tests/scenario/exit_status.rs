@@ -163,13 +163,11 @@ fn starting_and_stopping_costs_little() {
         .map(|_| Run::check(["true"]).at(&place).alone(&alone).end().elapsed)
         .collect();
     times.sort();
-    // Not the median: a machine that is busy with other things is no fault of ours.
+    // Detaching one tracepoint after the other takes seconds: that is what must not happen. How
+    // fast a start is to the millisecond is told by the benchmark; a test would only tell how
+    // busy this machine is.
     let quarter = times[5];
-    // The debug build is not what users wait for.
-    let debug = leaktrace_tests::leaktrace()
-        .iter()
-        .any(|dir| dir == "debug");
-    let limit = Duration::from_millis(if debug { 900 } else { 300 });
+    let limit = Duration::from_millis(1500);
     assert!(
         quarter <= limit,
         "three quarters took more than {quarter:?}: {times:?}"
