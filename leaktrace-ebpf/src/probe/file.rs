@@ -110,23 +110,26 @@ pub fn errno(result: i64) -> i32 {
     if result < 0 { (-result) as i32 } else { 0 }
 }
 
-/// A call that returns an fd without a name of the program's.
-#[inline(never)]
-pub fn plain(slot: &mut Slot, op: Op, result: i64, source: u64) {
+/// The fd that a syscall returned, if the kernel's table has it: the table and the file. Seccomp
+/// can make a call return a number that is not there.
+#[inline(always)]
+pub fn returned(slot: &mut Slot, result: i64) -> Option<(Table, FileFacts)> {
     let table = current_table(slot);
-    let file = if result < 0 {
-        0
-    } else {
-        file_at(&table, result as u64)
-    };
-    if file != 0 {
-        acquired(slot, &table, op, result as i32, source as i32, file);
+    if result < 0 {
+        return None;
+    }
+    match file_at(&table, result as u64) {
+        0 => None,
+        file => Some((table, file_facts(file))),
     }
 }
 
-#[inline(always)]
-fn acquired(slot: &mut Slot, table: &Table, op: Op, fd: i32, source: i32, file: u64) {
-    let facts = file_facts(file);
+/// A call that returns an fd without a name of the program's.
+#[inline(never)]
+pub fn plain(slot: &mut Slot, op: Op, result: i64, source: u64) {
+    let Some((table, facts)) = returned(slot, result) else {
+        return;
+    };
     let record = emit::reserve::<FIXED>(Family::File);
     if record.is_null() {
         return;
@@ -134,7 +137,14 @@ fn acquired(slot: &mut Slot, table: &Table, op: Op, fd: i32, source: i32, file: 
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<FdAcquire>();
-        fill(payload, &facts, op, fd, source, Detail::Basic);
+        fill(
+            payload,
+            &facts,
+            op,
+            result as i32,
+            source as i32,
+            Detail::Basic,
+        );
         (*payload).area = 0;
         path::none(&raw mut (*payload).text);
         emit::finish(
@@ -142,7 +152,7 @@ fn acquired(slot: &mut Slot, table: &Table, op: Op, fd: i32, source: i32, file: 
             kind::FD_ACQUIRE,
             FIXED,
             slot,
-            emit::position(slot, table),
+            emit::position(slot, &table),
         );
     }
 }
@@ -196,16 +206,9 @@ struct Opened {
 /// and of a relative name is the kernel's path; otherwise it is the program's string.
 #[inline(never)]
 pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
-    let table = current_table(slot);
-    let file = if result < 0 {
-        0
-    } else {
-        file_at(&table, result as u64)
-    };
-    if file == 0 {
+    let Some((table, facts)) = returned(slot, result) else {
         return;
-    }
-    let facts = file_facts(file);
+    };
     let created = facts.mode & FMODE_CREATED != 0;
     let opened = Opened {
         table,

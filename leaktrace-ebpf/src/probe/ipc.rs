@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, file_at, file_facts, load, offset, read},
+    kernel::{Detail, load, offset, read},
     tree::{self, Slot},
 };
 
@@ -193,16 +193,9 @@ const AREA: usize = 256;
 #[inline(never)]
 pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
     const FIXED: usize = HEADER + size_of::<MqOpen>();
-    let table = file::current_table(slot);
-    let address = if result < 0 {
-        0
-    } else {
-        file_at(&table, result as u64)
-    };
-    if address == 0 {
+    let Some((table, facts)) = file::returned(slot, result) else {
         return;
-    }
-    let facts = file_facts(address);
+    };
     let flags = arguments.a1() as u32;
     let made = was_created(
         slot,

@@ -9,7 +9,7 @@ use leaktrace_common::{
 use super::{file, path};
 use crate::{
     emit::{self, HEADER},
-    kernel::{Detail, file_at, file_facts},
+    kernel::Detail,
     tree::Slot,
 };
 
@@ -18,16 +18,9 @@ use crate::{
 #[inline(never)]
 pub fn setup(slot: &mut Slot, params: u64, result: i64) {
     const SIZE: usize = HEADER + size_of::<RingSetup>();
-    let table = file::current_table(slot);
-    let address = if result < 0 {
-        0
-    } else {
-        file_at(&table, result as u64)
-    };
-    if address == 0 {
+    let Some((table, facts)) = file::returned(slot, result) else {
         return;
-    }
-    let facts = file_facts(address);
+    };
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
         return;

@@ -25,16 +25,9 @@ const AF_INET6: u16 = 10;
 #[inline(never)]
 pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
     const SIZE: usize = HEADER + size_of::<SocketAcquire>();
-    let table = file::current_table(slot);
-    let address = if result < 0 {
-        0
-    } else {
-        file_at(&table, result as u64)
-    };
-    if address == 0 {
+    let Some((table, facts)) = file::returned(slot, result) else {
         return;
-    }
-    let facts = file_facts(address);
+    };
     let record = emit::reserve::<SIZE>(Family::Socket);
     if record.is_null() {
         return;
