@@ -27,6 +27,15 @@ impl Drop for Noise {
     }
 }
 
+/// A name that the noise may leave when it is killed.
+struct Shm(String);
+
+impl Drop for Shm {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 #[test]
 fn a_busy_machine_neither_blames_the_command_nor_fills_the_ring() {
     let alone = alone();
@@ -44,9 +53,13 @@ fn a_busy_machine_neither_blames_the_command_nor_fills_the_ring() {
         "this machine makes no 300,000 syscalls a second: {ns} ns each"
     );
     let _syscalls = Noise::of(spin, &["getppid", "1000000000000"]);
-    let files = "while :; do f=$(mktemp /tmp/noise-XXXXXX); echo x >/dev/shm/noise-$$; \
-                 rm $f /dev/shm/noise-$$; done";
-    let _files = Noise::of("sh", &["-c", files]);
+    let tmp = place.tmp().display().to_string();
+    let shm = Shm(format!("/dev/shm/leaktrace-noise-{}", std::process::id()));
+    let files = format!(
+        "while :; do f=$(mktemp -p {tmp}); echo x >{shm}; rm $f {shm}; done",
+        shm = shm.0
+    );
+    let _files = Noise::of("sh", &["-c", &files]);
     let started = Instant::now();
     for _ in 0..50 {
         let outcome = Run::check(["true"]).at(&place).alone(&alone).end();
