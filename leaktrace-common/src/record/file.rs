@@ -110,12 +110,13 @@ pub struct FdWalk {
     pub cause: u32,
     /// First number of this part.
     pub base: u32,
-    /// Open fds in the whole table.
+    /// Numbers taken in the whole table.
     pub total: u32,
     /// `files_struct.count`: tasks that share the table.
     pub sharers: u32,
-    /// Bit i: number `base + i` is open and `entries[i]` is filled. Entries of clear bits are
-    /// not written.
+    /// Bit i: number `base + i` is taken and `entries[i]` is filled. Entries of clear bits are
+    /// not written. A number that is only reserved (another thread is in the middle of an open)
+    /// has an entry without a file: `identity.file` is 0.
     pub mask: u16,
     /// Bit i: number `base + i` is close-on-exec.
     pub cloexec: u16,
@@ -133,6 +134,9 @@ pub mod walk_cause {
     pub const EXEC: u32 = 2;
     /// An iterator read it.
     pub const ITERATOR: u32 = 3;
+    /// The birth of a task with a table of its own: what it inherits, also what came to its
+    /// parent in a way that is not followed.
+    pub const FORK: u32 = 4;
 }
 
 /// The header's task has left its fd table for the one named in the header (unshare, exec,

@@ -17,7 +17,7 @@ use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_facts, load, offset, read, table_of},
     maps::{LAST_TABLE, TASKS, count_fault},
-    tree::{self, Slot, describe, flag, slot_for},
+    tree::{self, Slot, describe, flag, process_flag, slot_for},
 };
 
 /// CLONE_FILES (include/uapi/linux/sched.h).
@@ -42,7 +42,8 @@ pub fn new(task: u64, clone_flags: u64) {
         LAST_TABLE.next() as u32
     };
     // SAFETY: the tracepoint's argument.
-    let slot = unsafe { slot_for(task, table) };
+    let (slot, flags): (Slot, u32) =
+        unsafe { (slot_for(task, table), load(task, offset!(task_flags))) };
     let key = task;
     if TASKS.insert(key, slot, 0).is_err() {
         count_fault(fault::JOIN_FAILED);
@@ -61,6 +62,24 @@ pub fn new(task: u64, clone_flags: u64) {
         (*payload).clone_flags = clone_flags;
         describe(task, &slot, (&raw mut (*payload).child).cast::<TaskFacts>());
         emit::finish(record, kind::TASK_NEW, SIZE, parent, position);
+    }
+    if clone_flags & CLONE_FILES == 0 && flags & process_flag::IO_WORKER == 0 {
+        inherited(task, key);
+    }
+}
+
+/// What a new task inherits, by the kernel's own word: its parent may have fds that came in a
+/// way that is not followed (CLONE_PIDFD, SCM_RIGHTS). The task does not run yet, so its table
+/// stands still.
+#[inline(always)]
+fn inherited(task: u64, key: u64) {
+    let Some(slot) = tree::slot_of(key) else {
+        return;
+    };
+    // SAFETY: the tracepoint's argument.
+    let table = unsafe { table_of(task) };
+    if table.files != 0 {
+        walk::table(slot, &table, walk_cause::FORK);
     }
 }
 

@@ -135,8 +135,6 @@ fn send(state: &mut State, base: u32, mask: u16) {
         (*payload).total = state.total;
         (*payload).sharers = state.sharers;
         (*payload).cloexec = cloexec;
-        // A number that is only reserved (another thread is in the middle of an open) has no
-        // file; it is not open.
         (*payload).mask = core::ptr::read_volatile(&raw const (*context).seen) as u16;
         let position = Position {
             seq: state.seq,
@@ -160,8 +158,12 @@ extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
     if part.mask >> index & 1 == 0 {
         return 0;
     }
+    part.seen |= 1 << index;
     let file: u64 = read(part.fds.wrapping_add(index * 8), 0);
     if file == 0 {
+        // Reserved: another thread is in the middle of an open.
+        // SAFETY: the index is below the number of entries.
+        unsafe { (*part.entries.add(index as usize)).identity.file = 0 };
         return 0;
     }
     let facts = file_facts(file);
@@ -172,6 +174,5 @@ extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
         (*out).open_flags = facts.flags;
         (*out).file_mode = facts.mode;
     }
-    part.seen |= 1 << index;
     0
 }

@@ -30,13 +30,15 @@ pub(super) struct Walking {
     cause: u32,
     total: u32,
     seq: u32,
+    /// Numbers told so far, reserved ones too.
+    taken: u32,
     entries: Vec<(u32, WalkEntry)>,
 }
 
 impl Walking {
     /// Whether every open fd has come.
     pub(super) fn is_complete(&self) -> bool {
-        self.entries.len() == self.total as usize
+        self.taken == self.total
     }
 }
 
@@ -49,9 +51,13 @@ impl Model {
             cause: walk.cause,
             total: walk.total,
             seq: header.seq as u32,
+            taken: 0,
             entries: Vec::new(),
         });
-        walking.entries.extend(walk.entries());
+        walking.taken += walk.mask.count_ones();
+        // A number without a file is only reserved: an open is under way there.
+        let open = walk.entries().filter(|(_, entry)| entry.identity.file != 0);
+        walking.entries.extend(open);
         // A table of another process may change between two parts of an iterator's walk.
         walking.total = walk.total;
         let complete = walking.is_complete();
