@@ -127,3 +127,46 @@ fn options_of_judging_are_the_second_runs() {
     assert_eq!(live.code(), 100, "{live}");
     equal(&live, &again);
 }
+
+/// A file system with room for very little, gone when dropped.
+struct Tiny(std::path::PathBuf);
+
+impl Tiny {
+    fn new(place: &Place) -> Self {
+        let root = place.root().join("tiny");
+        std::fs::create_dir(&root).expect("make a directory");
+        let tiny = Tiny(root);
+        let status = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(&tiny.0)
+            .status();
+        assert!(status.expect("run mount").success(), "mount a tmpfs");
+        tiny
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("umount").arg(&self.0).status();
+        assert!(status.is_ok_and(|status| status.success()), "unmount");
+    }
+}
+
+#[test]
+fn a_full_disk_costs_the_capture_and_not_the_report() {
+    let place = Place::new();
+    let tiny = Tiny::new(&place);
+    let capture = tiny.0.join("capture.ltr");
+    let script = "for i in $(seq 60); do ls >/dev/null; done; mktemp >/dev/null";
+    let outcome = Run::check(["sh", "-c", script])
+        .at(&place)
+        .args([std::ffi::OsStr::new("--capture"), capture.as_os_str()])
+        .end();
+    assert_eq!(outcome.code(), 125, "{outcome}");
+    assert!(
+        outcome.stderr.contains("cannot write the capture"),
+        "{outcome}"
+    );
+    outcome.only_error("LT109");
+    assert!(outcome.processes("ls").len() == 60, "{outcome}");
+}

@@ -87,7 +87,7 @@ pub(super) fn run(
         let capture = capture.as_ref().map(command::begin_capture).transpose()?;
         let purpose = Purpose::SystemDurations;
         let mut live = Live::begin(kernel, census, start, Policy::default(), purpose, capture)?;
-        live.take(Item::Records(there))?;
+        live.take(Item::Records(there));
         let signals = signals
             .register()
             .map_err(|error| failed("watch signals", &error))?;

@@ -241,6 +241,16 @@ pub(super) fn load_options(options: LoadOptions, verbose: u8) -> LoadOptions {
     }
 }
 
+/// Says that a capture is not whole. The report has been written by then.
+pub(super) fn captured(pipeline: &Pipeline) -> Result<(), Failure> {
+    match pipeline.capture_failure() {
+        None => Ok(()),
+        Some(why) => Err(Failure::internal(format!(
+            "cannot write the capture ({why}); the report is whole, the capture is cut short"
+        ))),
+    }
+}
+
 /// Lets the child make its call until the programs have seen it.
 pub(super) fn announce(held: &mut Held, kernel: &impl Kernel) -> Result<(), Failure> {
     for _ in 0..ANNOUNCE_TRIES {

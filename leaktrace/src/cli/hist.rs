@@ -73,6 +73,7 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
         Format::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
     };
     outputs.write(render, &line)?;
+    command::captured(&pipeline)?;
     match runs {
         true => Ok(exit::ending(exit, pipeline.end().child)),
         false => Ok(Ending::Code(exit.code)),

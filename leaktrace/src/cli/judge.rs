@@ -73,6 +73,7 @@ fn live(call: Judging, policy: Policy, found: Found) -> Outcome {
     };
     let report = report(&pipeline, &policy, call.command, call.error_exitcode);
     write(outputs, &report, call.output.verbose)?;
+    command::captured(&pipeline)?;
     Ok(exit::ending(report.exit, report.child))
 }
 

@@ -69,6 +69,7 @@ fn command(args: &RecordArgs, outputs: Outputs, found: Found) -> Outcome {
     };
     let report = judge::report(&pipeline, &policy, Command::Record, None);
     judge::write(outputs, &report, args.verbose)?;
+    command::captured(&pipeline)?;
     Ok(exit::ending(report.exit, report.child))
 }
 
@@ -88,6 +89,7 @@ fn system(args: &RecordArgs, outputs: Outputs) -> Outcome {
         escape_str(&args.output.to_string_lossy()),
     );
     outputs.write(|_| Ok::<_, Failure>(String::new()), &line)?;
+    command::captured(&pipeline)?;
     Ok(Ending::Code(0))
 }
 

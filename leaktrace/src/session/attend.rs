@@ -50,8 +50,8 @@ impl<K: Kernel, C: Census> Live<K, C> {
                 () = &mut deadline => break,
                 batch = self.next_batch() => {
                     let batch = batch?;
-                    self.take(Item::Records(batch))?;
-                    self.tick()?;
+                    self.take(Item::Records(batch));
+                    self.tick();
                 }
             }
             if !until.targets.is_empty() && until.targets.iter().all(Target::has_ended) {

@@ -120,7 +120,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
             scope,
             ticked: Instant::now(),
         };
-        live.take(Item::Start(Box::new(start)))?;
+        live.take(Item::Start(Box::new(start)));
         Ok(live)
     }
 
@@ -140,8 +140,8 @@ impl<K: Kernel, C: Census> Live<K, C> {
                 }
                 batch = self.kernel.next_batch() => {
                     let batch = batch?;
-                    self.take(Item::Records(batch))?;
-                    self.tick()?;
+                    self.take(Item::Records(batch));
+                    self.tick();
                 }
             }
         }
@@ -151,7 +151,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
     /// everything that judging needs to know.
     ///
     /// # Errors
-    /// Records cannot be read, or the capture not be written.
+    /// Records cannot be read.
     pub async fn settle(&mut self, watched: &Watched, reaped: KtimeNs) -> anyhow::Result<Settled> {
         let mut settled = Settled::default();
         let mut asked = Instant::now();
@@ -196,7 +196,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
         let mut questions = self.pipeline.questions(&self.policy, self.scope);
         questions.retain(wanted);
         for answer in self.census.ask(questions).await {
-            self.take(Item::Answer(Box::new(answer)))?;
+            self.take(Item::Answer(Box::new(answer)));
         }
         Ok(())
     }
@@ -209,12 +209,14 @@ impl<K: Kernel, C: Census> Live<K, C> {
     pub fn finish(mut self, mut end: End) -> anyhow::Result<Pipeline> {
         end.judged_ns = host::boottime_ns();
         self.kernel.detach().context("detach")?;
-        drop(self.kernel.drain()?);
+        while !self.kernel.drain()?.is_empty() {}
         end.events = self.kernel.counts()?;
         end.faults = self.kernel.faults()?;
-        self.take(Item::End(Box::new(end)))?;
-        if let Some(capture) = self.capture.take() {
-            capture.finish().context("write the capture")?;
+        self.take(Item::End(Box::new(end)));
+        if let Some(capture) = self.capture.take()
+            && let Err(error) = capture.finish()
+        {
+            self.pipeline.capture_failed(error.to_string());
         }
         Ok(self.pipeline)
     }
@@ -234,34 +236,34 @@ impl<K: Kernel, C: Census> Live<K, C> {
     /// Records cannot be read, or the capture not be written.
     pub fn catch_up(&mut self) -> anyhow::Result<()> {
         let batch = self.kernel.drain()?;
-        self.take(Item::Records(batch))
-    }
-
-    pub(super) fn tick(&mut self) -> anyhow::Result<()> {
-        if self.ticked.elapsed() < TICK {
-            return Ok(());
-        }
-        self.ticked = Instant::now();
-        self.take(Item::Tick(host::boottime_ns()))
-    }
-
-    /// Takes an item into the capture and the pipeline.
-    ///
-    /// # Errors
-    /// The capture cannot be written.
-    pub fn take(&mut self, item: Item) -> anyhow::Result<()> {
-        if matches!(&item, Item::Records(records) if records.is_empty()) {
-            return Ok(());
-        }
-        self.record(&item)?;
-        self.pipeline.feed(item);
+        self.take(Item::Records(batch));
         Ok(())
     }
 
-    fn record(&mut self, item: &Item) -> anyhow::Result<()> {
-        match &mut self.capture {
-            Some(capture) => capture.write(item).context("write the capture"),
-            None => Ok(()),
+    pub(super) fn tick(&mut self) {
+        if self.ticked.elapsed() < TICK {
+            return;
+        }
+        self.ticked = Instant::now();
+        self.take(Item::Tick(host::boottime_ns()));
+    }
+
+    /// Takes an item into the capture and the pipeline.
+    pub fn take(&mut self, item: Item) {
+        if matches!(&item, Item::Records(records) if records.is_empty()) {
+            return;
+        }
+        self.record(&item);
+        self.pipeline.feed(item);
+    }
+
+    /// A full disk costs the capture, not the report: that is told at the end.
+    fn record(&mut self, item: &Item) {
+        if let Some(capture) = &mut self.capture
+            && let Err(error) = capture.write(item)
+        {
+            self.pipeline.capture_failed(error.to_string());
+            self.capture = None;
         }
     }
 }

@@ -44,6 +44,7 @@ pub struct Pipeline {
     histograms: Histograms,
     answers: Vec<Answer>,
     end: End,
+    capture_failure: Option<String>,
 }
 
 impl Pipeline {
@@ -55,7 +56,18 @@ impl Pipeline {
             histograms: Histograms::new(),
             answers: Vec::new(),
             end: End::default(),
+            capture_failure: None,
         }
+    }
+
+    /// The capture could not be written any further; the run goes on and is reported without.
+    pub(super) fn capture_failed(&mut self, why: String) {
+        self.capture_failure.get_or_insert(why);
+    }
+
+    /// Why the capture is not whole, if it is not.
+    pub fn capture_failure(&self) -> Option<&str> {
+        self.capture_failure.as_deref()
     }
 
     /// Takes the next item.
