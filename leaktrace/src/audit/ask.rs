@@ -10,7 +10,7 @@ use crate::{
     census::Question,
     id::ProcessKey,
     model::facts::{Facts, Kind},
-    policy::{self, Policy},
+    policy::Policy,
     report::Level,
     source::Start,
 };
@@ -44,7 +44,7 @@ pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) ->
 fn is_wanted(kind: Kind, policy: &Policy, scope: Scope) -> bool {
     let on = |thing: &Thing| {
         let info = rule::of_thing(*thing);
-        policy::level_of(policy, info.id, info.name, info.group.name(), info.level) != Level::Off
+        policy.highest_level(info) != Level::Off
     };
     match scope {
         Scope::Everything => true,

@@ -1,6 +1,6 @@
 //! The case: everything that rules look at, prepared once.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     audit::{
@@ -19,6 +19,8 @@ use crate::{
     policy::{
         Policy,
         defaults::{Made, Survivor},
+        program::Program,
+        settings::Settings,
     },
     report::{Level, Resource},
     source::{End, Start},
@@ -127,15 +129,26 @@ impl<'a> Case<'a> {
             .filter(move |process| trust::doubt(process, group).is_none())
     }
 
-    /// Level of a rule by policy, and by what cut the run short.
-    pub fn level(&self, rule: &RuleInfo, own: Option<Level>) -> Level {
-        let level = crate::policy::level_of(
-            self.policy,
-            rule.id,
-            rule.name,
-            rule.group.name(),
-            own.unwrap_or(rule.level),
-        );
+    /// What holds for a process by policy.
+    pub fn settings(&self, process: &ProcessFacts) -> Cow<'a, Settings> {
+        settings(self.policy, process)
+    }
+
+    /// Level of a rule for a process by policy, and by what cut the run short.
+    pub fn level(&self, rule: &RuleInfo, process: &ProcessFacts, own: Option<Level>) -> Level {
+        let settings = self.settings(process);
+        let level = self
+            .policy
+            .level(&settings, rule, own.unwrap_or(rule.level));
+        self.unless_cut_short(rule, level)
+    }
+
+    /// The highest level that a rule has for any process.
+    pub fn highest_level(&self, rule: &RuleInfo) -> Level {
+        self.unless_cut_short(rule, self.policy.highest_level(rule))
+    }
+
+    fn unless_cut_short(&self, rule: &RuleInfo, level: Level) -> Level {
         // What still ran might have removed it, and might have ended.
         let unsettled = rule.group == Group::Residue && self.end.cut_short;
         if unsettled {
@@ -233,6 +246,21 @@ fn judge_order(
             not_judged: Some(why.to_owned()),
             ..order::Judged::default()
         },
-        None => order::judge(process, triggers.get(&process.key), policy.order),
+        None => {
+            let mode = settings(policy, process).order;
+            order::judge(process, triggers.get(&process.key), mode)
+        }
     }
+}
+
+/// What a policy says of a process. Costs nothing where it has no sections.
+fn settings<'a>(policy: &'a Policy, process: &ProcessFacts) -> Cow<'a, Settings> {
+    if policy.programs.is_empty() {
+        return Cow::Borrowed(&policy.settings);
+    }
+    policy.settings(&Program {
+        comm: &process.comm,
+        exe: process.exe.as_deref(),
+        argv: &process.argv.join(&b' '),
+    })
 }

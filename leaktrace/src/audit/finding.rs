@@ -71,7 +71,7 @@ fn merge(
         let Some(process) = case.process(seen.process) else {
             continue;
         };
-        let level = case.level(info, seen.level);
+        let level = case.level(info, process, seen.level);
         let suppressed_by = suppression(info, &seen, process, matcher);
         if suppressed_by.is_none() {
             if level == Level::Error {

@@ -16,6 +16,8 @@ use crate::{
 /// The outcome for one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
+    /// By which mode.
+    pub mode: OrderMode,
     /// Releases judged.
     pub checked: u64,
     /// One per release at most, in the order of the releases.
@@ -68,7 +70,10 @@ pub fn judge(process: &ProcessFacts, trigger: Option<&Trigger>, mode: OrderMode)
     if groups.is_empty() {
         return Judged::not_judged("concurrent".to_owned());
     }
-    let mut judged = Judged::default();
+    let mut judged = Judged {
+        mode,
+        ..Judged::default()
+    };
     let mut threads = BTreeSet::new();
     for group in groups {
         judged.checked += group.len() as u64;

@@ -85,7 +85,7 @@ fn class_modes_look_at_classes_only() {
     ]);
     assert_eq!(pairs(&mut run, key, OrderMode::FdsFirst), [(5, 0)]);
     assert_eq!(pairs(&mut run, key, OrderMode::MappingsFirst), []);
-    run.policy.order = OrderMode::FdsFirst;
+    run.policy.settings.order = OrderMode::FdsFirst;
     let report = run.judge();
     assert!(off(&report, "LT302").is_some());
     assert!(off(&report, "LT301").is_none());
@@ -158,7 +158,7 @@ fn half_a_million_releases_are_judged() {
         })
         .collect();
     run.of(key).releases = releases;
-    run.policy.order = OrderMode::Global;
+    run.policy.settings.order = OrderMode::Global;
     let order = process(&run.judge(), key).order;
     assert_eq!((order.checked, order.breaches), (500_000, 499_999));
 }

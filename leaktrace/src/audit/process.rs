@@ -109,7 +109,7 @@ fn by_kind(facts: &ProcessFacts) -> BTreeMap<String, KindCounts> {
 fn order(case: &Case<'_>, facts: &ProcessFacts) -> Order {
     let judged = case.orders.get(&facts.key);
     Order {
-        mode: case.policy.order.name().to_owned(),
+        mode: case.settings(facts).order.name().to_owned(),
         checked: judged.map_or(0, |judged| judged.checked),
         breaches: judged.map_or(0, |judged| judged.breaches.len() as u64),
         score: judged.and_then(|judged| judged.score()),

@@ -72,7 +72,7 @@ fn failing_groups(case: &Case<'_>) -> Vec<Group> {
         rule::ALL
             .iter()
             .filter(|info| info.group == *group && info.status() == Status::Judged)
-            .any(|info| case.level(info, None) == Level::Error)
+            .any(|info| case.highest_level(info) == Level::Error)
     };
     // An interrupted settling lowers residue to notes; the claim still counts as failing.
     Group::ALL

@@ -109,10 +109,10 @@ pub(super) fn policy(args: &JudgeArgs) -> Result<Policy, Failure> {
     let usage =
         |option: &str, error: &dyn std::fmt::Display| Failure::usage(format!("{option}: {error}"));
     let mut policy = Policy {
-        order: args.order,
         allow_loss: args.allow_loss,
         ..Policy::default()
     };
+    policy.settings.order = args.order;
     if !args.fail_on.is_empty() {
         let words = args.fail_on.join(",");
         match fail_on::parse(&words).map_err(|error| usage("--fail-on", &error))? {

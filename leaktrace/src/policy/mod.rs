@@ -3,8 +3,17 @@
 pub mod allow;
 pub mod defaults;
 pub mod fail_on;
+pub mod pattern;
+pub mod program;
+pub mod settings;
 
-use crate::report::Level;
+use std::borrow::Cow;
+
+use self::{
+    program::{Expect, Program},
+    settings::{Section, Settings},
+};
+use crate::{audit::rule::RuleInfo, report::Level};
 
 /// Everything that decides how observations are judged.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +26,14 @@ pub struct Policy {
     pub allow: Vec<allow::Allow>,
     /// Known caches and daemons.
     pub known: defaults::Known,
-    /// How order is judged.
-    pub order: OrderMode,
+    /// What holds for all programs.
+    pub settings: Settings,
+    /// `[[program]]`: what is different for some; a later one speaks last.
+    pub programs: Vec<Section>,
+    /// `[[expect]]`: who may stay.
+    pub expect: Vec<Expect>,
+    /// `temp.roots`: further temp roots, absolute.
+    pub temp_roots: Vec<Vec<u8>>,
     /// `--require`: families (or `all`) whose absence is inconclusive.
     pub require: Vec<String>,
     /// `--allow-loss`: loss does not make the run inconclusive.
@@ -145,16 +160,43 @@ impl Policy {
         self.require.extend(fail_on::parse_families(text)?);
         Ok(())
     }
-}
 
-/// A level by its rule's default and the policy.
-pub fn level_of(policy: &Policy, rule: &str, name: &str, group: &str, default: Level) -> Level {
-    if policy.fail_on_none {
-        return default.min(Level::Note);
+    /// What holds for a program.
+    pub fn settings(&self, program: &Program<'_>) -> Cow<'_, Settings> {
+        let mut settings = Cow::Borrowed(&self.settings);
+        for section in &self.programs {
+            if section.select.fits(program) {
+                section.apply(settings.to_mut());
+            }
+        }
+        settings
     }
-    let named = policy
-        .fail_on
-        .iter()
-        .any(|word| word == rule || word == name || word == group);
-    if named { Level::Error } else { default }
+
+    /// The level of a rule where these settings hold; `default` is the rule's own, or the
+    /// observation's.
+    pub fn level(&self, settings: &Settings, rule: &RuleInfo, default: Level) -> Level {
+        if self.fail_on_none {
+            return default.min(Level::Note);
+        }
+        let group = rule.group.name();
+        let named = self
+            .fail_on
+            .iter()
+            .any(|word| word == rule.id || word == rule.name || word == group);
+        match named {
+            true => Level::Error,
+            false => settings.level(rule.id, group).unwrap_or(default),
+        }
+    }
+
+    /// The highest level that a rule has for any program.
+    pub fn highest_level(&self, rule: &RuleInfo) -> Level {
+        let of_sections = self.programs.iter().map(|section| {
+            let mut settings = self.settings.clone();
+            section.apply(&mut settings);
+            self.level(&settings, rule, rule.level)
+        });
+        let general = self.level(&self.settings, rule, rule.level);
+        of_sections.fold(general, Level::max)
+    }
 }

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     model::facts::{Class, ProcessFacts},
+    policy::OrderMode,
     report::{Level, Resource},
     sink::human,
 };
@@ -249,11 +250,12 @@ fn held_message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {
     format!("{} was still open at exit", name(&seen.resource))
 }
 
-/// A breach of the order that the policy asks for.
-fn breaches(case: &Case<'_>) -> Vec<Observation> {
+/// Breaches of the order, where the policy asks for one of these modes.
+fn breaches(case: &Case<'_>, modes: &[OrderMode]) -> Vec<Observation> {
     let mut seen = Vec::new();
     for process in case.judged(Group::Order) {
-        let Some(judged) = case.orders.get(&process.key) else {
+        let judged = case.orders.get(&process.key);
+        let Some(judged) = judged.filter(|judged| modes.contains(&judged.mode)) else {
             continue;
         };
         seen.extend(judged.breaches.iter().map(|breach| Observation {

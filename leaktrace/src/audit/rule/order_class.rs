@@ -24,10 +24,7 @@ pub static RULE: RuleInfo = RuleInfo {
 };
 
 fn check(case: &Case<'_>) -> Vec<Observation> {
-    match case.policy.order {
-        OrderMode::FdsFirst | OrderMode::MappingsFirst => super::breaches(case),
-        OrderMode::Instance | OrderMode::Global => Vec::new(),
-    }
+    super::breaches(case, &[OrderMode::FdsFirst, OrderMode::MappingsFirst])
 }
 
 fn message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {

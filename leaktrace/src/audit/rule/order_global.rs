@@ -23,10 +23,7 @@ pub static RULE: RuleInfo = RuleInfo {
 };
 
 fn check(case: &Case<'_>) -> Vec<Observation> {
-    match case.policy.order {
-        OrderMode::Global => super::breaches(case),
-        OrderMode::Instance | OrderMode::FdsFirst | OrderMode::MappingsFirst => Vec::new(),
-    }
+    super::breaches(case, &[OrderMode::Global])
 }
 
 fn remedy(_: &Resource) -> Remedy {

@@ -23,10 +23,7 @@ pub static RULE: RuleInfo = RuleInfo {
 };
 
 fn check(case: &Case<'_>) -> Vec<Observation> {
-    match case.policy.order {
-        OrderMode::Instance => super::breaches(case),
-        OrderMode::Global | OrderMode::FdsFirst | OrderMode::MappingsFirst => Vec::new(),
-    }
+    super::breaches(case, &[OrderMode::Instance])
 }
 
 fn remedy(_: &Resource) -> Remedy {
