@@ -25,7 +25,7 @@ fn a_file_held_at_exit_is_an_error_when_asked_for() {
     check_steps(&["open a /etc/hosts", "close a"])
         .args(HELD)
         .end()
-        .spotless();
+        .twin_clean("LT201");
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_socket_held_at_exit_is_an_error_when_asked_for() {
     check_steps(&["udp s", "close s"])
         .args(HELD)
         .end()
-        .spotless();
+        .twin_clean("LT202");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_ring_held_at_exit_is_an_error_when_asked_for() {
     check_steps(&["io_uring r", "close r"])
         .args(HELD)
         .end()
-        .clean();
+        .twin_clean("LT204");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn an_attached_segment_held_at_exit_is_an_error_when_asked_for() {
     assert_eq!(finding["resource"]["class"], "mapping", "{outcome}");
     assert!(finding["resource"]["id"].is_i64(), "{outcome}");
     let twin = ["shmget a 4096", "shmat a", "shmdt a", "shmrm a"];
-    check_steps(&twin).args(HELD).end().spotless();
+    check_steps(&twin).args(HELD).end().twin_clean("LT207");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_shared_mapping_held_at_exit_is_an_error_when_asked_for() {
     let finding = outcome.only_error("LT207");
     assert_eq!(finding["resource"]["bytes"], 65536, "{outcome}");
     let twin = ["memfd f", "mmap-shared m f 65536", "munmap m", "close f"];
-    check_steps(&twin).args(HELD).end().spotless();
+    check_steps(&twin).args(HELD).end().twin_clean("LT207");
 }
 
 #[test]

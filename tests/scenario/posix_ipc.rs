@@ -50,7 +50,7 @@ fn shared_memory_unlinked_by_its_creator_is_gone() {
         &format!("shm_unlink /{name}"),
     ])
     .end()
-    .spotless();
+    .twin_clean("LT106");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_named_semaphore_never_unlinked_is_an_error() {
     let unlink = format!("sem_unlink /{twin}");
     check_steps(&[&format!("sem_open /{twin}"), &unlink])
         .end()
-        .spotless();
+        .twin_clean("LT107");
 }
 
 #[test]
@@ -107,5 +107,7 @@ fn a_message_queue_never_unlinked_is_an_error() {
         "it was left, so it can be removed"
     );
     let unlink = format!("mq_unlink /{name}");
-    check_steps(&[&open, "close q", &unlink]).end().spotless();
+    check_steps(&[&open, "close q", &unlink])
+        .end()
+        .twin_clean("LT108");
 }

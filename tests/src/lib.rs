@@ -13,6 +13,7 @@ mod binary;
 mod outcome;
 mod place;
 mod run;
+mod table;
 mod terminal;
 mod turn;
 

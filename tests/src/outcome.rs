@@ -1,12 +1,14 @@
 //! What a run said, and claims about it.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::Location;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::run::Files;
+use crate::table::{Proof, proved};
 
 /// The end of a run.
 #[derive(Debug)]
@@ -21,10 +23,18 @@ pub struct Outcome {
     pub stdout: String,
     /// What the command and leaktrace wrote.
     pub stderr: String,
+    /// Whether the options name rules or a policy.
+    asked: bool,
 }
 
 impl Outcome {
-    pub(crate) fn new(status: ExitStatus, elapsed: Duration, files: &Files, json: bool) -> Self {
+    pub(crate) fn new(
+        status: ExitStatus,
+        elapsed: Duration,
+        files: &Files,
+        json: bool,
+        asked: bool,
+    ) -> Self {
         let stderr = read(&files.stderr);
         let report = match std::fs::read(&files.report) {
             // Opened, to see that it can be written, before the command was found wanting.
@@ -47,6 +57,7 @@ impl Outcome {
             report,
             stdout: read(&files.stdout),
             stderr,
+            asked,
         }
     }
 
@@ -84,6 +95,37 @@ impl Outcome {
         findings
     }
 
+    /// The first finding of `rule`, error or note, which nothing suppresses. Notes for the table of
+    /// rules that it fired.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn fired(&self, rule: &str) -> &Value {
+        let unsuppressed = |finding: &&Value| finding["suppressed_by"].is_null();
+        let Some(finding) = self.of_rule(rule).into_iter().find(unsuppressed) else {
+            panic!("{rule} was not reported\n{self}");
+        };
+        proved(rule, Proof::Fired, self.asked, Location::caller());
+        finding
+    }
+
+    /// Clean, and not even a note of `rule`: the program does what one does that makes the rule
+    /// fire, and cleans up. Notes that for the table of rules. A rule that is off by default has
+    /// to be asked for, or the twin proves nothing.
+    ///
+    /// # Panics
+    /// If there is another outcome.
+    #[track_caller]
+    pub fn twin_clean(&self, rule: &str) {
+        self.clean();
+        assert!(
+            self.of_rule(rule).is_empty(),
+            "{rule} where it should not be\n{self}"
+        );
+        proved(rule, Proof::Twin, self.asked, Location::caller());
+    }
+
     /// The one error there is, which is one of `rule` and made the run exit 100.
     ///
     /// # Panics
@@ -101,6 +143,7 @@ impl Outcome {
         assert_eq!(self.report["exit"]["because"], "findings", "{self}");
         assert_eq!(self.report["verdict"], "findings", "{self}");
         self.nothing_lost();
+        self.fired(rule);
         errors[0]
     }
 

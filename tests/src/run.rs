@@ -139,7 +139,17 @@ impl<'a> Run<'a> {
             started.elapsed(),
             &files,
             self.report == Report::Json,
+            self.names_rules(),
         )
+    }
+
+    /// Whether the options say which rules are judged.
+    fn names_rules(&self) -> bool {
+        let naming = ["--fail-on", "--policy", "--order"];
+        self.args.iter().any(|arg| {
+            arg.to_str()
+                .is_some_and(|arg| naming.iter().any(|option| arg.starts_with(option)))
+        })
     }
 
     /// Starts it and leaves ending it to the caller, who reads nothing but its status.

@@ -15,6 +15,7 @@ mod cpu;
 mod ebpf;
 mod install;
 mod record;
+mod rules;
 mod run;
 mod test;
 
@@ -50,6 +51,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run the scenarios and write leaktrace/docs/rule-table.md and rules.md
+    Rules {
+        /// With the debug build, which is quicker to make
+        #[arg(long)]
+        dev: bool,
+    },
     /// Everything that must hold: format, lints, object, tests, documentation, one bench round
     Ci,
     /// Measure what watching costs
@@ -75,6 +82,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ebpf { check: false } => ebpf::build(),
         Task::Ebpf { check: true } => ebpf::check(),
         Task::Test { dev, args } => test::test(profile(dev), &args),
+        Task::Rules { dev } => test::table(profile(dev)),
         Task::Ci => ci::ci(),
         Task::Bench { quick: true } => bench::bench(&bench::QUICK),
         Task::Bench { quick: false } => bench::bench(&bench::FULL),

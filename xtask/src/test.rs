@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::install::{is_root, scenario_programs};
+use crate::rules;
 use crate::run::{cargo, output, run, target_dir};
 
 /// Which build of leaktrace is tested or measured.
@@ -46,8 +47,13 @@ pub fn test(profile: Profile, args: &[String]) -> Result<()> {
     scenario_programs()?;
     let binary = binary(profile)?;
     let before = mounts()?;
+    let runs = rules::runs_file();
+    // From a run before this one.
+    let _ = std::fs::remove_file(&runs);
     let mut test = cargo();
-    test.arg("test").env("LEAKTRACE_BIN", binary);
+    test.arg("test")
+        .env("LEAKTRACE_BIN", &binary)
+        .env(rules::RUNS, &runs);
     if args.is_empty() {
         test.args(["--workspace", "--no-fail-fast"]);
     } else {
@@ -62,7 +68,28 @@ pub fn test(profile: Profile, args: &[String]) -> Result<()> {
     if after != before {
         bail!("the tests changed the mounts, from\n{before}to\n{after}");
     }
-    result
+    result?;
+    // A part of the tests proves a part of the table.
+    if args.is_empty() {
+        rules::check(&binary, &runs)?;
+    }
+    Ok(())
+}
+
+/// Runs the scenarios and writes the table of rules that they prove.
+///
+/// # Errors
+/// If a scenario fails, or a rule is not proved.
+pub fn table(profile: Profile) -> Result<()> {
+    let scenarios = [
+        "-p",
+        "leaktrace-tests",
+        "--test",
+        "scenario",
+        "--no-fail-fast",
+    ];
+    test(profile, &scenarios.map(str::to_owned))?;
+    rules::write(&binary(profile)?, &rules::runs_file())
 }
 
 /// The variable that makes cargo run tests through another program.

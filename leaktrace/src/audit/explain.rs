@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    audit::rule::{self, RuleInfo, Status},
+    audit::rule::{self, Group, RuleInfo, Status},
     policy::fail_on,
     report::Level,
 };
@@ -16,8 +16,47 @@ pub fn explain(rule: &str) -> Option<String> {
     fail_on::find(rule).map(text)
 }
 
-/// One line for each rule.
+/// The text of every rule.
 pub fn explain_all() -> String {
+    let texts: Vec<String> = rule::ALL.iter().map(|info| text(info)).collect();
+    texts.join("\n")
+}
+
+/// The page of rules in the documentation, as Markdown.
+pub fn page() -> String {
+    let mut out = PAGE_HEAD.to_owned();
+    for group in Group::ALL {
+        let _ = writeln!(out, "\n## {}", group.name());
+        for info in rule::ALL.iter().filter(|info| info.group == group) {
+            page_of(&mut out, info);
+        }
+    }
+    out
+}
+
+const PAGE_HEAD: &str = "# Rules
+
+Made by `leaktrace explain --all --markdown`. Which scenario makes each rule fire, and which one stays
+clean beside it, is in [rule-table.md](rule-table.md).
+";
+
+fn page_of(out: &mut String, info: &RuleInfo) {
+    let _ = writeln!(out, "\n### {} {}\n\n{}", info.id, info.name, info.title);
+    let _ = match info.status() {
+        Status::Planned => writeln!(out, "\nNot judged yet: never reported."),
+        Status::Judged => writeln!(
+            out,
+            "\n- **Level**: {}\n- **Why it matters**: {}\n- **Fix**: {}\n- **Allow**: `--allow '{}'`",
+            level(info.level),
+            info.why,
+            info.fix,
+            info.allow
+        ),
+    };
+}
+
+/// One line for each rule.
+pub fn list() -> String {
     let mut out = String::new();
     for info in rule::ALL {
         let note = match info.status() {
@@ -101,7 +140,17 @@ mod tests {
             assert!(text.lines().all(|line| line.len() <= 100), "{text}");
         }
         assert_eq!(explain("LT999"), None);
-        assert_eq!(explain_all().lines().count(), rule::ALL.len());
+        assert_eq!(list().lines().count(), rule::ALL.len());
+        assert_eq!(explain_all().matches("\nwhat    ").count(), rule::ALL.len());
+    }
+
+    #[test]
+    fn the_page_in_the_documentation_is_the_one_of_these_rules() {
+        assert!(
+            include_str!("../../docs/rules.md") == page(),
+            "docs/rules.md is not up to date; write it anew: \
+             leaktrace explain --all --markdown >leaktrace/docs/rules.md"
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod trust;
 pub(crate) mod fixture;
 
 pub use ask::{Scope, questions};
-pub use explain::{explain, explain_all};
+pub use explain::{explain, explain_all, list, page};
 pub use judge::judge;
 pub use outcome::Command;
 pub use process::cleanup_line;
