@@ -255,6 +255,7 @@ impl Run {
             },
             inherited: false,
             count: 1,
+            description: 0,
         };
         self.end_of(key).held.push(held);
     }

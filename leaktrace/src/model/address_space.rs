@@ -84,6 +84,7 @@ impl Model {
                 },
                 inherited: space.is_inherited(mapping),
                 count: 0,
+                description: 0,
             });
         held.collect()
     }

@@ -74,6 +74,10 @@ impl Model {
             final_run,
             release_time: release_time(process),
             unfollowed: process.unfollowed,
+            open: match ended {
+                true => Vec::new(),
+                false => self.held_by_table(process.table.0),
+            },
         }
     }
 

@@ -120,6 +120,9 @@ pub struct ProcessFacts {
     pub release_time: BTreeMap<Class, (u64, u64)>,
     /// Number of 32-bit or otherwise unfollowable syscalls seen.
     pub unfollowed: u32,
+    /// The fd table of a process that has not ended, ascending; of one that has, see
+    /// [`EndFacts::held`].
+    pub open: Vec<Held>,
 }
 
 /// How many of one kind.
@@ -217,6 +220,47 @@ pub struct Held {
     pub inherited: bool,
     /// References to the description (`struct file`) in the whole system; 0 unknown.
     pub count: u32,
+    /// The open file description: the address of its `struct file`, the same in every process
+    /// that shares it. 0: not an fd, or unknown.
+    pub description: u64,
+}
+
+/// How an fd came into its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum How {
+    /// A call of the process made it.
+    Made,
+    /// dup(2) and its kin: another number of a description that the process had.
+    Dup,
+    /// It was in the table of the process that forked this one.
+    Fork,
+    /// It was there before leaktrace attached.
+    Before,
+    /// Another process passed it over a socket (SCM_RIGHTS).
+    Socket,
+    /// Taken out of another process by pidfd_getfd(2).
+    Pidfd,
+    /// A seccomp supervisor put it there (SECCOMP_IOCTL_NOTIF_ADDFD).
+    Supervisor,
+    /// io_uring made it.
+    Ring,
+}
+
+impl How {
+    /// The words for people and for reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            How::Made => "made",
+            How::Dup => "dup",
+            How::Fork => "inherited at fork",
+            How::Before => "there before",
+            How::Socket => "passed over a socket",
+            How::Pidfd => "taken by pidfd_getfd",
+            How::Supervisor => "put there by a seccomp supervisor",
+            How::Ring => "made by io_uring",
+        }
+    }
 }
 
 /// A resource, wherever it is told of.
@@ -248,6 +292,8 @@ pub struct ResourceFacts {
     pub tid: Option<Tid>,
     /// Acquiring syscall.
     pub op: Option<Op>,
+    /// How it came, for fds; `None`: not known.
+    pub how: Option<How>,
 }
 
 /// One explicit release that may belong to teardown.

@@ -95,6 +95,7 @@ impl Model {
             op: fd.op,
             inherited: Inherited::No,
             part,
+            how: kind::how(op),
         };
         self.next_rank += 1;
         self.put(header, process, number, slot);

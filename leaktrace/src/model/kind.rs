@@ -9,7 +9,7 @@ use leaktrace_common::{
 };
 use zerocopy::FromBytes;
 
-use super::facts::Kind;
+use super::facts::{How, Kind};
 
 // include/uapi/linux/magic.h
 const TMPFS: u32 = 0x0102_1994;
@@ -147,6 +147,15 @@ pub(super) fn of_created(path: &[u8], kind: Kind) -> Kind {
 /// Whether the operation makes another fd of a description that is there already.
 pub(super) fn shares_description(op: Op) -> bool {
     matches!(op, Op::DUP | Op::DUP2 | Op::DUP3 | Op::FCNTL)
+}
+
+/// How an fd came that this operation put into a table.
+pub(super) fn how(op: Op) -> Option<How> {
+    match op {
+        Op::NONE => None,
+        Op::DUP | Op::DUP2 | Op::DUP3 | Op::FCNTL => Some(How::Dup),
+        _ => Some(How::Made),
+    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ impl Model {
             self.copy_table(parent, child);
             let rank = self.next_rank;
             if let Some(table) = self.tables.get_mut(&child) {
-                table.inherit_all(rank);
+                table.forked(rank);
             }
         }
         self.table_user(child);

@@ -5,7 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{description::DescriptionId, facts::Kind, rate::Rate, runtime::Part};
+use super::{
+    description::DescriptionId,
+    facts::{How, Kind},
+    rate::Rate,
+    runtime::Part,
+};
 
 /// One fd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(super) struct Slot {
     pub(super) inherited: Inherited,
     /// Whether it takes part in teardown.
     pub(super) part: Part,
+    /// How it came; `None`: not known.
+    pub(super) how: Option<How>,
 }
 
 /// Whether an fd was in the table at the task's fork, at its last exec, or at attach.
@@ -65,6 +72,7 @@ const EMPTY: Slot = Slot {
     op: 0,
     inherited: Inherited::No,
     part: Part::Takes,
+    how: None,
 };
 
 const BLANK: Page = Page {
@@ -255,6 +263,16 @@ impl Table {
             page.slots.iter_mut().for_each(|slot| slot.seq = 0);
         }
         copy
+    }
+
+    /// Everything in it is inherited by fork.
+    pub(super) fn forked(&mut self, next_rank: u64) {
+        self.inherit_all(next_rank);
+        let near = self.near.iter_mut().flatten();
+        for page in near.chain(self.far.values_mut()) {
+            let slots = page.slots.iter_mut();
+            slots.for_each(|slot| slot.how = Some(How::Fork));
+        }
     }
 
     /// An empty table in the place of this one.

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
     description::Description,
-    facts::{Kind, ResourceFacts},
+    facts::{How, Kind, ResourceFacts},
     names::{NO_NAME, NameId, Names},
     table::Slot,
 };
@@ -28,6 +28,7 @@ pub(super) struct Thing {
     pub(super) address: u64,
     pub(super) bytes: u64,
     pub(super) acquired: u64,
+    pub(super) how: Option<How>,
 }
 
 impl Thing {
@@ -45,6 +46,7 @@ impl Thing {
             address: 0,
             bytes: 0,
             acquired: 0,
+            how: None,
         }
     }
 
@@ -59,6 +61,7 @@ impl Thing {
             op: Op(slot.op),
             tid: slot.tid,
             acquired: slot.acquired,
+            how: slot.how,
             ..Thing::of(description.kind)
         }
     }
@@ -94,6 +97,7 @@ impl Thing {
             released: None,
             tid: (self.tid != 0).then_some(Tid(self.tid)),
             op: (self.op != Op::NONE).then_some(self.op),
+            how: self.how,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     Model,
     created::file_id,
     description::DescriptionId,
-    facts::Held,
+    facts::{Held, How},
     kind,
     runtime::Part,
     table::{Inherited, Slot, Table, after},
@@ -102,7 +102,10 @@ impl Model {
             open_flags: fd.open_flags,
             file_mode: 0,
         };
-        let slot = self.walked_slot(None, &entry);
+        let slot = Slot {
+            how: Some(How::Before),
+            ..self.walked_slot(None, &entry)
+        };
         let kind = self.descriptions.get(slot.description).kind;
         let table = self.tables.entry(header.table).or_default();
         table.put(number, slot, kind);
@@ -119,7 +122,13 @@ impl Model {
         let old = self.tables.remove(&header.table).unwrap_or_default();
         let mut table = old.successor();
         for (fd, entry) in &walk.entries {
-            let slot = self.walked_slot(old.get(*fd), entry);
+            let mut slot = self.walked_slot(old.get(*fd), entry);
+            if walk.cause == walk_cause::FORK {
+                slot.how = Some(How::Fork);
+            } else if old.open.all == 0 {
+                // The command's own first exec: nothing of its table was known before.
+                slot.how = Some(How::Before);
+            }
             let kind = self.descriptions.get(slot.description).kind;
             table.put(*fd, slot, kind);
         }
@@ -167,6 +176,7 @@ impl Model {
             op: Op::NONE.0,
             inherited: Inherited::Yes,
             part: Part::Takes,
+            how: None,
         }
     }
 
@@ -208,6 +218,7 @@ impl Model {
                 resource: thing.facts(&self.names),
                 inherited,
                 count: u32::from(entry.identity.count),
+                description: entry.identity.file,
             }
         });
         held.collect()
@@ -242,6 +253,7 @@ impl Model {
                 resource: Thing::of_slot(fd, slot, description).facts(&self.names),
                 inherited: table.is_inherited(fd, slot),
                 count: 0,
+                description: description.file,
             }
         });
         held.collect()

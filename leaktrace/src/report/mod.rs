@@ -427,6 +427,9 @@ pub struct Resource {
     /// Syscall that acquired it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syscall: Option<String>,
+    /// How an fd came: `made`, `dup`, `inherited at fork`, `passed over a socket`…
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
     /// Stack of the acquisition, innermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<String>,
