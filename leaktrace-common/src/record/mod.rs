@@ -9,6 +9,7 @@ pub mod ipc;
 pub mod mapping;
 pub mod name;
 pub mod ring;
+pub mod scope;
 pub mod signal;
 pub mod socket;
 pub mod task;
@@ -152,6 +153,8 @@ pub mod kind {
     pub const ROOT: u16 = 0x0806;
     /// A task that existed at attach ([`super::task::Seed`]).
     pub const SEED: u16 = 0x0807;
+    /// The process marked a scope ([`super::scope::Scope`]).
+    pub const SCOPE: u16 = 0x0810;
     /// exit_group was entered ([`super::exit::ExitGroup`]).
     pub const EXIT_GROUP: u16 = 0x0901;
     /// A thread that is not its process's last exits ([`super::exit::ExitThread`]).

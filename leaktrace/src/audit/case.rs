@@ -9,13 +9,14 @@ use crate::{
         residue::{self, Left},
         resource,
         rule::{Group, RuleInfo},
+        scope::{Leak, Scopes},
         settle,
         teardown::{self, Trigger},
         trust,
     },
     census::Answer,
     id::ProcessKey,
-    model::facts::{Facts, ProcessFacts},
+    model::facts::{Facts, ProcessFacts, ResourceFacts},
     policy::{
         Policy,
         defaults::{Made, Survivor},
@@ -36,6 +37,10 @@ pub struct Case<'a> {
     pub end: &'a End,
     /// What the user tolerates.
     pub policy: &'a Policy,
+    /// Scopes, and what is of which.
+    pub(crate) scopes: Scopes<'a>,
+    /// What outlives the scope that it was acquired in, by process.
+    pub(crate) leaks: BTreeMap<ProcessKey, Vec<Leak>>,
     /// Members that still run, with the time at which that was seen.
     pub survivors: BTreeMap<ProcessKey, u64>,
     /// Survivors that are known daemons.
@@ -71,6 +76,8 @@ pub struct Observation {
     pub errno: Option<i32>,
     /// A level that replaces the rule's default.
     pub level: Option<Level>,
+    /// The scope that it outlives; `None`: that of its acquisition, if any.
+    pub scope: Option<String>,
 }
 
 impl<'a> Case<'a> {
@@ -101,6 +108,8 @@ impl<'a> Case<'a> {
             start,
             end,
             policy,
+            scopes: Scopes::new(facts),
+            leaks: BTreeMap::new(),
             survivors,
             daemons: Vec::new(),
             left: Vec::new(),
@@ -112,6 +121,7 @@ impl<'a> Case<'a> {
         };
         case.daemons = case.known_daemons(&left);
         case.sort_left(left);
+        case.leaks = case.scopes.leaks(&case.left);
         case
     }
 
@@ -127,6 +137,12 @@ impl<'a> Case<'a> {
             .values()
             .filter(|process| residue::ours(self.facts, process.key, None))
             .filter(move |process| trust::doubt(process, group).is_none())
+    }
+
+    /// Whether this is told as a leak of a scope.
+    pub(crate) fn is_scope_leak(&self, process: ProcessKey, resource: &ResourceFacts) -> bool {
+        let mut leaks = self.leaks.get(&process).into_iter().flatten();
+        leaks.any(|leak| leak.resource == *resource)
     }
 
     /// What holds for a process by policy.

@@ -1,5 +1,5 @@
 //! Observations become findings: level and suppression by policy, and one finding for the same
-//! rule, program and site.
+//! rule, program, site and scope.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +38,7 @@ struct Site {
     level: Level,
     exe: Option<String>,
     site: Option<String>,
+    scope: Option<String>,
     suppressed_by: Option<String>,
 }
 
@@ -86,6 +87,7 @@ fn merge(
             level,
             exe: process.exe.as_deref().map(resource::text),
             site: seen.resource.syscall.clone(),
+            scope: seen.scope.clone().or_else(|| case.scopes.of(&seen)),
             suppressed_by,
         };
         match places.get(&site) {
@@ -143,7 +145,7 @@ fn first(
         count: 1,
         instances: vec![instance],
         fingerprint: None,
-        scope: None,
+        scope: site.scope.clone(),
         site: site.site.clone(),
         location: None,
         resource: seen.resource,

@@ -57,6 +57,7 @@ pub fn judge(
         coverage: start.coverage.clone(),
         known: known(&case, &findings),
         processes: processes(&case, &findings),
+        scopes: case.scopes.report(&findings.shown),
         findings: findings.shown,
         off: findings.off,
     }

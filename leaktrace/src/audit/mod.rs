@@ -20,6 +20,7 @@ mod identity;
 mod judge;
 mod process;
 mod resource;
+mod scope;
 mod trust;
 
 #[cfg(test)]

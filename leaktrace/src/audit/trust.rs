@@ -77,7 +77,11 @@ fn failing_groups(case: &Case<'_>) -> Vec<Group> {
     // An interrupted settling lowers residue to notes; the claim still counts as failing.
     Group::ALL
         .into_iter()
-        .filter(|group| fails(group) || (*group == Group::Residue && case.end.cut_short))
+        .filter(|group| {
+            fails(group)
+                || (*group == Group::Residue && case.end.cut_short)
+                || (*group == Group::Held && case.scopes.judges())
+        })
         .collect()
 }
 

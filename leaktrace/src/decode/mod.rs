@@ -28,6 +28,7 @@ use leaktrace_common::record::{
     mapping::{Map, Remap, Unmap},
     name::Name,
     ring::RingSetup,
+    scope::Scope,
     signal::{SignalAction, SignalDeliver, SignalGenerate},
     socket::{SocketAcquire, SocketName},
     task::{Exec, Free, Reap, Seed, Taint, TaskNew},
@@ -108,6 +109,8 @@ pub enum Body<'a> {
     Root(Seed),
     /// `SEED`
     Seed(Seed),
+    /// `SCOPE` and its name.
+    Scope(Scope, Text<'a>),
     /// `EXIT_GROUP`
     ExitGroup(ExitGroup),
     /// `EXIT_THREAD`

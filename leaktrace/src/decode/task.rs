@@ -1,8 +1,11 @@
 //! Birth, exec and reaping of tasks.
 
-use leaktrace_common::record::{kind, task::Exec};
+use leaktrace_common::record::{kind, scope::Scope, task::Exec};
 
-use super::{Body, DecodeError, payload, plain, text::texts};
+use super::{
+    Body, DecodeError, payload, plain,
+    text::{text, texts},
+};
 
 pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, DecodeError> {
     Ok(Some(match number {
@@ -16,6 +19,10 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::TAINT => Body::Taint(plain(number, bytes)?),
         kind::ROOT => Body::Root(plain(number, bytes)?),
         kind::SEED => Body::Seed(plain(number, bytes)?),
+        kind::SCOPE => {
+            let (scope, areas) = payload::<Scope>(number, bytes)?;
+            Body::Scope(scope, text(number, areas, scope.area, scope.text, 0)?)
+        }
         _ => return Ok(None),
     }))
 }

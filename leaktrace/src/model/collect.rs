@@ -23,6 +23,8 @@ impl Model {
                 .map(|process| (process.key, self.process_facts(process)))
                 .collect(),
             created: self.ledger.all(),
+            scopes: self.scopes.all(&self.processes),
+            scope_held: self.scopes.held.clone(),
             self_check: self.self_check,
             gaps: self.gaps.clone(),
         }
@@ -49,6 +51,7 @@ impl Model {
             key: process.key,
             ns_pid: Pid(process.ns_pid),
             parent: process.parent,
+            maker: process.maker,
             preexisting: process.origin == Origin::Preexisting,
             comm: signal::text(&process.comm),
             exe: process.exe.clone(),

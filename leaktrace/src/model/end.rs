@@ -11,7 +11,7 @@ use super::{
     EXITS, Mode, Model,
     facts::{EndFacts, Kind, ProcessFacts, SampleKind, Trust},
     process::{self, Gone, Process, ProcessId, Sampled},
-    trigger,
+    scope, trigger,
 };
 use crate::id::{KtimeNs, ProcessKey, TableId};
 
@@ -38,6 +38,13 @@ impl Model {
         {
             process.threads = process.threads.saturating_sub(1).max(1);
             process.counts.released(Kind::Thread);
+            // What exit_group or a fatal signal ends had not ended by itself.
+            let by_itself = process.exit_group.is_none();
+            if by_itself && !process.scoped_threads.is_empty() {
+                process
+                    .scoped_threads
+                    .retain(|thread| thread.tid.0 != header.tid);
+            }
         }
     }
 
@@ -121,6 +128,7 @@ impl Model {
         if exit.parent_pid != 0 {
             process.parent = process::key(exit.parent_pid, exit.parent_start_ns);
         }
+        end.threads = scope::threads(process).collect();
         end.exit_group = process.exit_group;
         end.exit_mm = process.exit_mm;
         end.fatal_signal = end

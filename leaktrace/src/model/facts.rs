@@ -19,10 +19,54 @@ pub struct Facts {
     /// Named things that processes made and that may outlive them: files, directories,
     /// sockets, fifos, SysV objects, message queues. Those known to be removed are dropped.
     pub created: Vec<Created>,
+    /// Scopes that processes marked, in the order of their beginnings.
+    pub scopes: Vec<ScopeFacts>,
+    /// What was still there when the outermost scope around a judged one ended.
+    pub scope_held: Vec<ScopeHeld>,
     /// fd tables compared with the kernel's walk at exit, and how many differed.
     pub self_check: (u64, u64),
     /// When records were lost, and of which families; empty as a rule.
     pub gaps: Vec<Gap>,
+}
+
+/// A part of a process's life that it marked: a test, as a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeFacts {
+    /// As the process gave it.
+    pub name: Bytes,
+    /// Whose.
+    pub process: ProcessKey,
+    /// The thread that began it; `None`: it spans the whole program (from the environment).
+    pub tid: Option<Tid>,
+    /// What is judged of it.
+    pub judged: ScopeJudged,
+    /// Begin.
+    pub begin: KtimeNs,
+    /// End; `None` if it had none.
+    pub end: Option<KtimeNs>,
+}
+
+/// What is judged of a scope besides residue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScopeJudged {
+    /// Everything that is held past its end.
+    #[default]
+    All,
+    /// What a language's runtime does not make for itself: files, directories, sockets, queues.
+    Plain,
+    /// Nothing: what is acquired in it is meant to outlive it.
+    Nothing,
+}
+
+/// A thing that was there at the end of the outermost scope around its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeHeld {
+    /// Who holds it.
+    pub process: ProcessKey,
+    /// When the outermost scope ended.
+    pub at: KtimeNs,
+    /// What.
+    pub resource: ResourceFacts,
 }
 
 /// Records were lost somewhere in this interval.
@@ -67,6 +111,8 @@ pub struct ProcessFacts {
     pub ns_pid: Pid,
     /// Real parent at birth, or at exit if it changed.
     pub parent: ProcessKey,
+    /// Who made it, and which thread of that; `None`: not seen.
+    pub maker: Option<(ProcessKey, Tid)>,
     /// Whether it was there before leaktrace attached.
     pub preexisting: bool,
     /// Last known comm.
@@ -179,6 +225,8 @@ pub struct EndFacts {
     /// Everything held: every fd of the table (inherited ones too), then rings that are not
     /// fds, SysV attaches, shared mappings.
     pub held: Vec<Held>,
+    /// Threads made within a scope that ran when exit_group was called.
+    pub threads: Vec<ResourceFacts>,
     /// Bytes from storage.
     pub read_bytes: u64,
     /// Bytes to storage.

@@ -14,10 +14,11 @@ use super::{
     facts::{Kind, Trust},
     process::{self, Origin, Process, ProcessId},
     rate::Rate,
+    scope::ScopedThread,
 };
 use crate::{
     decode::Text,
-    id::{KtimeNs, TableId},
+    id::{KtimeNs, TableId, Tid},
 };
 
 /// include/uapi/linux/sched.h
@@ -38,6 +39,13 @@ impl Model {
             {
                 process.threads += 1;
                 process.counts.acquired(Kind::Thread, process.threads - 1);
+                if self.scopes.is_open(process.key) {
+                    process.scoped_threads.push(ScopedThread {
+                        tid: Tid(child.tid),
+                        maker: Tid(header.tid),
+                        born: KtimeNs(header.time_ns),
+                    });
+                }
             }
             return;
         }
@@ -45,6 +53,8 @@ impl Model {
         if let Some(parent) = self.processes.get(parent) {
             inherit(&mut born, parent);
         }
+        let maker = process::key(header.pid, header.start_ns);
+        born.maker = Some((maker, Tid(header.tid)));
         if let Some(parent) = self.processes.find_key(born.parent)
             && let Some(parent) = self.processes.get_mut(parent)
         {
@@ -150,6 +160,9 @@ impl Model {
         // Handlers go with the program, ignored signals stay (execve(2)).
         process.handled = 0;
         process.phase.restart(&mut self.names);
+        process.scoped_threads.clear();
+        let key = process.key;
+        self.scopes_over(key, KtimeNs(header.time_ns));
     }
 
     /// The task left its table for a copy of it.

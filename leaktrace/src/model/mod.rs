@@ -33,6 +33,7 @@ mod reference_tests;
 mod release;
 mod run;
 mod runtime;
+mod scope;
 mod signal;
 pub mod snapshot;
 mod space;
@@ -61,6 +62,7 @@ use self::{
     ledger::{Extent, Ledger},
     names::Names,
     process::{Origin, Process, ProcessId, Processes},
+    scope::Scopes,
     space::{Cut, Space},
     table::Table,
     walk::Walking,
@@ -130,6 +132,7 @@ pub struct Model {
     cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,
     ledger: Ledger,
+    scopes: Scopes,
     /// Exited and not reaped, as far as we know; oldest first.
     zombies: Vec<ProcessId>,
     /// In order of their ends; system-wide mode only keeps the last.
@@ -212,6 +215,7 @@ impl Model {
             Body::Taint(taint) => self.task_taint(header, taint),
             Body::Root(seed) => self.root(header, seed),
             Body::Seed(seed) => self.seed(header, seed),
+            Body::Scope(scope, text) => self.scope(header, scope, text),
             Body::ExitGroup(_) => self.exit_group(header),
             Body::ExitThread(_) => self.exit_thread(header),
             Body::ExitProcess(exit) => self.exit_process(header, exit),

@@ -9,10 +9,11 @@ use super::{
     facts::{Class, Counts, EndFacts, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
     hash::NumberMap,
     phase::Phase,
+    scope::ScopedThread,
     snapshot::ExitRow,
     sweep::Sweep,
 };
-use crate::id::{KtimeNs, Pid, ProcessKey, TableId};
+use crate::id::{KtimeNs, Pid, ProcessKey, TableId, Tid};
 
 /// Place of a process in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +50,10 @@ pub(super) struct Process {
     pub(super) born: KtimeNs,
     pub(super) exec: Option<KtimeNs>,
     pub(super) threads: u32,
+    /// Those made within a scope that run, or ran when the process ended.
+    pub(super) scoped_threads: Vec<ScopedThread>,
+    /// Who made it, and which thread of that.
+    pub(super) maker: Option<(ProcessKey, Tid)>,
     pub(super) children: u32,
     pub(super) exit_group: Option<KtimeNs>,
     /// `exit_mmap` of the address space it has, before its end was seen.

@@ -45,6 +45,9 @@ pub struct Report {
     pub known: Known,
     /// Every process seen, in the order of their start.
     pub processes: Vec<Process>,
+    /// Tests and other scopes that processes marked, in the order of their beginnings.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
     /// Errors and notes.
     pub findings: Vec<Finding>,
     /// What rules at level off saw, for `-v`; each has at most three instances. Not part of the
@@ -261,6 +264,23 @@ pub struct Process {
     pub order: Order,
     /// How long it took.
     pub timing_ns: Timing,
+}
+
+/// A test, or another part of a run, that a process marked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// As the process gave it; findings name it.
+    pub name: String,
+    /// Whose.
+    pub process: ProcessKey,
+    /// Its pid.
+    pub pid: u32,
+    /// Begin, ns of CLOCK_BOOTTIME.
+    pub begin_ns: u64,
+    /// End, ns of CLOCK_BOOTTIME; null if the process ended or the run was judged within it.
+    pub end_ns: Option<u64>,
+    /// File of the test: what stands before the first `::` of the name, if that is a path.
+    pub file: Option<String>,
 }
 
 /// How a process ended.

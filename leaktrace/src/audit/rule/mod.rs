@@ -226,7 +226,7 @@ fn left(case: &Case<'_>, thing: Thing) -> Vec<Observation> {
 /// Observations of what was held at exit, of one class. After a death by signal nobody ran, so
 /// nothing is judged; a table that lives on in another process is not released either.
 fn held(case: &Case<'_>, class: Class) -> Vec<Observation> {
-    let mut seen = Vec::new();
+    let mut seen = scope_leaks(case, class);
     for process in case.judged(Group::Held) {
         let Some(end) = &process.end else { continue };
         if end.signal().is_some() {
@@ -236,7 +236,8 @@ fn held(case: &Case<'_>, class: Class) -> Vec<Observation> {
             .held
             .iter()
             .filter(|held| !held.inherited && held.resource.kind.class() == class)
-            .filter(|held| !(end.files_shared && held.resource.fd.is_some()));
+            .filter(|held| !(end.files_shared && held.resource.fd.is_some()))
+            .filter(|held| !case.is_scope_leak(process.key, &held.resource));
         seen.extend(own.map(|held| Observation {
             process: process.key,
             resource: super::resource::held(held),
@@ -246,7 +247,31 @@ fn held(case: &Case<'_>, class: Class) -> Vec<Observation> {
     seen
 }
 
+/// Observations of what outlives the scope that it was acquired in, of one class. The scope
+/// asked for it, so these are errors where the rule is off.
+fn scope_leaks(case: &Case<'_>, class: Class) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    for process in case.judged(Group::Held) {
+        let leaks = case.leaks.get(&process.key).into_iter().flatten();
+        let leaks = leaks.filter(|leak| leak.resource.kind.class() == class);
+        seen.extend(leaks.map(|leak| Observation {
+            process: process.key,
+            resource: Resource {
+                inherited: Some(false),
+                ..super::resource::report(&leak.resource)
+            },
+            level: Some(Level::Error),
+            scope: Some(leak.scope.clone()),
+            ..Observation::default()
+        }));
+    }
+    seen
+}
+
 fn held_message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {
+    if let Some(scope) = &seen.scope {
+        return format!("{} outlives {scope}", name(&seen.resource));
+    }
     format!("{} was still open at exit", name(&seen.resource))
 }
 
