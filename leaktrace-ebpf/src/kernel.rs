@@ -55,6 +55,7 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
 
 /// A copy of the first `N * 8` bytes of a structure, from which members are taken: one helper
 /// call instead of one per member.
+#[repr(transparent)]
 pub struct Chunk<const N: usize>(MaybeUninit<[u64; N]>);
 
 impl<const N: usize> Chunk<N> {
@@ -121,7 +122,20 @@ pub struct FileFacts {
 /// Reads what later steps need of a `struct file`.
 #[inline(always)]
 pub fn file_facts(file: u64) -> FileFacts {
-    let chunk = Chunk::<12>::read(file);
+    let mut chunk = MaybeUninit::uninit();
+    file_facts_by(file, &mut chunk)
+}
+
+/// Room for the part of a `struct file` that holds its members.
+pub type FileRoom = MaybeUninit<[u64; 12]>;
+
+/// As [`file_facts`], by way of room that the caller has: elsewhere than on the stack, where
+/// that is short.
+#[inline(always)]
+pub fn file_facts_by(file: u64, room: &mut FileRoom) -> FileFacts {
+    // SAFETY: the same bytes; a chunk is nothing else.
+    let chunk = unsafe { &mut *(&raw mut *room).cast::<Chunk<12>>() };
+    chunk.fill(file);
     let path = offset!(file_path);
     FileFacts {
         file,
@@ -150,7 +164,9 @@ pub enum Detail {
 // A subprogram: inlined everywhere it would double the object.
 #[inline(never)]
 pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity) {
-    let mut chunk = Chunk::<13>::read(facts.inode);
+    // As far as i_ino; the stack of all that calls this is short, so s_magic, further on in the
+    // superblock, is read on its own.
+    let mut chunk = Chunk::<9>::read(facts.inode);
     let mode: u16 = chunk.get(facts.inode, offset!(inode_mode));
     let sb: u64 = chunk.get(facts.inode, offset!(inode_sb));
     let ino: u64 = chunk.get(facts.inode, offset!(inode_ino));
@@ -179,23 +195,35 @@ pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity
                 | u64::from(socket.type_) << 16
                 | u64::from(socket.protocol) << 32
                 | u64::from(socket.state) << 48;
-            *words.add(1) = 0;
+            words.add(1).write_volatile(0);
         } else if magic == ANON_INODE_MAGIC {
             let name: u64 = read(
                 facts.dentry,
                 offset!(dentry_name).wrapping_add(offset!(qstr_name)),
             );
-            *words = 0;
-            *words.add(1) = 0;
+            zero(words);
             aya_ebpf::helpers::generated::bpf_probe_read_kernel_str(
                 words.cast(),
                 16,
                 name as *const _,
             );
         } else {
-            *words = 0;
-            *words.add(1) = 0;
+            zero(words);
         }
+    }
+}
+
+/// Zeroes two words. Volatile: put together they would become a call of memset, whose frame
+/// takes of the stack.
+///
+/// # Safety
+/// `words` must be writable for two of them.
+#[inline(always)]
+unsafe fn zero(words: *mut u64) {
+    // SAFETY: by contract.
+    unsafe {
+        words.write_volatile(0);
+        words.add(1).write_volatile(0);
     }
 }
 

@@ -5,6 +5,23 @@
 //! writes records into the ring, `kernel` reads kernel structures by offsets that userspace
 //! found in BTF, `iterate` reads what was there before.
 //!
+//! # What may be used
+//!
+//! One object loads on every kernel from 6.1 on, so (`cargo xtask ebpf` checks the first three,
+//! `cargo xtask vm` the rest, on the kernels themselves):
+//!
+//! - Helpers up to 209 (bpf_user_ringbuf_drain), no kernel functions, instructions of cpu v3.
+//! - 512 bytes of stack for a program and all that it calls, each frame rounded up to 32; in at
+//!   most 8 frames. Newer kernels give each program a stack of its own (6.13): that it loads
+//!   here means nothing. Large things go into the record (leave room behind it), or into a
+//!   function of its own beside, not above, the next deep call (`inline(never)`).
+//! - What is zeroed or copied on the stack in words that lie together becomes a call of memset or
+//!   memcpy, which is a frame; volatile writes do not.
+//! - What a newer kernel has is used behind a frozen global only (`offset!`, `CONFIG`), so that
+//!   the verifier prunes it elsewhere, or in a program of its own that is not loaded there.
+//! - Members by `offset!`, each with its alternatives by kernel in `abi::Offsets`; a missing one
+//!   reads as zero and its family says so.
+//!
 //! On other targets than bpf this is an empty program, so that the workspace can be checked on
 //! the host.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]

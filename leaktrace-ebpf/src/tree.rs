@@ -221,7 +221,7 @@ pub unsafe fn describe(task: u64, slot: &Slot, out: *mut TaskFacts) {
 }
 
 /// The held child speaks: it becomes the root of the tree.
-#[inline(always)]
+#[inline(never)]
 pub fn hold(nonce: u64) {
     if nonce != maps::nonce() {
         return;

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::install;
+use crate::limits;
 use crate::record::Record;
 use crate::run::{cargo, output, root, run, target_dir};
 
@@ -161,6 +162,7 @@ fn fit(object: &[u8]) -> Result<()> {
     if object.len() >= LIMIT {
         bail!("object has {} bytes, the limit is {LIMIT}", object.len());
     }
+    limits::check(object)?;
     for path in ["/root/", "/home/", "/work/", "/tmp/", "/usr/local/"] {
         if let Some(at) = object
             .windows(path.len())

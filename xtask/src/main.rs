@@ -14,9 +14,11 @@ mod ci;
 mod cpu;
 mod ebpf;
 mod install;
+mod limits;
 mod record;
 mod rules;
 mod run;
+
 mod test;
 
 use std::process::ExitCode;

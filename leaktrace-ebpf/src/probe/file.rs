@@ -120,8 +120,18 @@ pub fn returned(slot: &mut Slot, result: i64) -> Option<(Table, FileFacts)> {
     }
     match file_at(&table, result as u64) {
         0 => None,
-        file => Some((table, file_facts(file))),
+        file => {
+            let mut facts = FileFacts::default();
+            facts_of(file, &mut facts);
+            Some((table, facts))
+        }
     }
+}
+
+/// As [`file_facts`]. On its own: its frame is gone when what it found is told.
+#[inline(never)]
+fn facts_of(file: u64, facts: &mut FileFacts) {
+    *facts = file_facts(file);
 }
 
 /// A call that returns an fd without a name of the program's.
@@ -193,9 +203,9 @@ pub unsafe fn fill(
 }
 
 /// An open that succeeded.
-struct Opened {
-    table: Table,
-    facts: FileFacts,
+struct Opened<'a> {
+    table: &'a Table,
+    facts: &'a FileFacts,
     /// The string that the program passed.
     name: u64,
     op: Op,
@@ -211,8 +221,8 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
     };
     let created = facts.mode & FMODE_CREATED != 0;
     let opened = Opened {
-        table,
-        facts,
+        table: &table,
+        facts: &facts,
         name,
         op,
         fd: result as i32,
@@ -227,7 +237,7 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
 
 /// The program's string; the kernel's path where that is relative.
 #[inline(always)]
-fn by_name(slot: &mut Slot, opened: &Opened) {
+fn by_name(slot: &mut Slot, opened: &Opened<'_>) {
     let record = emit::reserve::<{ FIXED + SMALL }>(Family::File);
     if record.is_null() {
         return;
@@ -253,11 +263,11 @@ fn by_name(slot: &mut Slot, opened: &Opened) {
 
 /// The kernel's path, to a record with a middle area or to null.
 #[inline(always)]
-fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened) {
+fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>) {
     if record.is_null() {
         return;
     }
-    let facts = &opened.facts;
+    let facts = opened.facts;
     // SAFETY: the record has room for header, payload and an area.
     unsafe {
         let text = text_of(record);
@@ -272,7 +282,7 @@ fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened) {
 }
 
 #[inline(never)]
-fn large_name(slot: &mut Slot, opened: &Opened) {
+fn large_name(slot: &mut Slot, opened: &Opened<'_>) {
     let record = emit::reserve_again::<{ FIXED + LARGE }>(Family::File);
     if !record.is_null() {
         // SAFETY: the record has room for header, payload and an area.
@@ -284,8 +294,8 @@ fn large_name(slot: &mut Slot, opened: &Opened) {
 }
 
 #[inline(never)]
-fn large_path(slot: &mut Slot, opened: &Opened) {
-    let facts = &opened.facts;
+fn large_path(slot: &mut Slot, opened: &Opened<'_>) {
+    let facts = opened.facts;
     let record = emit::reserve_again::<{ FIXED + LARGE }>(Family::File);
     if !record.is_null() {
         // SAFETY: the record has room for header, payload and an area.
@@ -309,17 +319,17 @@ unsafe fn text_of(record: *mut u8) -> *mut TextRef {
 /// # Safety
 /// `record` must have room for header and payload, and not be used afterwards.
 #[inline(always)]
-unsafe fn told(record: *mut u8, slot: &mut Slot, opened: &Opened, area: usize, detail: Detail) {
+unsafe fn told(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>, area: usize, detail: Detail) {
     // SAFETY: by contract.
     unsafe {
         let payload = record.add(HEADER).cast::<FdAcquire>();
-        fill(payload, &opened.facts, opened.op, opened.fd, -1, detail);
+        fill(payload, opened.facts, opened.op, opened.fd, -1, detail);
         if detail == Detail::Full {
             (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
         }
         (*payload).area = area as u16;
         let len = FIXED + path::len(&raw const (*payload).text);
-        let position = emit::position(slot, &opened.table);
+        let position = emit::position(slot, opened.table);
         emit::finish(record, kind::FD_ACQUIRE, len, slot, position);
     }
 }

@@ -115,7 +115,7 @@ fn begin(regs: u64, op: Op) {
 }
 
 /// `prctl` with our own first argument: the held child, or a question for an identity.
-#[inline(always)]
+#[inline(never)]
 fn own_call(arguments: Arguments) {
     if arguments.a0() as u32 != abi::PRCTL_MAGIC as u32 {
         return;

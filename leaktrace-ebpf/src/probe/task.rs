@@ -27,8 +27,23 @@ const CLONE_FILES: u64 = 0x400;
 /// is missed.
 #[inline(always)]
 pub fn new(task: u64, clone_flags: u64) {
+    if tree::current_slot().is_none() {
+        return;
+    }
+    join(task, clone_flags);
+    // SAFETY: the tracepoint's argument.
+    let flags: u32 = unsafe { load(task, offset!(task_flags)) };
+    if clone_flags & CLONE_FILES == 0 && flags & process_flag::IO_WORKER == 0 {
+        inherited(task);
+    }
+}
+
+/// Takes the new task in and tells of it. On its own: its frame is gone when the table is
+/// walked.
+#[inline(never)]
+fn join(task: u64, clone_flags: u64) {
     const SIZE: usize = HEADER + size_of::<TaskNew>();
-    let Some(parent) = tree::current_slot() else {
+    let Some(parent) = tree::slot_of(tree::current()) else {
         return;
     };
     // SAFETY: typed by the helper.
@@ -42,10 +57,8 @@ pub fn new(task: u64, clone_flags: u64) {
         LAST_TABLE.next() as u32
     };
     // SAFETY: the tracepoint's argument.
-    let (slot, flags): (Slot, u32) =
-        unsafe { (slot_for(task, table), load(task, offset!(task_flags))) };
-    let key = task;
-    if TASKS.insert(key, slot, 0).is_err() {
+    let slot = unsafe { slot_for(task, table) };
+    if TASKS.insert(task, slot, 0).is_err() {
         count_fault(fault::JOIN_FAILED);
     }
     let record = emit::reserve::<SIZE>(Family::Task);
@@ -63,17 +76,14 @@ pub fn new(task: u64, clone_flags: u64) {
         describe(task, &slot, (&raw mut (*payload).child).cast::<TaskFacts>());
         emit::finish(record, kind::TASK_NEW, SIZE, parent, position);
     }
-    if clone_flags & CLONE_FILES == 0 && flags & process_flag::IO_WORKER == 0 {
-        inherited(task, key);
-    }
 }
 
 /// What a new task inherits, by the kernel's own word: its parent may have fds that came in a
 /// way that is not followed (CLONE_PIDFD, SCM_RIGHTS). The task does not run yet, so its table
 /// stands still.
 #[inline(always)]
-fn inherited(task: u64, key: u64) {
-    let Some(slot) = tree::slot_of(key) else {
+fn inherited(task: u64) {
+    let Some(slot) = tree::slot_of(task) else {
         return;
     };
     // SAFETY: the tracepoint's argument.
@@ -106,7 +116,8 @@ pub fn exec(task: u64, old_tid: u32, program: u64) {
     walk::table(slot, &table, walk_cause::EXEC);
 }
 
-#[inline(always)]
+// On its own: its frame is gone when the table is walked.
+#[inline(never)]
 fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
     const FIXED: usize = HEADER + size_of::<Exec>();
     let record = emit::reserve::<{ FIXED + 3 * AREA }>(Family::Task);

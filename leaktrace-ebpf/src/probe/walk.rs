@@ -9,7 +9,7 @@ use leaktrace_common::record::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, Table, file_facts, identify, offset, read},
+    kernel::{Detail, FileRoom, Table, file_facts_by, identify, offset, read},
     maps::LAST_WALK,
     tree::Slot,
 };
@@ -26,11 +26,11 @@ struct State {
     cloexec: u64,
     total: u32,
     walk: u32,
-    cause: u32,
     sharers: u32,
     seq: u64,
     next_fd: u32,
-    sent: u32,
+    cause: u16,
+    sent: u16,
 }
 
 /// Sends the whole table. Returns the number of the walk.
@@ -44,7 +44,7 @@ pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
         cloexec: table.cloexec,
         total: 0,
         walk,
-        cause,
+        cause: cause as u16,
         sharers: read(table.files, offset!(files_count)),
         seq: emit::next_seq(slot),
         next_fd: table.next_fd,
@@ -102,7 +102,8 @@ extern "C" fn send_part(index: u64, state: *mut State) -> i64 {
 #[inline(always)]
 fn send(state: &mut State, base: u32, mask: u16) {
     state.sent = 1;
-    let record = emit::reserve::<SIZE>(Family::File);
+    // Behind the record proper is room to work in: the stack is short this deep.
+    let record = emit::reserve::<{ SIZE + size_of::<FileRoom>() }>(Family::File);
     if record.is_null() {
         return;
     }
@@ -113,6 +114,7 @@ fn send(state: &mut State, base: u32, mask: u16) {
     };
     let mut part = Part {
         entries: record.wrapping_add(HEADER + HEAD).cast(),
+        room: record.wrapping_add(SIZE).cast(),
         fds: state.fds.wrapping_add(u64::from(base) * 8),
         mask: u64::from(mask),
         seen: 0,
@@ -130,7 +132,7 @@ fn send(state: &mut State, base: u32, mask: u16) {
         );
         let payload = record.add(HEADER).cast::<FdWalk>();
         (*payload).walk = state.walk;
-        (*payload).cause = state.cause;
+        (*payload).cause = u32::from(state.cause);
         (*payload).base = base;
         (*payload).total = state.total;
         (*payload).sharers = state.sharers;
@@ -146,6 +148,7 @@ fn send(state: &mut State, base: u32, mask: u16) {
 
 struct Part {
     entries: *mut WalkEntry,
+    room: *mut FileRoom,
     fds: u64,
     mask: u64,
     seen: u64,
@@ -166,9 +169,9 @@ extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
         unsafe { (*part.entries.add(index as usize)).identity.file = 0 };
         return 0;
     }
-    let facts = file_facts(file);
-    // SAFETY: the index is below the number of entries.
+    // SAFETY: the room is in the record; the index is below the number of entries.
     unsafe {
+        let facts = file_facts_by(file, &mut *part.room);
         let out = part.entries.add(index as usize);
         identify(&facts, Detail::Full, &raw mut (*out).identity);
         (*out).open_flags = facts.flags;

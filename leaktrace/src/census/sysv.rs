@@ -38,15 +38,30 @@ fn shm(id: i32) -> io::Result<Found> {
     })
 }
 
+/// `struct semid64_ds` (include/uapi/asm-generic/sembuf.h, and x86's own, which pads the times).
+/// The libc crate has none for musl.
+#[repr(C)]
+struct SemStatus {
+    perm: libc::ipc_perm,
+    otime: i64,
+    #[cfg(target_arch = "x86_64")]
+    otime_pad: i64,
+    ctime: i64,
+    #[cfg(target_arch = "x86_64")]
+    ctime_pad: i64,
+    nsems: u64,
+    unused: [u64; 2],
+}
+
 fn sem(id: i32) -> io::Result<Found> {
     // SAFETY: plain integers.
-    let mut status: libc::semid_ds = unsafe { mem::zeroed() };
+    let mut status: SemStatus = unsafe { mem::zeroed() };
     // SAFETY: `status` is valid for writing; for IPC_STAT the fourth argument is its address.
     checked(unsafe { libc::semctl(id, 0, libc::IPC_STAT, &raw mut status) })?;
-    let ctime = seconds(status.sem_ctime);
+    let ctime = seconds(status.ctime);
     Ok(Found::Sysv {
         creator_pid: None,
-        size: status.sem_nsems,
+        size: status.nsems,
         users: 0,
         ctime,
         dying: false,
@@ -75,7 +90,7 @@ fn checked(result: i32) -> io::Result<()> {
     }
 }
 
-fn seconds(time: libc::time_t) -> u64 {
+fn seconds(time: i64) -> u64 {
     u64::try_from(time).unwrap_or(0)
 }
 

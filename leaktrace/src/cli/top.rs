@@ -319,7 +319,7 @@ fn site_recorded(path: &Path, start: Start) -> Site {
 
 /// Local time less UTC, seconds.
 fn utc_offset(realtime_ns: u64) -> i64 {
-    let seconds = (realtime_ns / 1_000_000_000) as libc::time_t;
+    let seconds = (realtime_ns / 1_000_000_000) as i64;
     // SAFETY: tm is integers and a pointer that localtime_r sets; both arguments are valid.
     unsafe {
         let mut local: libc::tm = std::mem::zeroed();
