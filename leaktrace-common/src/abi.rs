@@ -249,6 +249,7 @@ offsets! {
     mm_total_vm: "mm_struct.total_vm";
     mm_arg_start: "mm_struct.arg_start";
     mm_arg_end: "mm_struct.arg_end";
+    mm_start_stack: "mm_struct.start_stack";
     bprm_file: "linux_binprm.file";
     bprm_filename: "linux_binprm.filename";
     socket_type: "socket.type";

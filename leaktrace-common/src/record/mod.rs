@@ -154,7 +154,7 @@ pub mod kind {
     /// A task that existed at attach ([`super::task::Seed`]).
     pub const SEED: u16 = 0x0807;
     /// The process marked a scope ([`super::scope::Scope`]).
-    pub const SCOPE: u16 = 0x0810;
+    pub const SCOPE: u16 = 0x0808;
     /// exit_group was entered ([`super::exit::ExitGroup`]).
     pub const EXIT_GROUP: u16 = 0x0901;
     /// A thread that is not its process's last exits ([`super::exit::ExitThread`]).

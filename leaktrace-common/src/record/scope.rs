@@ -14,7 +14,7 @@ pub struct Scope {
     pub area: u16,
     /// Zero.
     pub reserved: u16,
-    /// The name.
+    /// The name, behind a verb if [`verb::TOLD`].
     pub text: TextRef,
     /// Zero.
     pub reserved2: u32,
@@ -22,25 +22,19 @@ pub struct Scope {
 
 const _: () = assert!(size_of::<Scope>() == 16);
 
-/// What a process says of a scope: the directory below [`PREFIX`] that it fails to open.
+/// What is said of a scope.
 pub mod verb {
-    /// `begin`: one begins, and everything held past its end is its leak.
-    pub const BEGIN: u32 = 1;
-    /// `plain`: one begins, and files and sockets held past its end are its leaks; what the
-    /// runtime of a language makes for itself is not.
-    pub const PLAIN: u32 = 2;
-    /// `keep`: one begins in which things are acquired that are meant to outlive it.
-    pub const KEEP: u32 = 3;
-    /// `end`: the last one of that name ends, with those that were begun within it.
-    pub const END: u32 = 4;
-    /// The environment of a program that was started names one: it spans the program.
-    pub const PROGRAM: u32 = 5;
+    /// What the text says: what the process failed to open below [`super::PREFIX`], as
+    /// `verb/name`.
+    pub const TOLD: u32 = 0;
+    /// The environment of a program that was started names one, which spans the program.
+    pub const PROGRAM: u32 = 1;
 }
 
 /// What the names of the files begin with that mark a scope by not being there.
 pub const PREFIX: &[u8; 12] = b"/.leaktrace/";
 
-/// Bytes of a name that are told; longer ones are cut.
+/// Bytes of a name that are told, its verb included; longer ones are cut.
 pub const NAME_LEN: usize = 512;
 
 /// What the entry of an environment begins with that names a scope.

@@ -10,7 +10,7 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path};
+use super::{Arguments, path, scope};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{Detail, FileFacts, Table, file_at, file_facts, identify, table_of},
@@ -23,6 +23,9 @@ const FMODE_CREATED: u32 = 1 << 20;
 /// O_TMPFILE without O_DIRECTORY (include/uapi/asm-generic/fcntl.h).
 const O_TMPFILE: u32 = 0o20_000_000;
 const O_CLOEXEC: u32 = 0o2_000_000;
+
+/// include/uapi/asm-generic/errno-base.h
+const ENOENT: i64 = 2;
 
 /// Text areas by size class: most paths fit the first.
 const SMALL: usize = 128;
@@ -216,6 +219,10 @@ struct Opened<'a> {
 /// and of a relative name is the kernel's path; otherwise it is the program's string.
 #[inline(never)]
 pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
+    if result == -ENOENT {
+        scope::marked(slot, name);
+        return;
+    }
     let Some((table, facts)) = returned(slot, result) else {
         return;
     };

@@ -7,6 +7,7 @@ pub mod mapping;
 pub mod name;
 pub mod path;
 pub mod ring;
+pub mod scope;
 pub mod signal;
 pub mod socket;
 pub mod task;

@@ -12,7 +12,7 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path, walk};
+use super::{Arguments, path, scope, walk};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_facts, load, offset, read, table_of},
@@ -114,6 +114,7 @@ pub fn exec(task: u64, old_tid: u32, program: u64) {
     slot.op = 0;
     told(slot, task, old_tid, program);
     walk::table(slot, &table, walk_cause::EXEC);
+    scope::program(slot);
 }
 
 // On its own: its frame is gone when the table is walked.

@@ -229,11 +229,12 @@ fn file_of(name: &str) -> Option<&str> {
 fn held_at_exit(process: &ProcessFacts) -> impl Iterator<Item = (ProcessKey, &ResourceFacts)> {
     let end = process.end.iter().filter(|end| end.signal().is_none());
     let resources = end.flat_map(|end| {
-        let fds = end.held.iter();
-        let own =
-            fds.filter(|held| !held.inherited && !(end.files_shared && held.resource.fd.is_some()));
-        let own = own.filter(|held| is_judged(&held.resource));
-        own.map(|held| &held.resource).chain(&end.threads)
+        let own = end.held.iter().filter(|held| !held.inherited);
+        let own = own.map(|held| &held.resource).filter(|resource| {
+            let goes_on = end.files_shared && resource.fd.is_some();
+            is_judged(resource) && !goes_on
+        });
+        own.chain(&end.threads)
     });
     resources.map(|resource| (process.key, resource))
 }

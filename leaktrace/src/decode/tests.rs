@@ -208,7 +208,7 @@ fn every_kind_of_the_contract_is_decoded() {
         let mut read = records(&bytes);
         let known = read.next().is_some();
         let family = Family::from_number((number >> 8) as u8);
-        let counts = [6, 3, 3, 1, 3, 6, 1, 7, 5];
+        let counts = [6, 3, 3, 1, 3, 6, 1, 8, 5];
         let expected = family.is_some_and(|family| {
             let low = number & 0xff;
             low >= 1 && low <= counts[family as usize - 1]
@@ -228,7 +228,7 @@ proptest! {
 
     #[test]
     fn arbitrary_payloads_of_known_kinds_never_panic(
-        family in 1u16..10, low in 1u16..8,
+        family in 1u16..10, low in 1u16..9,
         payload in proptest::collection::vec(any::<u8>(), 0..1200),
     ) {
         let batch = Bytes::from(record(family << 8 | low, &payload, None));
@@ -242,7 +242,10 @@ proptest! {
 fn touch(record: &Record<'_>) {
     match &record.body {
         Body::FdWalk(walk) => assert!(walk.entries().count() <= 16),
-        Body::FdAcquire(_, text) | Body::MqOpen(_, text) | Body::MqUnlink(_, text) => {
+        Body::FdAcquire(_, text)
+        | Body::MqOpen(_, text)
+        | Body::MqUnlink(_, text)
+        | Body::Scope(_, text) => {
             drop(text.path());
         }
         Body::Name(_, texts) | Body::Exec(_, texts) => {

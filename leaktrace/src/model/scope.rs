@@ -126,22 +126,25 @@ impl Model {
             return;
         };
         let at = KtimeNs(header.time_ns);
-        let (judged, tid) = match scope.verb {
-            verb::BEGIN => (ScopeJudged::All, Some(Tid(header.tid))),
-            verb::PLAIN => (ScopeJudged::Plain, Some(Tid(header.tid))),
-            verb::KEEP => (ScopeJudged::Nothing, Some(Tid(header.tid))),
-            verb::PROGRAM => {
-                self.program_scope(key, Bytes::copy_from_slice(&name), at);
+        if scope.verb == verb::PROGRAM {
+            self.program_scope(key, Bytes::copy_from_slice(&name), at);
+            return;
+        }
+        let mut parts = name.splitn(2, |byte| *byte == b'/');
+        let (verb, name) = (parts.next(), parts.next().unwrap_or_default());
+        let judged = match verb {
+            Some(b"begin") => ScopeJudged::All,
+            Some(b"plain") => ScopeJudged::Plain,
+            Some(b"keep") => ScopeJudged::Nothing,
+            Some(b"end") => {
+                self.scope_end(key, Tid(header.tid), name, at);
                 return;
             }
-            verb::END => {
-                self.scope_end(key, Tid(header.tid), &name, at);
-                return;
-            }
-            _ => return,
+            Some(_) | None => return,
         };
+        let tid = Some(Tid(header.tid));
         self.scopes.begin(ScopeFacts {
-            name: Bytes::copy_from_slice(&name),
+            name: Bytes::copy_from_slice(name),
             process: key,
             tid,
             judged,
