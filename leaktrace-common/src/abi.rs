@@ -30,8 +30,8 @@ macro_rules! ops {
         /// What a traced syscall does, whatever number it has on this architecture.
         ///
         /// Values of 0x80 and above begin at syscall entry (releases and everything else whose
-        /// object is gone, or renamed, by the time the call returns) and are emitted at exit;
-        /// the others are looked at on exit only.
+        /// object is gone, or renamed, by the time the call returns, or that may wait for long) and
+        /// are emitted at exit; the others are looked at on exit only.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
         pub struct Op(pub u8);
         impl Op {
@@ -52,7 +52,18 @@ impl Op {
     /// Whether the operation begins at syscall entry.
     #[inline(always)]
     pub const fn begins_at_entry(self) -> bool {
-        self.0 & 0x80 != 0
+        self.0 & 0x80 != 0 || self.may_wait_for_a_peer()
+    }
+    /// accept, accept4, bind, listen, connect: numbered before it was of interest how long they
+    /// take.
+    #[inline(always)]
+    const fn may_wait_for_a_peer(self) -> bool {
+        self.0 >= Op::ACCEPT.0 && self.0 <= Op::CONNECT.0
+    }
+    /// Whether a call may wait for others for long, and is told of when it does.
+    #[inline(always)]
+    pub const fn may_wait(self) -> bool {
+        self.0 >= Op::FLOCK.0 && self.0 <= Op::IO_GETEVENTS.0 || self.may_wait_for_a_peer()
     }
 }
 
@@ -97,6 +108,28 @@ ops! {
     LINKAT = 38, "linkat";
     SYMLINK = 39, "symlink";
     SYMLINKAT = 40, "symlinkat";
+    EPOLL_CTL = 0x60, "epoll_ctl";
+    INOTIFY_ADD_WATCH = 0x61, "inotify_add_watch";
+    FSYNC = 0x62, "fsync";
+    FDATASYNC = 0x63, "fdatasync";
+    MSYNC = 0x64, "msync";
+    MLOCK = 0x65, "mlock";
+    MLOCK2 = 0x66, "mlock2";
+    MUNLOCK = 0x67, "munlock";
+    MLOCKALL = 0x68, "mlockall";
+    MUNLOCKALL = 0x69, "munlockall";
+    TIMER_CREATE = 0x6a, "timer_create";
+    TIMER_DELETE = 0x6b, "timer_delete";
+    SETITIMER = 0x6c, "setitimer";
+    ALARM = 0x6d, "alarm";
+    IO_SETUP = 0x6e, "io_setup";
+    IO_URING_REGISTER = 0x71, "io_uring_register";
+    SETRLIMIT = 0x72, "setrlimit";
+    PRLIMIT64 = 0x73, "prlimit64";
+    FLOCK = 0xd0, "flock";
+    IO_URING_ENTER = 0xd1, "io_uring_enter";
+    IO_GETEVENTS = 0xd2, "io_getevents";
+    IO_DESTROY = 0xd3, "io_destroy";
     CLOSE = 0x81, "close";
     CLOSE_RANGE = 0x82, "close_range";
     DUP2 = 0x83, "dup2";
@@ -181,6 +214,8 @@ offsets! {
     task_exit_code: "task_struct.exit_code";
     task_exit_signal: "task_struct.exit_signal";
     task_exit_state: "task_struct.exit_state";
+    task_pending: "task_struct.pending";
+    task_blocked: "task_struct.blocked";
     task_cred: "task_struct.cred";
     task_cgroups: "task_struct.cgroups";
     task_ioac: "task_struct.ioac";
@@ -194,6 +229,8 @@ offsets! {
     signal_flags: "signal_struct.flags";
     signal_group_exit_code: "signal_struct.group_exit_code";
     signal_rlim: "signal_struct.rlim";
+    signal_shared_pending: "signal_struct.shared_pending";
+    sigpending_signal: "sigpending.signal";
     signal_ioac: "signal_struct.ioac";
     sighand_action: "sighand_struct.action";
     sigaction_handler: "sigaction.sa_handler";
@@ -226,6 +263,7 @@ offsets! {
     file_mode: "file.f_mode";
     file_flags: "file.f_flags";
     file_inode: "file.f_inode";
+    file_op: "file.f_op";
     file_path: "file.f_path";
     file_private_data: "file.private_data";
     file_count: "file.f_ref|file.f_count";
@@ -264,6 +302,8 @@ offsets! {
     sock_v6_rcv_saddr: "sock_common.skc_v6_rcv_saddr";
     sock_v6_daddr: "sock_common.skc_v6_daddr";
     unix_sock_path: "unix_sock.path";
+    ring_sq_head: "io_ring_ctx.cached_sq_head";
+    ring_cq_tail: "io_ring_ctx.cached_cq_tail";
     ipc_ids_size: "sizeof(ipc_ids)";
     pt_regs_orig_ax: "pt_regs.orig_ax";
     pt_regs_di: "pt_regs.di";

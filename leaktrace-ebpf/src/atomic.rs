@@ -29,6 +29,13 @@ impl Counter {
         unsafe { next(self.0.get()) }
     }
 
+    /// Replaces the value; for one that is the same whoever sets it.
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        // SAFETY: the cell is valid; aligned eight-byte stores are whole.
+        unsafe { core::ptr::write_volatile(self.0.get(), value) }
+    }
+
     /// The value now.
     #[inline(always)]
     pub fn get(&self) -> u64 {

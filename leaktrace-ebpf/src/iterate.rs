@@ -7,9 +7,16 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use leaktrace_common::{
-    abi::{self, fault},
+    abi::{self, Op, fault},
     record::{
-        Header, file::FdAcquire, kind, socket::Endpoint, task::Seed, task::TaskFacts, text_kind,
+        Header,
+        call::{Call, call_flag},
+        file::FdAcquire,
+        kind,
+        socket::Endpoint,
+        task::Seed,
+        task::TaskFacts,
+        text_kind,
     },
 };
 
@@ -17,7 +24,7 @@ use crate::{
     emit,
     kernel::{Detail, FileFacts, file_facts, identify, load, mode, offset},
     maps::{self, LAST_TABLE, TASKS, count_fault},
-    probe::socket::ends_of,
+    probe::{call, socket::ends_of},
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -108,6 +115,48 @@ extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
             ctx,
             &raw const record as *const c_void,
             size_of::<SeedRecord>(),
+        );
+    }
+    0
+}
+
+#[repr(C)]
+struct CallRecord {
+    header: Header,
+    call: Call,
+}
+
+/// One task: if it has been waiting in a call for long, that is written down.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn waiting_tasks(ctx: *mut Context) -> i32 {
+    // SAFETY: the kernel's context.
+    let task = unsafe { core::ptr::read_volatile(&raw const (*ctx).task) };
+    if task == 0 {
+        return 0;
+    }
+    let Some(slot) = tree::slot_of(task) else {
+        return 0;
+    };
+    let (op, begin) = (Op(slot.op as u8), slot.begin_ns);
+    if !op.may_wait() || emit::now().wrapping_sub(begin) < call::LONG {
+        return 0;
+    }
+    let kind = (call::family(op) as u16) << 8 | kind::CALL;
+    let mut record = CallRecord {
+        header: header(kind, size_of::<CallRecord>(), slot),
+        call: Call::default(),
+    };
+    record.call.begin_ns = begin;
+    record.call.arguments[0] = slot.before;
+    record.call.op = op.0;
+    record.call.flags = call_flag::IN_FLIGHT | call_flag::LONG;
+    // SAFETY: the iterator's context; a local record.
+    unsafe {
+        write(
+            ctx,
+            &raw const record as *const c_void,
+            size_of::<CallRecord>(),
         );
     }
     0

@@ -204,9 +204,12 @@ pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity
             zero(words);
             aya_ebpf::helpers::generated::bpf_probe_read_kernel_str(
                 words.cast(),
-                16,
+                RING_NAME,
                 name as *const _,
             );
+            if *words == IO_URING {
+                *(&raw mut (*out).detail).cast::<u32>().add(3) = in_flight(facts.private_data);
+            }
         } else {
             zero(words);
         }
@@ -226,6 +229,30 @@ unsafe fn zero(words: *mut u64) {
         words.add(1).write_volatile(0);
     }
 }
+
+/// Bytes of the name that are taken; what follows is for a ring's requests in flight.
+const RING_NAME: u32 = 12;
+
+/// How the name of a ring's file begins: `[io_uring]`.
+const IO_URING: u64 = u64::from_le_bytes(*b"[io_urin");
+
+/// Requests of a ring that were taken and have posted no completion. One that is told to post
+/// none (IOSQE_CQE_SKIP_SUCCESS) counts for ever, one that posts several (multishot) hides
+/// others: then there are none by this count.
+#[inline(always)]
+pub fn in_flight(ring: u64) -> u32 {
+    let taken: u32 = read(ring, offset!(ring_sq_head));
+    let completed: u32 = read(ring, offset!(ring_cq_tail));
+    let difference = taken.wrapping_sub(completed);
+    if difference > MOST_ENTRIES {
+        0
+    } else {
+        difference
+    }
+}
+
+/// IORING_MAX_CQ_ENTRIES (io_uring/io_uring.h): more are no difference but a wrap.
+const MOST_ENTRIES: u32 = 65536;
 
 /// `s_dev` and `s_magic` of a superblock.
 #[inline(always)]

@@ -42,6 +42,9 @@ pub static LAST_TABLE: Counter = Counter::new();
 /// Last walk number given out.
 pub static LAST_WALK: Counter = Counter::new();
 
+/// `f_op` of io_uring files, once somebody has made one: by it a close knows a ring.
+pub static RING_OPERATIONS: Counter = Counter::new();
+
 /// Records on their way to userspace. Userspace sets the size.
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(1 << 24, 0);

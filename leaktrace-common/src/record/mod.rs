@@ -3,6 +3,7 @@
 //! A record in the ring may be longer than [`Header::len`]: the programs reserve by size class
 //! and what lies behind `len` is not written.
 
+pub mod call;
 pub mod exit;
 pub mod file;
 pub mod ipc;
@@ -165,6 +166,10 @@ pub mod kind {
     pub const EXIT_MM: u16 = 0x0904;
     /// The parent has been told ([`super::exit::ExitNotify`]).
     pub const EXIT_NOTIFY: u16 = 0x0905;
+    /// Signals were pending at the end ([`super::call::ExitPending`]).
+    pub const EXIT_PENDING: u16 = 0x0906;
+    /// Low byte, in every family: a call told as it is ([`super::call::Call`]).
+    pub const CALL: u16 = 0x7f;
 }
 
 /// What every record begins with. All numbers are host-endian.

@@ -2,6 +2,7 @@
 
 use leaktrace_common::record::{
     Family,
+    call::ExitPending,
     exit::{ExitGroup, ExitMm, ExitProcess, ExitThread, exit_flag},
     file::walk_cause,
     kind,
@@ -57,7 +58,47 @@ pub fn process(task: u64) {
     } else {
         walk::table(slot, &table, walk_cause::EXIT)
     };
+    // SAFETY: the tracepoint's argument.
+    unsafe { pending(slot, task, signal) };
     last(slot, task, signal, walk);
+}
+
+/// SIGKILL, which the kernel sends to the threads of a process that exits.
+const KILL: u64 = 1 << 8;
+
+/// Signals that nobody will take any more.
+///
+/// # Safety
+/// `task` must be a task pointer that the verifier knows the type of.
+#[inline(always)]
+unsafe fn pending(slot: &Slot, task: u64, signal: u64) {
+    const SIZE: usize = HEADER + size_of::<ExitPending>();
+    // SAFETY: by contract.
+    let own: u64 = unsafe {
+        load(
+            task,
+            offset!(task_pending).wrapping_add(offset!(sigpending_signal)),
+        )
+    };
+    let shared: u64 = read(
+        signal,
+        offset!(signal_shared_pending).wrapping_add(offset!(sigpending_signal)),
+    );
+    let pending = (own | shared) & !KILL;
+    if pending == 0 {
+        return;
+    }
+    let record = emit::reserve::<SIZE>(Family::Exit);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<ExitPending>();
+        (*payload).pending = pending;
+        (*payload).blocked = load(task, offset!(task_blocked));
+        emit::finish(record, kind::EXIT_PENDING, SIZE, slot, Position::default());
+    }
 }
 
 #[inline(always)]

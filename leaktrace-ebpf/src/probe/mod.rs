@@ -1,5 +1,6 @@
 //! Handlers, by family. Written once; `hook` decides how the kernel reaches them.
 
+pub mod call;
 pub mod exit;
 pub mod file;
 pub mod ipc;
@@ -106,11 +107,15 @@ fn begin(regs: u64, op: Op) {
     slot.op = u32::from(op.0);
     slot.begin_ns = emit::now();
     match op {
-        Op::CLOSE => file::begin(slot, arguments.a0()),
+        Op::CLOSE => {
+            file::begin(slot, arguments.a0());
+            ring::closing(slot);
+        }
         Op::DUP2 | Op::DUP3 => file::begin(slot, arguments.a1()),
         Op::CLOSE_RANGE => file::begin(slot, u64::MAX),
         Op::SHMGET | Op::SEMGET | Op::MSGGET | Op::MQ_OPEN => ipc::begin(slot, op),
         Op::EXIT_GROUP => exit::group(slot, arguments.a0() as i32),
+        _ if op.may_wait() => slot.before = arguments.a0(),
         _ => {}
     }
 }
@@ -153,6 +158,12 @@ fn end(regs: u64, op: Op, result: i64) {
     if op.begins_at_entry() && !begun {
         // Seccomp or a tracer answered in the kernel's place: nothing was done.
         return;
+    }
+    if call::no_room(result) {
+        call::refused(slot, op, Arguments(regs), result);
+    }
+    if op.may_wait() {
+        call::waited(slot, op, Arguments(regs), result);
     }
     dispatch(slot, op, Arguments(regs), result);
 }
@@ -214,6 +225,24 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::RENAMEAT2
         | Op::LINK
         | Op::LINKAT => name::changed(slot, op, arguments, result),
+        Op::IO_URING_REGISTER => ring::register(slot, arguments, result),
+        Op::EPOLL_CTL
+        | Op::FSYNC
+        | Op::FDATASYNC
+        | Op::MSYNC
+        | Op::MLOCK
+        | Op::MLOCK2
+        | Op::MUNLOCK
+        | Op::MLOCKALL
+        | Op::MUNLOCKALL
+        | Op::TIMER_CREATE
+        | Op::TIMER_DELETE
+        | Op::SETITIMER
+        | Op::ALARM
+        | Op::IO_SETUP
+        | Op::IO_DESTROY
+        | Op::SETRLIMIT
+        | Op::PRLIMIT64 => call::plain(slot, op, arguments, result),
         _ => {}
     }
 }

@@ -1,15 +1,16 @@
 //! io_uring.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use leaktrace_common::{
     abi::Op,
-    record::{Family, kind, ring::RingSetup},
+    record::{Family, call::Call, kind, ring::RingSetup},
 };
 
-use super::{file, path};
+use super::{Arguments, call, call::file_of, file, path};
 use crate::{
-    emit::{self, HEADER},
-    kernel::Detail,
+    emit::{self, HEADER, Position},
+    kernel::{Detail, in_flight, offset, read},
+    maps::RING_OPERATIONS,
     tree::Slot,
 };
 
@@ -21,6 +22,7 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
     let Some((table, facts)) = file::returned(slot, result) else {
         return;
     };
+    RING_OPERATIONS.set(read(facts.file, offset!(file_op)));
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
         return;
@@ -53,4 +55,128 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
             emit::position(slot, &table),
         );
     }
+}
+
+/// Buffers of one registration that are told.
+const BUFFERS: u64 = 64;
+
+/// IORING_REGISTER_BUFFERS, IORING_UNREGISTER_BUFFERS, IORING_REGISTER_BUFFERS2
+/// (include/uapi/linux/io_uring.h).
+const REGISTER_BUFFERS: u32 = 0;
+const UNREGISTER_BUFFERS: u32 = 1;
+const REGISTER_BUFFERS2: u32 = 15;
+
+/// io_uring_register returned: buffers came or went.
+#[inline(never)]
+pub fn register(slot: &mut Slot, arguments: Arguments, result: i64) {
+    if result < 0 {
+        return;
+    }
+    slot.begin_ns = 0;
+    let file = file_of(arguments.a0());
+    let argument = arguments.a2();
+    let (first, count) = match arguments.a1() as u32 {
+        REGISTER_BUFFERS => (argument, arguments.a3() & 0xffff_ffff),
+        // `struct io_uring_rsrc_register`: nr, flags, resv2, data, tags.
+        REGISTER_BUFFERS2 => (
+            call::user(argument.wrapping_add(16)),
+            call::user(argument) & 0xffff_ffff,
+        ),
+        UNREGISTER_BUFFERS => {
+            buffer(slot, file, 0, 0);
+            return;
+        }
+        _ => return,
+    };
+    let mut context = Buffers {
+        slot,
+        file,
+        first,
+        count,
+    };
+    // SAFETY: the callback has the signature that bpf_loop wants.
+    unsafe {
+        bpf_loop(
+            BUFFERS as u32,
+            one_buffer as *mut core::ffi::c_void,
+            (&raw mut context).cast(),
+            0,
+        );
+    }
+}
+
+struct Buffers {
+    slot: *const Slot,
+    file: u64,
+    first: u64,
+    count: u64,
+}
+
+extern "C" fn one_buffer(index: u64, context: *mut Buffers) -> i64 {
+    // SAFETY: bpf_loop passes what register gave it.
+    let context = unsafe { &mut *context };
+    if index >= context.count {
+        return 1;
+    }
+    // `struct iovec`: address, length.
+    let place = context.first.wrapping_add((index & 0xffff) * 16);
+    let (address, len) = (call::user(place), call::user(place.wrapping_add(8)));
+    if address != 0 {
+        // SAFETY: the slot lives as long as the task, which is in this call.
+        buffer(unsafe { &*context.slot }, context.file, address, len);
+    }
+    0
+}
+
+/// One buffer was registered; address 0: all of them were taken back.
+#[inline(never)]
+fn buffer(slot: &Slot, file: u64, address: u64, len: u64) {
+    tell(slot, Op::IO_URING_REGISTER, file, address, len);
+}
+
+#[inline(always)]
+fn tell(slot: &Slot, op: Op, file: u64, argument: u64, value: u64) {
+    const SIZE: usize = HEADER + size_of::<Call>();
+    let record = emit::reserve::<SIZE>(Family::Ring);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Call>();
+        (*payload).begin_ns = slot.begin_ns;
+        (*payload).result = 0;
+        (*payload).arguments = [0, 0, argument, 0];
+        (*payload).file = file;
+        (*payload).value = value;
+        (*payload).interval = 0;
+        (*payload).op = op.0;
+        (*payload).flags = 0;
+        (*payload).reserved = [0; 6];
+        let kind = (Family::Ring as u16) << 8 | kind::CALL;
+        emit::finish(record, kind, SIZE, slot, Position::default());
+    }
+}
+
+/// An fd is about to be closed: if it is a ring, how many requests are in flight. Costs one load
+/// until somebody has made a ring.
+#[inline(always)]
+pub fn closing(slot: &Slot) {
+    let rings = RING_OPERATIONS.get();
+    if rings != 0 && slot.before != 0 {
+        closing_file(slot, rings);
+    }
+}
+
+#[inline(never)]
+fn closing_file(slot: &Slot, rings: u64) -> i32 {
+    let file = slot.before;
+    let operations: u64 = read(file, offset!(file_op));
+    if operations == rings {
+        let in_flight = in_flight(read(file, offset!(file_private_data)));
+        if in_flight != 0 {
+            tell(slot, Op::CLOSE, file, 0, u64::from(in_flight));
+        }
+    }
+    0
 }

@@ -107,6 +107,9 @@ pub const PROBES: &[Probe] = &[
 /// Iterator programs: (program, iterator). They read what was there before.
 pub const ITERATORS: &[(&str, &str)] = &[("seed_tasks", "task"), ("seed_files", "task_file")];
 
+/// The iterator program that tells who has been waiting in a call for long.
+pub const WAITING: (&str, &str) = ("waiting_tasks", "task");
+
 /// Kernel members without which a family is not fully seen, as they stand in
 /// [`leaktrace_common::abi::Offsets::PATHS`].
 pub const MEMBERS: &[(Family, &[&str])] = &[

@@ -10,6 +10,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::EXIT_THREAD => Body::ExitThread(plain(number, bytes)?),
         kind::EXIT_PROCESS => Body::ExitProcess(plain(number, bytes)?),
         kind::EXIT_MM => Body::ExitMm(plain(number, bytes)?),
+        kind::EXIT_PENDING => Body::ExitPending(plain(number, bytes)?),
         kind::EXIT_NOTIFY => Body::ExitNotify(plain(number, bytes)?),
         _ => return Ok(None),
     }))

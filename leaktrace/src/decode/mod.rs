@@ -22,9 +22,11 @@ mod text;
 use bytes::Bytes;
 use leaktrace_common::record::{
     Family, Header,
+    call::{Call, ExitPending},
     exit::{ExitGroup, ExitMm, ExitNotify, ExitProcess, ExitThread},
     file::{FdAcquire, FdRange, FdRelease, FdTable},
     ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, ShmAttach, ShmDetach},
+    kind as kinds,
     mapping::{Map, Remap, Unmap},
     name::Name,
     ring::RingSetup,
@@ -121,6 +123,10 @@ pub enum Body<'a> {
     ExitMm(ExitMm),
     /// `EXIT_NOTIFY`
     ExitNotify(ExitNotify),
+    /// `EXIT_PENDING`
+    ExitPending(ExitPending),
+    /// `CALL` of any family.
+    Call(Call),
 }
 
 /// Bytes that are no record.
@@ -245,6 +251,9 @@ fn body(kind: u16, payload: &[u8]) -> Result<Option<Body<'_>>, DecodeError> {
     let Some(family) = Family::from_number((kind >> 8) as u8) else {
         return Ok(None);
     };
+    if kind & 0xff == kinds::CALL {
+        return plain(kind, payload).map(|call| Some(Body::Call(call)));
+    }
     match family {
         Family::File => file::body(kind, payload),
         Family::Socket => socket::body(kind, payload),

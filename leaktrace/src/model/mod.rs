@@ -221,6 +221,7 @@ impl Model {
             Body::ExitProcess(exit) => self.exit_process(header, exit),
             Body::ExitMm(exit) => self.exit_mm(header, exit),
             Body::ExitNotify(_) => self.exit_notify(header),
+            Body::ExitPending(_) | Body::Call(_) => {}
         }
     }
 
