@@ -207,9 +207,6 @@ pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity
                 RING_NAME,
                 name as *const _,
             );
-            if *words == IO_URING {
-                *(&raw mut (*out).detail).cast::<u32>().add(3) = in_flight(facts.private_data);
-            }
         } else {
             zero(words);
         }
@@ -230,11 +227,12 @@ unsafe fn zero(words: *mut u64) {
     }
 }
 
-/// Bytes of the name that are taken; what follows is for a ring's requests in flight.
+/// Bytes of the name that are taken; what follows is for a ring's requests in flight, which
+/// walks fill in.
 const RING_NAME: u32 = 12;
 
 /// How the name of a ring's file begins: `[io_uring]`.
-const IO_URING: u64 = u64::from_le_bytes(*b"[io_urin");
+pub const IO_URING: u64 = u64::from_le_bytes(*b"[io_urin");
 
 /// Requests of a ring that were taken and have posted no completion. One that is told to post
 /// none (IOSQE_CQE_SKIP_SUCCESS) counts for ever, one that posts several (multishot) hides

@@ -93,7 +93,8 @@ pub fn tell(slot: &Slot, arguments: Arguments, told: &Told) {
 }
 
 /// A call failed for want of room.
-#[inline(always)]
+// Subprograms, both: what they keep on the stack is not to lie below an open's.
+#[inline(never)]
 pub fn refused(slot: &Slot, op: Op, arguments: Arguments, result: i64) {
     let told = Told {
         op: op.0,
@@ -105,7 +106,7 @@ pub fn refused(slot: &Slot, op: Op, arguments: Arguments, result: i64) {
 }
 
 /// A call that may wait returned: told if it took long.
-#[inline(always)]
+#[inline(never)]
 pub fn waited(slot: &Slot, op: Op, arguments: Arguments, result: i64) {
     if emit::now().wrapping_sub(slot.begin_ns) >= LONG {
         let told = Told {

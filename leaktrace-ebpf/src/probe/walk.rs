@@ -9,7 +9,7 @@ use leaktrace_common::record::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, FileRoom, Table, file_facts_by, identify, offset, read},
+    kernel::{Detail, FileRoom, IO_URING, Table, file_facts_by, identify, in_flight, offset, read},
     maps::LAST_WALK,
     tree::Slot,
 };
@@ -176,6 +176,10 @@ extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
         identify(&facts, Detail::Full, &raw mut (*out).identity);
         (*out).open_flags = facts.flags;
         (*out).file_mode = facts.mode;
+        let detail = &raw mut (*out).identity.detail;
+        if *detail.cast::<u64>() == IO_URING {
+            *detail.cast::<u32>().add(3) = in_flight(facts.private_data);
+        }
     }
     0
 }
