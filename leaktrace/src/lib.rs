@@ -12,6 +12,7 @@ pub mod hist;
 pub mod id;
 pub mod launch;
 pub mod model;
+pub mod parity;
 pub mod policy;
 pub mod report;
 pub mod session;

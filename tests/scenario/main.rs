@@ -26,6 +26,7 @@ mod replay;
 mod settle;
 mod stress;
 mod sysv_ipc;
+mod tables;
 mod temp_dir;
 mod temp_file;
 mod timing;

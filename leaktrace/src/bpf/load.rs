@@ -21,6 +21,7 @@ use zerocopy::IntoBytes;
 use super::{
     btf, diagnostics,
     health::{self, Outcome},
+    loss::Loss,
     probe::{PROBES, Probe},
     programs::Programs,
     syscalls,
@@ -51,6 +52,8 @@ pub struct LoadOptions {
     pub wake_bytes: u32,
     /// Diagnostics of the programs go to stderr.
     pub diagnostics: Diagnostics,
+    /// Loss on demand, for tests.
+    pub loss: Option<Loss>,
 }
 
 /// Whether the programs tell what they do.
@@ -70,6 +73,8 @@ impl LoadOptions {
             ring_bytes: 32 << 20,
             wake_bytes: 512 << 10,
             diagnostics: Diagnostics::Off,
+            // What is malformed has been refused before anything ran.
+            loss: Loss::from_environment().ok().flatten(),
         }
     }
 
@@ -159,6 +164,8 @@ fn create(
         wake_bytes: options.wake_bytes,
     };
     let handlers = syscalls::table();
+    let asked = options.loss.and_then(|loss| loss.ring_bytes);
+    let ring_bytes = asked.unwrap_or(options.ring_bytes);
     let level = match options.diagnostics {
         Diagnostics::Off => 0u8,
         Diagnostics::Stderr => diagnostics::LEVEL,
@@ -170,7 +177,7 @@ fn create(
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("HANDLERS", &handlers[..], true)
         .override_global("AYA_LOG_LEVEL", &level, false)
-        .map_max_entries("RING", ring_size(options.ring_bytes))
+        .map_max_entries("RING", ring_size(ring_bytes))
         .map_max_entries("TASKS", task_slots());
     loader.load(OBJECT).map_err(|why| {
         let text = chain(&why);

@@ -10,6 +10,7 @@ mod diagnostics;
 pub mod health;
 mod identity;
 mod load;
+pub mod loss;
 pub mod probe;
 mod programs;
 mod ring;

@@ -19,6 +19,7 @@ use super::{
     health::{self, Outcome},
     identity::{Identities, Value},
     load::{self, LoadOptions},
+    loss::Losing,
     probe::Probe,
     ring::Reader,
     seed, selftest, statistics,
@@ -83,7 +84,10 @@ impl Programs {
         };
         Ok(Programs {
             diagnostics,
-            reader: Reader::new(RingBuf::try_from(take(&mut ebpf, "RING")?)?),
+            reader: Reader::new(
+                RingBuf::try_from(take(&mut ebpf, "RING")?)?,
+                options.loss.map(|loss| Losing::new(loss, nonce)),
+            ),
             counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)?,
             root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
             faults: Array::try_from(take(&mut ebpf, "FAULTS")?)?,
@@ -201,7 +205,10 @@ impl Kernel for Programs {
             ..Events::default()
         };
         for family in Family::ALL {
-            let count = self.family(family)?;
+            let mut count = self.family(family)?;
+            if let Some(losing) = &self.reader.losing {
+                count.lost += losing.of_family(family as u8);
+            }
             let received = self.reader.received[family as usize];
             events.produced += count.produced;
             events.lost += count.lost;

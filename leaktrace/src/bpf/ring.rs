@@ -8,8 +8,11 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
 use bytes::{Bytes, BytesMut};
-use leaktrace_common::record::FAMILY_SLOTS;
+use leaktrace_common::record::{FAMILY_SLOTS, Header};
 use tokio::io::{Interest, unix::AsyncFd};
+use zerocopy::FromBytes;
+
+use super::loss::Losing;
 
 /// Bytes after which a batch is handed on although more records wait.
 const BATCH: usize = 1 << 20;
@@ -23,6 +26,8 @@ pub struct Reader {
     watch: Option<AsyncFd<OwnedFd>>,
     /// Records read, by family number.
     pub received: [u64; FAMILY_SLOTS],
+    /// Loss on demand.
+    pub(super) losing: Option<Losing>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -34,21 +39,28 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// A reader of the ring.
-    pub fn new(ring: RingBuf<MapData>) -> Self {
+    /// A reader of the ring; `losing` is for tests.
+    pub(super) fn new(ring: RingBuf<MapData>, losing: Option<Losing>) -> Self {
         Reader {
             ring,
             watch: None,
             received: [0; FAMILY_SLOTS],
+            losing,
         }
     }
 
     /// The records that wait, up to a batch; does not wait.
     pub fn drain(&mut self) -> Bytes {
         let mut batch = BytesMut::new();
+        if let Some(losing) = &self.losing {
+            losing.nap();
+        }
         while batch.len() < BATCH {
             let Some(item) = self.ring.next() else { break };
-            append(&mut batch, &item, &mut self.received);
+            match &mut self.losing {
+                None => append(&mut batch, &item, &mut self.received),
+                Some(losing) => append_or_lose(&mut batch, &item, &mut self.received, losing),
+            }
         }
         batch.freeze()
     }
@@ -80,6 +92,22 @@ impl Reader {
         }
         Ok(self.drain())
     }
+}
+
+/// As [`append`], unless the record is to be lost.
+fn append_or_lose(
+    batch: &mut BytesMut,
+    item: &[u8],
+    received: &mut [u64; FAMILY_SLOTS],
+    losing: &mut Losing,
+) {
+    let drops = Header::read_from_prefix(item).is_ok_and(|(header, _)| losing.drops(&header));
+    if drops {
+        return;
+    }
+    let at = batch.len();
+    append(batch, item, received);
+    losing.mark(&mut batch[at..]);
 }
 
 /// Copies the written part of a record, padded to eight bytes, and counts it.

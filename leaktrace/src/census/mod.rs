@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{FileId, ProcessKey};
 
 pub mod fd;
+pub mod holdings;
 pub mod host;
 pub mod limit;
 
@@ -26,7 +27,7 @@ mod process;
 mod sysv;
 mod worker;
 
-pub use sysv::present as sysv_present;
+pub use sysv::{Segment, present as sysv_present, segments};
 pub use worker::LiveCensus;
 
 /// Something that answers questions: the kernel now, or a capture.

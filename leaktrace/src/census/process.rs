@@ -54,6 +54,15 @@ fn read(pid: Pid) -> io::Result<Option<Stat>> {
     Ok(parse(&fs::read(format!("/proc/{pid}/stat"))?))
 }
 
+/// The states of the threads of a process, without io_uring's kernel workers
+/// (io_uring/io-wq.c, io_uring/sqpoll.c: their comm); `None` if it is not there.
+pub(super) fn thread_states(pid: Pid) -> Option<Vec<char>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let stats = tasks.filter_map(|task| parse(&fs::read(task.path().join("stat")).ok()?));
+    let own = stats.filter(|stat| !stat.comm.starts_with(b"iou-"));
+    Some(own.map(|stat| stat.state).collect())
+}
+
 /// The state of some thread that has not exited.
 fn thread_state(pid: Pid) -> Option<char> {
     fs::read_dir(format!("/proc/{pid}/task"))

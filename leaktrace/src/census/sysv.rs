@@ -111,6 +111,40 @@ pub fn present() -> io::Result<Vec<(u32, i32)>> {
     Ok(all)
 }
 
+/// A shared memory segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its id.
+    pub id: i32,
+    /// Pid of who made it.
+    pub creator: u32,
+    /// Whether it goes with its last user.
+    pub dying: bool,
+}
+
+/// The segments of leaktrace's own ipc namespace; none where the kernel has no SysV ipc.
+///
+/// # Errors
+/// When the table is there but cannot be read.
+pub fn segments() -> io::Result<Vec<Segment>> {
+    match fs::read_to_string("/proc/sysvipc/shm") {
+        Ok(table) => Ok(table.lines().skip(1).filter_map(segment).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// key, id, permissions in octal, size, creator … (ipc/shm.c, sysvipc_shm_proc_show).
+fn segment(line: &str) -> Option<Segment> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let mode = u32::from_str_radix(words.get(2)?, 8).ok()?;
+    Some(Segment {
+        id: words.get(1)?.parse().ok()?,
+        creator: words.get(4)?.parse().ok()?,
+        dying: mode & SHM_DEST != 0,
+    })
+}
+
 /// The second column of each line but the first (ipc/shm.c, sysvipc_shm_proc_show, and alike).
 fn ids(table: &str) -> impl Iterator<Item = i32> + '_ {
     table

@@ -15,6 +15,7 @@ mod doctor;
 mod explain;
 mod hist;
 mod judge;
+mod parity;
 mod policy;
 mod record;
 mod run;
@@ -26,6 +27,7 @@ use std::{ffi::OsString, io::Write, panic};
 use clap::{Parser, Subcommand};
 
 use crate::{
+    bpf::loss::Loss,
     launch::{self, Found},
     report::Because,
 };
@@ -166,6 +168,10 @@ pub fn main(argv: Vec<OsString>) -> i32 {
 }
 
 fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
+    let lossy = Loss::from_environment().map_err(|error| Failure::usage(error.to_string()))?;
+    if lossy.is_some() {
+        complain("leaktrace: records are lost on purpose\n");
+    }
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
@@ -175,7 +181,7 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Run(args)) => run::run(args, found),
         Some(Command::Hist(args)) => hist::run(&args, found),
         Some(Command::Record(args)) => record::run(&args, found),
-        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(args, found),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Demo) => demo::run(),

@@ -102,6 +102,12 @@ impl Ledger {
         self.ipc.get(key).map(|entry| &entry.created)
     }
 
+    /// The SysV objects of a namespace: (what, id).
+    pub(super) fn sysv(&self, namespace: u32) -> Vec<(u32, i32)> {
+        let keys = self.ipc.keys().filter(|(_, of, _)| *of == namespace);
+        keys.map(|(what, _, id)| (*what, *id)).collect()
+    }
+
     /// A name became another, in the same namespace, with everything below it. What had the
     /// new name is gone.
     pub(super) fn rename(&mut self, namespace: u32, old: Vec<u8>, new: Vec<u8>) {

@@ -17,6 +17,7 @@ mod end_tests;
 pub mod facts;
 mod fd;
 mod hash;
+mod holdings;
 mod index;
 mod kind;
 mod ledger;

@@ -180,6 +180,12 @@ impl Space {
         (mapping.end > address).then_some((*start, mapping))
     }
 
+    /// Every range and where it begins, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Mapping)> {
+        let ranges = self.ranges.by_start.iter();
+        ranges.map(|(start, mapping)| (*start, mapping))
+    }
+
     /// Mappings of a kind that did not come with the fork.
     pub(super) fn own(&self, kind: Kind) -> u32 {
         match KINDS.contains(&kind) {

@@ -27,6 +27,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How often the time is noted while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
+/// More batches than a ring holds: what comes after them was not there when reading began.
+const BATCHES: u32 = 64;
 /// Phrases in the report's `settle.for`.
 const MAX_REASONS: usize = 32;
 
@@ -43,8 +45,8 @@ pub struct Live<K, C> {
 
 /// The child that is watched, and the signals meant for it.
 pub struct Watched {
-    child: Running,
-    signals: AsyncFd<Signals>,
+    pub(super) child: Running,
+    pub(super) signals: AsyncFd<Signals>,
 }
 
 impl Watched {
@@ -76,7 +78,7 @@ impl Watched {
         }
     }
 
-    fn pass_on(&self, received: Received) {
+    pub(super) fn pass_on(&self, received: Received) {
         match received.sender {
             Sender::Process => self.child.signal(received.signal),
             // A terminal has sent it to CMD as well.
@@ -226,7 +228,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
         &self.pipeline
     }
 
-    pub(super) async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
+    pub(crate) async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
         self.kernel.next_batch().await
     }
 
@@ -237,6 +239,21 @@ impl<K: Kernel, C: Census> Live<K, C> {
     pub fn catch_up(&mut self) -> anyhow::Result<()> {
         let batch = self.kernel.drain()?;
         self.take(Item::Records(batch));
+        Ok(())
+    }
+
+    /// Takes every record that there is, however many batches that are.
+    ///
+    /// # Errors
+    /// Records cannot be read.
+    pub(super) fn drain_all(&mut self) -> anyhow::Result<()> {
+        for _ in 0..BATCHES {
+            let batch = self.kernel.drain()?;
+            if batch.is_empty() {
+                break;
+            }
+            self.take(Item::Records(batch));
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 mod attend;
 mod gallery;
 mod live;
+mod look;
 mod paced;
 mod pipeline;
 mod replay;
@@ -14,6 +15,7 @@ mod verdicts;
 pub use attend::Until;
 pub use gallery::Gallery;
 pub use live::{Live, Settled, Watched};
+pub use look::When;
 pub use paced::Paced;
 pub use pipeline::{Pipeline, Purpose};
 pub use replay::replay;

@@ -1,0 +1,212 @@
+//! Loss on demand, for tests: a small ring, a reader that sleeps, records that are dropped.
+//!
+//! `LEAKTRACE_TEST_LOSS` is a list of `ring=BYTES`, `sleep=N/M` (the reader sleeps N ms of every
+//! M), `drop=N` (one record in N, on average, is not handed on, and counted as lost), `silent`
+//! (what is dropped is not counted) and `seed=N` (which records are dropped). Whoever may load
+//! programs may also set this; whether it is in force is told on stderr.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use leaktrace_common::record::{FAMILY_SLOTS, Header};
+use thiserror::Error;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The variable.
+pub const VARIABLE: &str = "LEAKTRACE_TEST_LOSS";
+
+/// What is to be lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Bytes of the ring; `None`: as usual.
+    pub ring_bytes: Option<u32>,
+    /// Sleep this long of every so long.
+    sleep: Option<(Duration, Duration)>,
+    /// One record in so many is dropped.
+    drop: Option<u64>,
+    counting: Counting,
+    seed: Option<u64>,
+}
+
+/// Whether what is dropped is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Counting {
+    #[default]
+    Honest,
+    Silent,
+}
+
+/// A word that is none.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "{VARIABLE}: `{0}` is not understood; it takes ring=BYTES, sleep=N/M, drop=N, silent and \
+     seed=N, with commas between"
+)]
+pub struct NoLoss(String);
+
+impl Loss {
+    /// What the environment asks for; nothing, as a rule.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn from_environment() -> Result<Option<Loss>, NoLoss> {
+        match std::env::var_os(VARIABLE) {
+            None => Ok(None),
+            Some(text) => Loss::parse(&text.to_string_lossy()).map(Some),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Loss, NoLoss> {
+        let mut loss = Loss::default();
+        for word in text.split(',') {
+            let refused = || NoLoss(word.to_owned());
+            let number = |text: &str| text.parse::<u64>().ok().filter(|number| *number > 0);
+            match word.split_once('=') {
+                Some(("ring", bytes)) => {
+                    let bytes = number(bytes).and_then(|bytes| u32::try_from(bytes).ok());
+                    loss.ring_bytes = Some(bytes.ok_or_else(refused)?);
+                }
+                Some(("sleep", times)) => {
+                    let (asleep, all) = times.split_once('/').ok_or_else(refused)?;
+                    let (asleep, all) = number(asleep).zip(number(all)).ok_or_else(refused)?;
+                    if asleep > all {
+                        return Err(refused());
+                    }
+                    let ms = Duration::from_millis;
+                    loss.sleep = Some((ms(asleep), ms(all)));
+                }
+                Some(("drop", one)) => loss.drop = Some(number(one).ok_or_else(refused)?),
+                Some(("seed", seed)) => loss.seed = Some(number(seed).ok_or_else(refused)?),
+                None if word == "silent" => loss.counting = Counting::Silent,
+                Some(_) | None => return Err(refused()),
+            }
+        }
+        Ok(loss)
+    }
+}
+
+/// Loss under way.
+#[derive(Debug)]
+pub(super) struct Losing {
+    loss: Loss,
+    began: Instant,
+    state: u64,
+    /// Records dropped and counted, by family and CPU.
+    pub(super) lost: HashMap<(u8, u16), u64>,
+    all: u32,
+}
+
+impl Losing {
+    pub(super) fn new(loss: Loss, seed: u64) -> Losing {
+        Losing {
+            loss,
+            began: Instant::now(),
+            state: loss.seed.unwrap_or(seed) | 1,
+            lost: HashMap::new(),
+            all: 0,
+        }
+    }
+
+    /// Sleeps, if this is a time to.
+    pub(super) fn nap(&self) {
+        let Some((asleep, all)) = self.loss.sleep else {
+            return;
+        };
+        let phase = self.began.elapsed().as_nanos() % all.as_nanos();
+        if let Some(left) = asleep.as_nanos().checked_sub(phase) {
+            std::thread::sleep(Duration::from_nanos(left as u64));
+        }
+    }
+
+    /// Whether this record is to be dropped.
+    pub(super) fn drops(&mut self, header: &Header) -> bool {
+        let Some(one) = self.loss.drop else {
+            return false;
+        };
+        // xorshift64.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        if !self.state.is_multiple_of(one) {
+            return false;
+        }
+        if self.loss.counting == Counting::Honest {
+            let family = (header.kind >> 8) as u8;
+            *self.lost.entry((family, header.cpu)).or_default() += 1;
+            self.all += 1;
+        }
+        true
+    }
+
+    /// Makes a record tell what was dropped before it, as the programs do of what is lost.
+    pub(super) fn mark(&mut self, record: &mut [u8]) {
+        if self.all == 0 {
+            return;
+        }
+        if let Ok((mut header, rest)) = Header::read_from_prefix(record) {
+            header.dropped = header.dropped.wrapping_add(self.all);
+            let at = record.len() - rest.len();
+            record[..at].copy_from_slice(header.as_bytes());
+        }
+    }
+
+    /// How many of a family were dropped and counted.
+    pub(super) fn of_family(&self, family: u8) -> u64 {
+        let of = self.lost.iter().filter(|((of, _), _)| *of == family);
+        of.map(|(_, count)| count).sum()
+    }
+}
+
+const _: () = assert!(FAMILY_SLOTS <= 256);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_understood_or_refused_by_name() {
+        let loss = Loss::parse("ring=4096,sleep=50/100,drop=10000,silent");
+        let expected = Loss {
+            ring_bytes: Some(4096),
+            sleep: Some((Duration::from_millis(50), Duration::from_millis(100))),
+            drop: Some(10_000),
+            counting: Counting::Silent,
+            seed: None,
+        };
+        assert_eq!(loss, Ok(expected));
+        for wrong in [
+            "",
+            "ring",
+            "ring=x",
+            "sleep=50",
+            "sleep=9/5",
+            "drop=0",
+            "lossy",
+            "drop=5,",
+        ] {
+            let error = Loss::parse(wrong).map(|_| ());
+            let text = error.expect_err(wrong).to_string();
+            assert!(text.contains(VARIABLE) && text.contains("drop=N"), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_in_so_many_is_dropped_and_the_next_tells() {
+        let loss = Loss::parse("drop=10,seed=7").expect("words");
+        let mut losing = Losing::new(loss, 0);
+        let header = Header {
+            kind: 0x0101,
+            len: 56,
+            ..Header::default()
+        };
+        let dropped = (0..10_000).filter(|_| losing.drops(&header)).count() as u64;
+        assert!((800..1200).contains(&dropped), "{dropped}");
+        assert_eq!(losing.of_family(1), dropped);
+        let mut record = header.as_bytes().to_vec();
+        losing.mark(&mut record);
+        let marked = Header::read_from_bytes(&record).expect("a header");
+        assert_eq!(u64::from(marked.dropped), dropped);
+    }
+}

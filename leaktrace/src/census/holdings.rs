@@ -1,0 +1,260 @@
+//! What the kernel lists of a process: fds, mappings, threads, children; and its state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::ffi::OsStrExt,
+};
+
+use super::process;
+use crate::{
+    id::{Pid, ProcessKey},
+    parity::{Backing, By, HeldFd, Holdings, Range},
+};
+
+/// Reads what /proc lists of a process (proc_pid_fd(5), proc_pid_maps(5)); `None` if it is not
+/// there any more, or waits for its parent.
+///
+/// # Errors
+/// When it may not be looked at.
+pub fn read(key: ProcessKey) -> io::Result<Option<Holdings>> {
+    let read = || {
+        Ok(Holdings {
+            fds: fds(key.pid)?,
+            ranges: ranges(key.pid)?,
+            threads: threads(key.pid)?,
+            children: children(key.pid)?,
+        })
+    };
+    if !process::runs(key) {
+        return Ok(None);
+    }
+    let found: io::Result<Holdings> = read();
+    match found {
+        // It ended meanwhile: what was read is of nobody.
+        Ok(_) | Err(_) if !process::runs(key) => Ok(None),
+        Ok(found) => Ok(Some(found)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether every thread of a process is stopped by a signal, after which none is in a system
+/// call; `None` if the process is not there.
+pub fn is_stopped(key: ProcessKey) -> Option<bool> {
+    if !process::runs(key) {
+        return None;
+    }
+    let mut states = process::thread_states(key.pid)?;
+    states.retain(|state| !matches!(state, 'Z' | 'X' | 'x'));
+    Some(states.iter().all(|state| *state == 'T'))
+}
+
+fn fds(pid: Pid) -> io::Result<BTreeMap<u32, HeldFd>> {
+    let mut held = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // Closed since the directory was read.
+        let Ok(link) = fs::read_link(entry.path()) else {
+            continue;
+        };
+        let Ok(facts) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else {
+            continue;
+        };
+        let what = String::from_utf8_lossy(link.as_os_str().as_bytes()).into_owned();
+        held.insert(
+            fd,
+            HeldFd {
+                ino: ino(&facts),
+                what,
+            },
+        );
+    }
+    Ok(held)
+}
+
+/// `ino:` of fdinfo, since Linux 5.14.
+fn ino(facts: &str) -> u64 {
+    let line = facts.lines().find_map(|line| line.strip_prefix("ino:"));
+    line.and_then(|ino| ino.trim().parse().ok()).unwrap_or(0)
+}
+
+fn threads(pid: Pid) -> io::Result<u32> {
+    let states = process::thread_states(pid).unwrap_or_default();
+    let run = states.iter().filter(|it| !matches!(it, 'Z' | 'X' | 'x'));
+    Ok(run.count() as u32)
+}
+
+/// CONFIG_PROC_CHILDREN; without it there are none to compare.
+fn children(pid: Pid) -> io::Result<BTreeSet<u32>> {
+    let mut children = BTreeSet::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let list = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        children.extend(
+            list.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    Ok(children)
+}
+
+/// What is mapped, ascending.
+///
+/// # Errors
+/// When the process is gone or may not be looked at.
+pub fn ranges(pid: Pid) -> io::Result<Vec<Range>> {
+    let maps = fs::read(format!("/proc/{pid}/maps"))?;
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let program = program.map(|path| path.into_os_string());
+    let interpreter = base(&fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default());
+    let lines: Vec<Line> = maps
+        .split(|byte| *byte == b'\n')
+        .filter_map(parse)
+        .collect();
+    let interpreter = lines
+        .iter()
+        .find(|line| line.start == interpreter && line.ino != 0)
+        .map(|line| (line.dev, line.ino));
+    let mut made_to = 0;
+    let range = |line: Line| {
+        let by_exec = program
+            .as_ref()
+            .is_some_and(|path| path.as_bytes() == line.name)
+            || interpreter.is_some_and(|file| file == (line.dev, line.ino));
+        // What follows the image without a file is its zeroed data.
+        let by = match is_special(line.name) || by_exec || (line.ino == 0 && line.start == made_to)
+        {
+            true => By::Kernel,
+            false => By::Call,
+        };
+        if by_exec {
+            made_to = line.end;
+        }
+        Range {
+            start: line.start,
+            end: line.end,
+            backing: backing(&line),
+            by,
+        }
+    };
+    Ok(lines.into_iter().map(range).collect())
+}
+
+/// `[heap]`, `[stack]`, `[vdso]` and such; `[anon:…]` is memory that the program named.
+fn is_special(name: &[u8]) -> bool {
+    name.starts_with(b"[") && !name.starts_with(b"[anon")
+}
+
+fn backing(line: &Line<'_>) -> Backing {
+    if line.ino == 0 {
+        return Backing::Anonymous;
+    }
+    if line.name.starts_with(b"/SYSV") && line.name.ends_with(b"(deleted)") {
+        // ipc/shm.c: the inode number is the segment's id.
+        return Backing::Sysv(line.ino as i32);
+    }
+    match line.name {
+        b"/dev/zero (deleted)" | b"/anon_hugepage (deleted)" => Backing::Shared,
+        name if name.starts_with(b"[anon_shmem") => Backing::Shared,
+        _ => Backing::File {
+            dev: line.dev,
+            ino: line.ino,
+        },
+    }
+}
+
+/// AT_BASE of the auxiliary vector: where the interpreter is mapped; 0: there is none.
+fn base(auxv: &[u8]) -> u64 {
+    const AT_BASE: u64 = 7;
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+    let entries = auxv.chunks_exact(16);
+    let mut entries = entries.map(|entry| (word(&entry[..8]), word(&entry[8..])));
+    let found = entries.find(|(key, _)| *key == AT_BASE);
+    found.map_or(0, |(_, value)| value)
+}
+
+struct Line<'a> {
+    start: u64,
+    end: u64,
+    dev: u32,
+    ino: u64,
+    name: &'a [u8],
+}
+
+/// `start-end perms offset major:minor inode   name`.
+fn parse(line: &[u8]) -> Option<Line<'_>> {
+    let mut rest = line;
+    let mut word = || {
+        let end = rest.iter().position(|byte| *byte == b' ')?;
+        let word = str::from_utf8(&rest[..end]).ok()?;
+        rest = rest[end..].trim_ascii_start();
+        Some(word)
+    };
+    let (start, end) = word()?.split_once('-')?;
+    let _ = (word()?, word()?);
+    let (major, minor) = word()?.split_once(':')?;
+    // The inode is the last word where there is no name.
+    let (ino, name) = match rest.iter().position(|byte| *byte == b' ') {
+        Some(end) => (&rest[..end], rest[end..].trim_ascii_start()),
+        None => (rest, &[][..]),
+    };
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    Some(Line {
+        start: hex(start)?,
+        end: hex(end)?,
+        dev: (hex(major)? << 20 | hex(minor)?) as u32,
+        ino: str::from_utf8(ino).ok()?.parse().ok()?,
+        name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::id::KtimeNs;
+
+    #[test]
+    fn a_line_of_maps() {
+        let line = parse(b"7f01-7f02 rw-s 00000000 00:01 42    /dev/zero (deleted)").unwrap();
+        assert_eq!(
+            (line.start, line.end, line.dev, line.ino),
+            (0x7f01, 0x7f02, 1, 42)
+        );
+        assert_eq!(backing(&line), Backing::Shared);
+        let line = parse(b"10-20 rw-p 00000000 00:00 0 ").unwrap();
+        assert_eq!(backing(&line), Backing::Anonymous);
+        assert!(parse(b"short").is_none());
+    }
+
+    #[test]
+    fn our_own_program_is_mapped_by_the_kernel_and_our_fds_are_listed() {
+        let own = Pid(std::process::id());
+        let all = ranges(own).unwrap();
+        let code = our_code as *const () as u64;
+        let at = |address| {
+            all.iter()
+                .find(|it| it.start <= address && address < it.end)
+        };
+        assert_eq!(at(code).unwrap().by, By::Kernel);
+        let on_stack = 0u8;
+        assert!(at(&raw const on_stack as u64).is_some());
+        let file = fs::File::open("/proc/version").unwrap();
+        let fd = file.as_raw_fd().cast_unsigned();
+        assert_eq!(fds(own).unwrap()[&fd].what, "/proc/version");
+        assert!(fds(own).unwrap()[&fd].ino > 0);
+        let nobody = ProcessKey {
+            pid: own,
+            start: KtimeNs(1),
+        };
+        assert_eq!(read(nobody).unwrap(), None);
+    }
+
+    fn our_code() {}
+}
