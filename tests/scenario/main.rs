@@ -23,6 +23,7 @@ mod order;
 mod parity;
 mod posix_ipc;
 mod replay;
+mod scopes;
 mod settle;
 mod stress;
 mod sysv_ipc;

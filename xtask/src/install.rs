@@ -20,8 +20,10 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 10] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 11] = [
     ("python3", "python3"),
+    // Debian's, for Debian's python3.
+    ("pytest-3", "python3-pytest"),
     ("make", "make"),
     ("gcc", "gcc"),
     ("git", "git"),

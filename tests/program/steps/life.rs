@@ -28,6 +28,14 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             // SAFETY: no memory is passed.
             done(unsafe { libc::kill(pid, signal.parse()?) })?;
         }
+        // Marks a scope, in whatever name follows: `mark begin/tests/a.rs::one`.
+        ("mark", [what]) => {
+            let error = std::fs::File::open(format!("/.leaktrace/{what}")).err();
+            let kind = error.context("a mark is there")?.kind();
+            if kind != std::io::ErrorKind::NotFound {
+                bail!("mark: {kind}");
+            }
+        }
         ("sleep", [ms]) => std::thread::sleep(Duration::from_millis(ms.parse()?)),
         ("thread-sleep", [ms]) => {
             let pause = Duration::from_millis(ms.parse()?);

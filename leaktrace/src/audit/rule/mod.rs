@@ -8,6 +8,7 @@ pub mod held_ipc;
 pub mod held_mapping;
 pub mod held_ring;
 pub mod held_socket;
+pub mod held_task;
 pub mod order_class;
 pub mod order_global;
 pub mod order_instance;
@@ -169,7 +170,7 @@ pub const ALL: &[&RuleInfo] = &[
     &held_socket::RULE,
     &planned::HELD_SIGNAL,
     &held_ring::RULE,
-    &planned::HELD_TASK,
+    &held_task::RULE,
     &held_ipc::RULE,
     &held_mapping::RULE,
     &planned::HELD_MEMORY,

@@ -128,15 +128,6 @@ pub static HELD_SIGNAL: RuleInfo = planned(
     "Signals were pending, or timers armed, at exit.",
 );
 
-/// LT205.
-pub static HELD_TASK: RuleInfo = planned(
-    "LT205",
-    "task",
-    Group::Held,
-    Level::Off,
-    "Threads or children were still running at exit.",
-);
-
 /// LT208.
 pub static HELD_MEMORY: RuleInfo = planned(
     "LT208",
