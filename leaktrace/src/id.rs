@@ -1,7 +1,8 @@
 //! Identities. A number without its type is how pids, tids and fds get mixed up.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 macro_rules! number {
@@ -78,6 +79,20 @@ impl<'de> Deserialize<'de> for ProcessKey {
                 })
             })
             .ok_or_else(|| serde::de::Error::custom("expected pid:start_ns"))
+    }
+}
+
+impl JsonSchema for ProcessKey {
+    fn schema_name() -> Cow<'static, str> {
+        "ProcessKey".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A process for good: `pid:start_ns`.",
+            "type": "string",
+            "pattern": "^[0-9]+:[0-9]+$",
+        })
     }
 }
 

@@ -13,7 +13,9 @@ use crate::{
     id::ProcessKey,
     model::facts::Facts,
     policy::Policy,
-    report::{CoverageStatus, Known, PolicyFile, Process, Report, SelfCheck, Settle, Verdict},
+    report::{
+        self, CoverageStatus, Known, PolicyFile, Process, Report, SelfCheck, Settle, Verdict,
+    },
     source::{End, Start},
 };
 
@@ -38,7 +40,7 @@ pub fn judge(
         Verdict::Clean
     };
     Report {
-        schema: "leaktrace.report/1".to_owned(),
+        schema: report::SCHEMA.to_owned(),
         tool: start.tool.clone(),
         clock: start.clock.clone(),
         command: start.command.clone(),

@@ -11,7 +11,7 @@ use crate::policy::OrderMode;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Write a report in this format, text or json; repeatable.
+    /// Write a report: text, json, jsonl, junit, sarif, github, gitlab or markdown; repeatable.
     #[arg(short, long, value_name = "FORMAT[:PATH]", value_parser = value::format)]
     pub format: Vec<FormatSpec>,
     /// Path of the one -f without a path; `-` is stdout.

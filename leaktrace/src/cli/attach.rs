@@ -9,7 +9,9 @@ use super::{
     Failure,
     args::TargetArgs,
     command::{self, failed},
-    exit, output, target,
+    exit,
+    output::{self, Content},
+    target,
 };
 use crate::{
     bpf::{self, LoadOptions, Programs},
@@ -71,7 +73,9 @@ pub(super) fn run(
     capture: Option<&Path>,
     verbose: u8,
 ) -> Result<Pipeline, Failure> {
-    let capture = capture.map(output::open).transpose()?;
+    let capture = capture
+        .map(|path| output::open(path, Content::Replaced))
+        .transpose()?;
     let mut until = Until {
         deadline: None,
         targets: target::open(targets)?,

@@ -10,7 +10,8 @@ use std::{
 use super::{
     Ending, Failure,
     args::{IfUnavailable, LaunchArgs, SETTLE},
-    exit, output,
+    exit,
+    output::{self, Content},
 };
 use crate::{
     bpf::{self, Diagnostics, LoadOptions, Programs, Unavailable},
@@ -55,7 +56,10 @@ pub(super) struct RunSpec<'a> {
 
 /// Holds, loads, runs, settles.
 pub(super) fn run(spec: RunSpec<'_>, found: Found) -> Result<Ran, Failure> {
-    let capture = spec.capture.map(output::open).transpose()?;
+    let capture = spec
+        .capture
+        .map(|path| output::open(path, Content::Replaced))
+        .transpose()?;
     let Prepared {
         held,
         start,

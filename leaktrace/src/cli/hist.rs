@@ -8,7 +8,7 @@ use super::{
     attach,
     command::{self, Ran, RunSpec},
     exit,
-    output::{self, Call, Outputs},
+    output::{self, Call, Destination, Outputs},
     target::Choice,
     value::Format,
 };
@@ -19,7 +19,10 @@ use crate::{
     policy::Policy,
     report::{Exit, Verdict},
     session::{self, Pipeline, Purpose},
-    sink::human::{count, counted},
+    sink::{
+        self,
+        human::{count, counted},
+    },
 };
 
 /// Arguments of `hist`.
@@ -43,6 +46,7 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
         true => Call::RunsCommand,
         false => Call::Reads,
     };
+    only_text_or_json(&args.output)?;
     let outputs = Outputs::open(output::route(&args.output, call).map_err(Failure::usage)?)?;
     let pipeline = match (&args.run.from, runs) {
         (Some(path), _) => session::replay(path, Purpose::Durations)?.0,
@@ -68,15 +72,36 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
     let report = report(&pipeline, args.by, &choice);
     let exit = outcome::exit(Verdict::Clean, pipeline.end(), Command::Run, None);
     let line = last_line(&report, &pipeline, exit);
-    let render = |format| match format {
-        Format::Text => Ok(format!("{}{line}", hist::render(&report))),
-        Format::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
+    let render = |format, _: &Destination| match format {
+        Format::Json => sink::json::pretty(&report),
+        Format::Text
+        | Format::Jsonl
+        | Format::Junit
+        | Format::Sarif
+        | Format::Github
+        | Format::Gitlab
+        | Format::Markdown => Ok(format!("{}{line}", hist::render(&report))),
     };
     outputs.write(render, &line)?;
     command::captured(&pipeline)?;
     match runs {
         true => Ok(exit::ending(exit, pipeline.end().child)),
         false => Ok(Ending::Code(exit.code)),
+    }
+}
+
+/// The other formats are made of findings.
+fn only_text_or_json(args: &OutputArgs) -> Result<(), Failure> {
+    let other = args
+        .format
+        .iter()
+        .find(|spec| !matches!(spec.format, Format::Text | Format::Json));
+    match other {
+        Some(spec) => Err(Failure::usage(format!(
+            "hist has no {} report, use text or json",
+            spec.format.name()
+        ))),
+        None => Ok(()),
     }
 }
 

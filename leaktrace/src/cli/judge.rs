@@ -1,18 +1,18 @@
 //! What `check`, `run` and `record` share: everything but whose the exit code is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     Ending, Failure, Outcome,
     args::{JudgeArgs, OutputArgs, RunArgs},
     command::{self, Ran, RunSpec},
-    exit,
-    output::{self, Call, Outputs},
+    exit, look,
+    output::{self, Call, Destination, Outputs},
     value::Format,
 };
 use crate::{
     audit::{Command, outcome},
-    launch::Found,
+    launch::{Found, environment::Environment},
     policy::{
         Policy,
         allow::Allow,
@@ -89,7 +89,8 @@ pub(super) fn report(
 }
 
 fn outputs(args: &OutputArgs, call: Call) -> Result<Outputs, Failure> {
-    Outputs::open(output::route(args, call).map_err(Failure::usage)?)
+    let route = output::route(args, call).map_err(Failure::usage)?;
+    Outputs::open(route.with_job_summary(job_summary))
 }
 
 pub(super) fn write(outputs: Outputs, report: &Report, verbose: u8) -> Result<(), Failure> {
@@ -97,11 +98,26 @@ pub(super) fn write(outputs: Outputs, report: &Report, verbose: u8) -> Result<()
         0 => Detail::Errors,
         _ => Detail::All,
     };
-    let render = |format| match format {
-        Format::Text => Ok(sink::text::render(report, detail)),
+    let render = |format, place: &Destination| match format {
+        Format::Text => Ok(sink::text::render(report, look::of(detail, place))),
         Format::Json => sink::json::render(report),
+        Format::Jsonl => sink::jsonl::render(report),
+        Format::Junit => Ok(sink::junit::render(report)),
+        Format::Sarif => sink::sarif::render(report),
+        Format::Github => Ok(sink::github::render(report)),
+        Format::Gitlab => sink::gitlab::render(report),
+        Format::Markdown => Ok(sink::markdown::render(report)),
     };
     outputs.write(render, &sink::text::last_line(report))
+}
+
+/// The file to which a step of a GitHub workflow may append its summary. sudo drops the
+/// variable, so it is looked for where CMD's environment comes from.
+pub(super) fn job_summary() -> Option<PathBuf> {
+    Environment::of_caller()
+        .get("GITHUB_STEP_SUMMARY")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The policy that the options make.

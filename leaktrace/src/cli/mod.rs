@@ -15,10 +15,13 @@ mod doctor;
 mod explain;
 mod hist;
 mod judge;
+mod look;
+mod merge;
 mod parity;
 mod policy;
 mod record;
 mod run;
+mod schema;
 mod target;
 mod top;
 
@@ -70,6 +73,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Say what a rule means, why it matters, how to fix and how to allow it.
     Explain(explain::ExplainArgs),
+    /// Print the JSON Schema of the reports.
+    Schema(schema::SchemaArgs),
+    /// Join JSON reports into one.
+    Merge(merge::MergeArgs),
     /// Show the policy in force.
     Policy(policy::PolicyArgs),
     /// See it find a leak: a program that leaks on purpose, its report, and everything removed.
@@ -183,6 +190,8 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Record(args)) => record::run(&args, found),
         Some(Command::Doctor(args)) => doctor::run(args, found),
         Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Schema(args)) => schema::run(&args),
+        Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoLeak) => demo::leak(),

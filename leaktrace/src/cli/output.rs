@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -12,6 +12,7 @@ use super::{
     args::OutputArgs,
     value::{Format, FormatSpec},
 };
+use crate::launch::User;
 
 /// Whether this call runs CMD: its stdout is CMD's then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,19 @@ pub enum Destination {
     Stderr,
     /// A file.
     File(PathBuf),
+    /// The end of a file that others write to as well.
+    EndOf(PathBuf),
+}
+
+impl Destination {
+    /// Whether that is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Destination::Stdout => io::stdout().is_terminal(),
+            Destination::Stderr => io::stderr().is_terminal(),
+            Destination::File(_) | Destination::EndOf(_) => false,
+        }
+    }
 }
 
 /// Whether the last line goes to stderr besides the reports.
@@ -103,10 +117,26 @@ pub fn route(args: &OutputArgs, call: Call) -> Result<Route, String> {
 }
 
 fn destination(path: &Path) -> Destination {
-    if path == Path::new("-") {
-        Destination::Stdout
-    } else {
-        Destination::File(path.to_owned())
+    match path.to_str() {
+        Some("-" | "/dev/stdout") => Destination::Stdout,
+        Some("/dev/stderr") => Destination::Stderr,
+        Some(_) | None => Destination::File(path.to_owned()),
+    }
+}
+
+impl Route {
+    /// Adds the job summary of a GitHub workflow, if annotations are written at all: only ten
+    /// of them are shown.
+    #[must_use]
+    pub fn with_job_summary(mut self, path: impl FnOnce() -> Option<PathBuf>) -> Route {
+        let annotated = |(format, _): &(Format, Destination)| *format == Format::Github;
+        if self.reports.iter().any(annotated)
+            && let Some(path) = path()
+        {
+            let place = Destination::EndOf(path);
+            self.reports.push((Format::Markdown, place));
+        }
+        self
     }
 }
 
@@ -128,7 +158,8 @@ impl Outputs {
         for (format, place) in route.reports {
             let file = match &place {
                 Destination::Stdout | Destination::Stderr => None,
-                Destination::File(path) => Some(open(path)?),
+                Destination::File(path) => Some(open(path, Content::Replaced)?),
+                Destination::EndOf(path) => Some(open(path, Content::Kept)?),
             };
             reports.push((format, place, file));
         }
@@ -145,12 +176,12 @@ impl Outputs {
     /// Names the place and why it cannot be written; the others are written all the same.
     pub fn write<E: std::fmt::Display>(
         self,
-        mut render: impl FnMut(Format) -> Result<String, E>,
+        mut render: impl FnMut(Format, &Destination) -> Result<String, E>,
         last_line: &str,
     ) -> Result<(), Failure> {
         let mut failure = None;
         for (format, place, file) in self.reports {
-            let done = match render(format) {
+            let done = match render(format, &place) {
                 Ok(text) => put(&place, file, text.as_bytes()).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
@@ -167,22 +198,63 @@ impl Outputs {
     }
 }
 
-/// Opens a file for a report or capture without touching what is in it.
+/// What becomes of what is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The report takes its place.
+    Replaced,
+    /// The report goes behind it.
+    Kept,
+}
+
+/// Opens a file for a report or capture without touching what is in it. One that is made is
+/// for its owner alone, who is the user that ran sudo, if one did: a report names what other
+/// users' processes do.
+///
+/// A symbolic link is refused: leaktrace often runs as root, and whoever may write to the
+/// directory would choose the file that is overwritten.
 ///
 /// # Errors
 /// Names the path and why.
-pub fn open(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        // Opening a terminal must not make it ours (open(2)).
-        .custom_flags(libc::O_NOCTTY)
-        .open(path)
-        .map_err(|error| {
-            let path = crate::sink::escape_str(&path.to_string_lossy());
-            Failure::internal(format!("cannot write {path}: {error}; give another path"))
-        })
+pub fn open(path: &Path, content: Content) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).append(content == Content::Kept);
+    // Opening a terminal must not make it ours (open(2)).
+    let flags = libc::O_NOCTTY
+        | match is_own_fd(path) {
+            true => 0,
+            false => libc::O_NOFOLLOW,
+        };
+    options.custom_flags(flags);
+    let made = options.clone().create_new(true).mode(0o600).open(path);
+    let opened = match made {
+        Ok(file) => give_to_user(&file).map(|()| file),
+        // Made by somebody else, now or long ago.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| {
+        let path = crate::sink::escape_str(&path.to_string_lossy());
+        let why = match error.raw_os_error() {
+            Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::internal(format!("cannot write {path}: {why}; give another path"))
+    })
+}
+
+/// Whether a path names an open fd of this process, which is always a link.
+fn is_own_fd(path: &Path) -> bool {
+    ["/dev/fd", "/proc/self/fd"]
+        .iter()
+        .any(|dir| path.parent() == Some(Path::new(dir)))
+}
+
+fn give_to_user(file: &File) -> io::Result<()> {
+    match User::invoking() {
+        Ok(Some(user)) => std::os::unix::fs::fchown(file, Some(user.uid), Some(user.gid)),
+        Ok(None) | Err(_) => Ok(()),
+    }
 }
 
 fn put(place: &Destination, file: Option<File>, bytes: &[u8]) -> io::Result<()> {
@@ -191,7 +263,10 @@ fn put(place: &Destination, file: Option<File>, bytes: &[u8]) -> io::Result<()> 
             let mut out = io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
         }
-        (Destination::Stderr, _) | (Destination::File(_), None) => io::stderr().write_all(bytes),
+        (Destination::Stderr, _) | (Destination::File(_) | Destination::EndOf(_), None) => {
+            io::stderr().write_all(bytes)
+        }
+        (Destination::EndOf(_), Some(mut file)) => file.write_all(bytes),
         (Destination::File(_), Some(mut file)) => {
             if file.metadata()?.is_file() {
                 file.set_len(0)?;
@@ -210,7 +285,7 @@ impl std::fmt::Display for Destination {
         match self {
             Destination::Stdout => f.write_str("stdout"),
             Destination::Stderr => f.write_str("stderr"),
-            Destination::File(path) => {
+            Destination::File(path) | Destination::EndOf(path) => {
                 f.write_str(&crate::sink::escape_str(&path.to_string_lossy()))
             }
         }

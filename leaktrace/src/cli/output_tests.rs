@@ -92,7 +92,7 @@ fn a_file_keeps_its_content_until_the_report_is_written() {
             .starts_with("what was")
     );
     outputs
-        .write(|_| Ok::<_, String>("new".into()), "")
+        .write(|_, _| Ok::<_, String>("new".into()), "")
         .unwrap();
     let written = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -105,4 +105,47 @@ fn a_path_that_cannot_be_written_is_named() {
     let failure = Outputs::open(route).unwrap_err();
     assert_eq!(failure.code, 125);
     assert!(failure.text.contains("/no/such/dir/r"), "{}", failure.text);
+}
+
+#[test]
+fn a_new_file_is_for_its_owner_alone_and_a_link_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = std::env::temp_dir().join(format!("leaktrace-private-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let (target, link, dangling) = (dir.join("target"), dir.join("link"), dir.join("dangling"));
+    drop(open(&target, Content::Replaced).unwrap());
+    let mode = std::fs::metadata(&target).unwrap().permissions().mode();
+    symlink(&target, &link).unwrap();
+    symlink(dir.join("nothing"), &dangling).unwrap();
+    let refused: Vec<_> = [&link, &dangling]
+        .into_iter()
+        .map(|path| open(path, Content::Replaced).map(drop).unwrap_err().text)
+        .collect();
+    let followed = dir.join("nothing").exists();
+    // A link to what this process has open already points where its starter wanted it.
+    let own = open(std::path::Path::new("/dev/fd/2"), Content::Replaced).map(drop);
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(
+        refused.iter().all(|why| why.contains("symbolic link")),
+        "{refused:?}"
+    );
+    assert!(!followed);
+    own.unwrap();
+}
+
+#[test]
+fn annotations_bring_the_job_summary_which_is_appended_to() {
+    let path = std::env::temp_dir().join(format!("leaktrace-summary-{}", std::process::id()));
+    std::fs::write(&path, "before\n").unwrap();
+    let summary = || Some(path.clone());
+    let route = |words: &[&str]| route(&args(words), Call::RunsCommand).unwrap();
+    let outputs = Outputs::open(route(&["-f", "github:/dev/null"]).with_job_summary(summary));
+    let render = |format: Format, _: &Destination| Ok::<_, String>(format!("{}\n", format.name()));
+    outputs.unwrap().write(render, "").unwrap();
+    let written = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(written, "before\nmarkdown\n");
+    let without = route(&["-f", "json:/dev/null"]).with_job_summary(summary);
+    assert_eq!(without.reports.len(), 1);
 }

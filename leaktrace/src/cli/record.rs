@@ -47,7 +47,8 @@ pub(super) struct RecordArgs {
 }
 
 pub(super) fn run(args: &RecordArgs, found: Found) -> Outcome {
-    let outputs = Outputs::open(route(args)?)?;
+    let route = route(args)?.with_job_summary(judge::job_summary);
+    let outputs = Outputs::open(route)?;
     match args.launch.command.is_empty() {
         true => system(args, outputs),
         false => command(args, outputs, found),
@@ -88,7 +89,7 @@ fn system(args: &RecordArgs, outputs: Outputs) -> Outcome {
         count(events.lost),
         escape_str(&args.output.to_string_lossy()),
     );
-    outputs.write(|_| Ok::<_, Failure>(String::new()), &line)?;
+    outputs.write(|_, _| Ok::<_, Failure>(String::new()), &line)?;
     command::captured(&pipeline)?;
     Ok(Ending::Code(0))
 }

@@ -20,6 +20,18 @@ pub enum Format {
     Text,
     /// `leaktrace.report/1` or `leaktrace.hist/1`.
     Json,
+    /// The same, a line for the run, each process and each finding.
+    Jsonl,
+    /// For what shows tests.
+    Junit,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations in the log of a GitHub workflow.
+    Github,
+    /// GitLab's code quality report.
+    Gitlab,
+    /// For a comment or a job summary.
+    Markdown,
 }
 
 impl Format {
@@ -28,10 +40,25 @@ impl Format {
         match self {
             Format::Text => "text",
             Format::Json => "json",
+            Format::Jsonl => "jsonl",
+            Format::Junit => "junit",
+            Format::Sarif => "sarif",
+            Format::Github => "github",
+            Format::Gitlab => "gitlab",
+            Format::Markdown => "markdown",
         }
     }
 
-    const ALL: [(&'static str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
+    const ALL: [Format; 8] = [
+        Format::Text,
+        Format::Json,
+        Format::Jsonl,
+        Format::Junit,
+        Format::Sarif,
+        Format::Github,
+        Format::Gitlab,
+        Format::Markdown,
+    ];
 }
 
 /// Parses `FORMAT[:PATH]`.
@@ -44,12 +71,12 @@ pub fn format(text: &str) -> Result<FormatSpec, String> {
         Some((_, "")) => return Err("a path is missing after the colon".into()),
         Some((name, path)) => (name, Some(PathBuf::from(path))),
     };
-    match Format::ALL.iter().find(|(known, _)| *known == name) {
-        Some((_, format)) => Ok(FormatSpec {
-            format: *format,
-            path,
-        }),
-        None => Err(format!("unknown format `{name}`, use text or json")),
+    match Format::ALL.into_iter().find(|known| known.name() == name) {
+        Some(format) => Ok(FormatSpec { format, path }),
+        None => {
+            let names = Format::ALL.map(Format::name).join(", ");
+            Err(format!("unknown format `{name}`, use one of {names}"))
+        }
     }
 }
 

@@ -6,12 +6,20 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ProcessKey;
 
+mod merge;
+
+pub use merge::merge;
+
+/// Name of the contract.
+pub const SCHEMA: &str = "leaktrace.report/1";
+
 /// The whole report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// `leaktrace.report/1`.
     pub schema: String,
@@ -56,8 +64,36 @@ pub struct Report {
     pub off: Vec<Finding>,
 }
 
+impl Report {
+    /// Everything but the processes, the scopes and the findings.
+    #[must_use]
+    pub fn head(&self) -> Report {
+        Report {
+            schema: self.schema.clone(),
+            tool: self.tool.clone(),
+            clock: self.clock.clone(),
+            command: self.command.clone(),
+            policy: self.policy.clone(),
+            child: self.child,
+            exit: self.exit,
+            verdict: self.verdict,
+            inconclusive_because: self.inconclusive_because.clone(),
+            not_judged: self.not_judged.clone(),
+            events: self.events.clone(),
+            self_check: self.self_check,
+            settle: self.settle.clone(),
+            coverage: self.coverage.clone(),
+            known: self.known,
+            processes: Vec::new(),
+            scopes: Vec::new(),
+            findings: Vec::new(),
+            off: Vec::new(),
+        }
+    }
+}
+
 /// Version and place.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// leaktrace's version.
     pub version: String,
@@ -68,7 +104,7 @@ pub struct Tool {
 }
 
 /// Clock readings taken together at attach.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clock {
     /// /proc/sys/kernel/random/boot_id.
     pub boot_id: String,
@@ -79,7 +115,7 @@ pub struct Clock {
 }
 
 /// The policy file in force.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyFile {
     /// Its path; null for the defaults.
     pub path: Option<String>,
@@ -88,7 +124,7 @@ pub struct PolicyFile {
 }
 
 /// How the root process ended; both null while it runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Child {
     /// Its exit status, if it exited.
     pub exit_code: Option<i32>,
@@ -97,7 +133,7 @@ pub struct Child {
 }
 
 /// This call's exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
     /// As seen by a shell (128+N for a signal).
     pub code: i32,
@@ -106,7 +142,7 @@ pub struct Exit {
 }
 
 /// Whose the exit code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     /// CMD's own.
@@ -126,7 +162,7 @@ pub enum Because {
 }
 
 /// The outcome of a run or of one process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// No unsuppressed error.
@@ -139,7 +175,7 @@ pub enum Verdict {
 }
 
 /// Counts of records. Exact once the programs are detached and the ring is drained.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Events {
     /// Set out to be written.
     pub produced: u64,
@@ -154,7 +190,7 @@ pub struct Events {
 }
 
 /// Counts of one family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FamilyEvents {
     /// Read.
     pub received: u64,
@@ -163,7 +199,7 @@ pub struct FamilyEvents {
 }
 
 /// fd tables compared with the kernel's walk at exit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SelfCheck {
     /// Tables.
     pub compared: u64,
@@ -172,7 +208,7 @@ pub struct SelfCheck {
 }
 
 /// The wait after CMD's end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settle {
     /// ns.
     pub waited_ns: u64,
@@ -181,7 +217,7 @@ pub struct Settle {
 }
 
 /// What this kernel lets us see of one family.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Coverage {
     /// Family name.
     pub family: String,
@@ -192,7 +228,9 @@ pub struct Coverage {
 }
 
 /// How much of a family is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CoverageStatus {
     /// Nothing.
@@ -204,7 +242,7 @@ pub enum CoverageStatus {
 }
 
 /// What was left over but is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Known {
     /// Files and directories of known caches.
     pub caches: u64,
@@ -215,7 +253,7 @@ pub struct Known {
 }
 
 /// One process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// `pid:start_ns`.
     pub key: ProcessKey,
@@ -267,7 +305,7 @@ pub struct Process {
 }
 
 /// A test, or another part of a run, that a process marked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Scope {
     /// As the process gave it; findings name it.
     pub name: String,
@@ -284,7 +322,7 @@ pub struct Scope {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessExit {
     /// Exit status; null if a signal ended it or it lives.
     pub code: Option<i32>,
@@ -296,7 +334,7 @@ pub struct ProcessExit {
 
 /// Counts over fds, sockets, rings, SysV attaches and shared mappings; inherited ones are not
 /// counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Acquisitions.
     pub acquired: u64,
@@ -313,7 +351,7 @@ pub struct Summary {
 }
 
 /// Counts of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindCounts {
     /// Acquisitions.
     pub acquired: u64,
@@ -326,7 +364,7 @@ pub struct KindCounts {
 }
 
 /// Storage traffic of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Io {
     /// Bytes.
     pub read_bytes: u64,
@@ -335,7 +373,7 @@ pub struct Io {
 }
 
 /// What began the teardown of a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trigger {
     /// When, ns of CLOCK_BOOTTIME.
     pub at_ns: u64,
@@ -344,7 +382,7 @@ pub struct Trigger {
 }
 
 /// Release order of one process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
     /// `instance`, `global`, `class:fds-first`, `class:mappings-first`.
     pub mode: String,
@@ -363,7 +401,7 @@ pub struct Order {
 }
 
 /// Durations, ns; null where no event exists.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Timing {
     /// Trigger to end of exit.
     pub teardown: Option<u64>,
@@ -381,7 +419,7 @@ pub struct Timing {
 
 /// Parts of the kernel's exit, ns. From Linux 6.16 on `sched_process_exit` comes before the
 /// address space is unmapped, below it after; a part whose two ends were not seen is null.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KernelPhases {
     /// exit_group entry or fatal signal to `sched_process_exit`: other threads stop.
     pub stop: Option<u64>,
@@ -392,7 +430,7 @@ pub struct KernelPhases {
 }
 
 /// One resource. Fields that do not apply are absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Resource {
     /// `file`, `tcp`, `sysv-shm`, `process`…
@@ -456,7 +494,9 @@ pub struct Resource {
 }
 
 /// Error or note; `off` observations are not findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Counted in the summary only.
@@ -468,7 +508,7 @@ pub enum Level {
 }
 
 /// Something a rule saw that is at least a note.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// `LT103`.
     pub rule: String,
@@ -517,7 +557,7 @@ pub struct Finding {
 }
 
 /// One instance of a finding.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
     /// Who.
     pub process: ProcessKey,
@@ -533,16 +573,19 @@ pub struct Instance {
 }
 
 /// A place in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Location {
-    /// Path.
+    /// Path, relative to the repository's root.
     pub file: String,
     /// Line, from 1.
     pub line: u32,
+    /// Column, from 1; absent if not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub column: Option<u32>,
 }
 
 /// A process that keeps something alive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Keeper {
     /// Its pid.
     pub pid: u32,

@@ -45,28 +45,52 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// Characters that change how their neighbours look or that show nothing: line and paragraph
-/// separators, zero-width ones, direction marks, overrides and isolates, tags.
+/// separators, zero-width ones, direction marks, overrides and isolates, tags; and what is no
+/// character (U+FFFE and the like: Unicode, section 23.7), which XML cannot hold.
 fn is_unseen(c: char) -> bool {
-    matches!(
-        c,
-        '\u{00ad}'
-            | '\u{034f}'
-            | '\u{061c}'
-            | '\u{115f}'
-            | '\u{1160}'
-            | '\u{17b4}'
-            | '\u{17b5}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
+    let is_character = c as u32 & 0xfffe != 0xfffe;
+    !is_character
+        || matches!(
+            c,
+            '\u{00ad}'
+                | '\u{034f}'
+                | '\u{061c}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{17b4}'
+                | '\u{17b5}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{fdd0}'..='\u{fdef}'
+                | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+/// JSON text in which nothing acts on a terminal or hides: what JSON allows in a string as it
+/// is and [`escape`] would not show becomes `\uNNNN`. It stays the same value.
+pub fn json(text: String) -> String {
+    let acts = |c: char| c != '\n' && (c.is_control() || is_unseen(c));
+    if !text.contains(acts) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if acts(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                push(&mut out, format_args!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Whether text shows as itself: then it may be pasted into a command.

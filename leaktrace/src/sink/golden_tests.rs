@@ -14,7 +14,7 @@ use crate::{
 
 /// `sh ./ci/test.sh` with a shell, an `ipcmk` that leaves a segment, and a server that closes
 /// in the wrong order.
-fn screen() -> Run {
+pub(super) fn screen() -> Run {
     let mut run = Run::new();
     let root = run.root();
     let count = |acquired, released| Counts {
@@ -159,7 +159,7 @@ fn many_findings_are_cut_at_forty_lines() {
     run.answer(|_| file(file_id(7), 0o040_700));
     let text = errors(&run.judge());
     insta::assert_snapshot!("many", text);
-    assert!(text.lines().count() <= 40 + 3, "{text}");
+    assert!(text.lines().count() <= 40, "{text}");
 }
 
 #[test]
@@ -172,4 +172,16 @@ fn inconclusive_says_why() {
     };
     run.end.events.by_family.insert("name".into(), counts);
     insta::assert_snapshot!("inconclusive", errors(&run.judge()));
+}
+
+#[test]
+fn a_terminal_has_colours_and_an_edge() {
+    let look = text::Look {
+        detail: text::Detail::Errors,
+        colour: text::Colour::Ansi,
+        width: Some(40),
+    };
+    let text = text::render(&screen().judge(), look);
+    insta::assert_snapshot!("narrow", text.replace('\x1b', "␛"));
+    assert!(text.lines().count() <= 40);
 }

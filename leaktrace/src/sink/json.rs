@@ -1,6 +1,8 @@
 //! The report as JSON: the contract `leaktrace.report/1`.
 
-use crate::report::Report;
+use serde::Serialize;
+
+use crate::{report::Report, sink::escape};
 
 /// The report, indented, with a line break at its end.
 ///
@@ -8,7 +10,15 @@ use crate::report::Report;
 /// None in practice: a report holds nothing that JSON cannot say. Non-finite scores would be
 /// null.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string_pretty(report)?;
+    pretty(report)
+}
+
+/// Any value, indented, with a line break at its end, safe to show on a terminal.
+///
+/// # Errors
+/// As serde_json's.
+pub fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut text = escape::json(serde_json::to_string_pretty(value)?);
     text.push('\n');
     Ok(text)
 }

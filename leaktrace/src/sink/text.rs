@@ -4,6 +4,7 @@
 //! Everything that a process or a file has named goes through [`super::escape()`].
 
 mod block;
+mod paint;
 mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use crate::{
     sink::{escape_str, human},
 };
 
-/// Lines before the last two.
+/// Lines in all.
 const AT_MOST: usize = 40;
 
 /// Lines that processes get even if findings would fill all.
@@ -31,15 +32,50 @@ pub enum Detail {
     All,
 }
 
+/// Whether to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// No.
+    #[default]
+    Never,
+    /// As ANSI sequences.
+    Ansi,
+}
+
+/// How the text looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// How much it tells.
+    pub detail: Detail,
+    /// Its colours.
+    pub colour: Colour,
+    /// Columns of the terminal that it is for; lines that are longer are broken. `None`: they
+    /// are not.
+    pub width: Option<usize>,
+}
+
+impl From<Detail> for Look {
+    fn from(detail: Detail) -> Look {
+        Look {
+            detail,
+            ..Look::default()
+        }
+    }
+}
+
 /// The whole text, each line ended.
-pub fn render(report: &Report, detail: Detail) -> String {
-    let page = Page::new(report);
+pub fn render(report: &Report, look: impl Into<Look>) -> String {
+    let look = look.into();
+    let detail = look.detail;
+    let page = Page::new(report, look.width);
     let findings = shown(report, detail);
-    let processes = process_lines(report, detail, &findings);
+    let tail = page.fold(tail::lines(report, &findings));
+    // Two blank lines: before the blocks and behind them.
+    let room = AT_MOST.saturating_sub(tail.len() + 2);
+    let processes = page.fold(process_lines(report, detail, &findings));
     let reserved = processes.len().min(FOR_PROCESSES);
-    // One line between the two.
-    let blocks = block_lines(&page, &findings, AT_MOST - 1 - reserved);
-    let mut lines = cut_processes(processes, (AT_MOST - 1).saturating_sub(blocks.len()));
+    let blocks = block_lines(&page, &findings, room.saturating_sub(reserved));
+    let mut lines = cut_processes(processes, room.saturating_sub(blocks.len()));
     if !lines.is_empty() && !blocks.is_empty() {
         lines.push(String::new());
     }
@@ -47,10 +83,19 @@ pub fn render(report: &Report, detail: Detail) -> String {
     if !findings.is_empty() {
         lines.push(String::new());
     }
-    lines.extend(tail::lines(report, &findings));
+    lines.extend(tail);
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|line| paint::line(line, look.colour))
+        .collect();
     let mut text = lines.join("\n");
     text.push('\n');
     text
+}
+
+/// What is told of one finding, a line each, unbroken and without colour.
+pub(super) fn block(page: &Page<'_>, finding: &Finding) -> Vec<String> {
+    block::lines(page, finding)
 }
 
 /// The one last line, ended: the verdict, the exit code and whose it is.
@@ -62,15 +107,31 @@ pub fn last_line(report: &Report) -> String {
 }
 
 /// A report with its processes by key.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     report: &'a Report,
     processes: BTreeMap<ProcessKey, &'a Process>,
+    width: Option<usize>,
 }
 
 impl<'a> Page<'a> {
-    fn new(report: &'a Report) -> Self {
+    pub(super) fn new(report: &'a Report, width: Option<usize>) -> Self {
         let processes = report.processes.iter().map(|p| (p.key, p)).collect();
-        Page { report, processes }
+        Page {
+            report,
+            processes,
+            width,
+        }
+    }
+
+    /// Lines as they fit on the screen.
+    fn fold(&self, lines: Vec<String>) -> Vec<String> {
+        match self.width {
+            None => lines,
+            Some(width) => lines
+                .into_iter()
+                .flat_map(|line| paint::fold(line, width))
+                .collect(),
+        }
     }
 
     /// Time zero of the moments that are shown.
@@ -152,7 +213,7 @@ fn cut_processes(mut lines: Vec<String>, at_most: usize) -> Vec<String> {
 fn block_lines(page: &Page<'_>, findings: &[&Finding], at_most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for (i, finding) in findings.iter().enumerate() {
-        let block = block::lines(page, finding);
+        let block = page.fold(block::lines(page, finding));
         // One line is kept for what is missing; the first block is always shown.
         if i > 0 && lines.len() + 1 + block.len() + 1 > at_most {
             lines.push(missing(&findings[i..]));

@@ -1,0 +1,58 @@
+//! The report as lines of JSON, for what reads a stream: one for the run, one for each process,
+//! each scope and each finding. `line` says which; all else is as in `leaktrace.report/1`.
+
+use serde::Serialize;
+
+use crate::{report::Report, sink::escape};
+
+/// Name of the key that says what a line is.
+pub(super) const LINE: &str = "line";
+/// What lines there are, and the key of the report that each of them is of.
+pub(super) const KINDS: [(&str, &str); 3] = [
+    ("process", "processes"),
+    ("scope", "scopes"),
+    ("finding", "findings"),
+];
+
+/// One line: what it is, then its content.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    line: &'static str,
+    #[serde(flatten)]
+    content: &'a T,
+}
+
+/// The lines, each ended.
+///
+/// # Errors
+/// As serde_json's.
+pub fn render(report: &Report) -> Result<String, serde_json::Error> {
+    let mut text = line("run", &head(report)?)?;
+    for process in &report.processes {
+        text.push_str(&line("process", process)?);
+    }
+    for scope in &report.scopes {
+        text.push_str(&line("scope", scope)?);
+    }
+    for finding in &report.findings {
+        text.push_str(&line("finding", finding)?);
+    }
+    Ok(text)
+}
+
+fn line<T: Serialize>(line: &'static str, content: &T) -> Result<String, serde_json::Error> {
+    let mut text = escape::json(serde_json::to_string(&Line { line, content })?);
+    text.push('\n');
+    Ok(text)
+}
+
+/// The run without what has lines of its own.
+fn head(report: &Report) -> Result<serde_json::Value, serde_json::Error> {
+    let mut head = serde_json::to_value(report.head())?;
+    if let Some(head) = head.as_object_mut() {
+        for (_, key) in KINDS {
+            head.remove(key);
+        }
+    }
+    Ok(head)
+}
