@@ -130,6 +130,11 @@ ops! {
     IO_URING_ENTER = 0xd1, "io_uring_enter";
     IO_GETEVENTS = 0xd2, "io_getevents";
     IO_DESTROY = 0xd3, "io_destroy";
+    MOUNT = 0x50, "mount";
+    MOVE_MOUNT = 0x51, "move_mount";
+    UNSHARE = 0x52, "unshare";
+    BPF = 0x53, "bpf";
+    UMOUNT2 = 0xe0, "umount2";
     CLOSE = 0x81, "close";
     CLOSE_RANGE = 0x82, "close_range";
     DUP2 = 0x83, "dup2";
@@ -244,6 +249,21 @@ offsets! {
     kernfs_node_id: "kernfs_node.id";
     nsproxy_mnt: "nsproxy.mnt_ns";
     nsproxy_ipc: "nsproxy.ipc_ns";
+    nsproxy_net: "nsproxy.net_ns";
+    nsproxy_uts: "nsproxy.uts_ns";
+    nsproxy_pid: "nsproxy.pid_ns_for_children";
+    nsproxy_time: "nsproxy.time_ns_for_children";
+    nsproxy_cgroup: "nsproxy.cgroup_ns";
+    net_inum: "net.ns.inum";
+    uts_ns_inum: "uts_namespace.ns.inum";
+    pid_ns_inum: "pid_namespace.ns.inum";
+    time_ns_inum: "time_namespace.ns.inum";
+    cgroup_ns_inum: "cgroup_namespace.ns.inum";
+    user_ns_inum: "user_namespace.ns.inum";
+    cred_user_ns: "cred.user_ns";
+    vma_file: "vm_area_struct.vm_file";
+    vma_start: "vm_area_struct.vm_start|vm_area_struct.__vm_start";
+    ring_exit_work: "io_ring_ctx.exit_work";
     mnt_ns_inum: "mnt_namespace.ns.inum";
     ipc_ns_inum: "ipc_namespace.ns.inum";
     ipc_ns_ids: "ipc_namespace.ids";
@@ -325,6 +345,50 @@ pub struct FamilyCount {
     pub lost: u64,
 }
 
+/// A process that has something: a line of what the holder iterators write.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Holder {
+    /// Address of the `struct file`.
+    pub file: u64,
+    /// `inode.i_ino`.
+    pub ino: u64,
+    /// That of the name of a bound unix socket; 0: none.
+    pub name_ino: u64,
+    /// The number of the fd, or the address of the mapping.
+    pub place: u64,
+    /// Start of the process, ns of CLOCK_BOOTTIME.
+    pub start_ns: u64,
+    /// `super_block.s_dev`.
+    pub dev: u32,
+    /// That of the name of a bound unix socket.
+    pub name_dev: u32,
+    /// `super_block.s_magic`.
+    pub magic: u32,
+    /// `inode.i_mode`.
+    pub mode: u32,
+    /// `skc_state` of a socket (TCP_* of include/net/tcp_states.h).
+    pub state: u32,
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// [`holder_kind`].
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// comm of the process.
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Holder>() == 88);
+
+/// By what a [`Holder`] has it.
+pub mod holder_kind {
+    /// An fd.
+    pub const FD: u32 = 1;
+    /// A mapping.
+    pub const MAPPING: u32 = 2;
+}
+
 /// Other things that can go wrong in the kernel; indices into the `FAULTS` array.
 pub mod fault {
     /// A task of the tree could not be inserted into the membership map.
@@ -333,6 +397,8 @@ pub mod fault {
     pub const WALK_CUT: u32 = 1;
     /// A task left the membership map unfound.
     pub const LEAVE_FAILED: u32 = 2;
+    /// There was no room to follow the end of a ring.
+    pub const RING_NOT_FOLLOWED: u32 = 7;
     /// Number of counters.
     pub const LEN: u32 = 8;
 }

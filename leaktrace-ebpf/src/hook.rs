@@ -2,6 +2,8 @@
 
 use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
 
+use leaktrace_common::record::ring::ring_exit;
+
 use crate::probe;
 
 #[btf_tracepoint(function = "sys_enter")]
@@ -72,5 +74,18 @@ fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
         ctx.arg::<u64>(1),
         ctx.arg::<u64>(2),
     );
+    0
+}
+
+#[btf_tracepoint(function = "workqueue_queue_work")]
+fn workqueue_queue_work(ctx: BtfTracePointContext) -> i32 {
+    // req_cpu, pwq, work (include/trace/events/workqueue.h).
+    probe::ring::work(ctx.arg::<u64>(2), ring_exit::BEGUN);
+    0
+}
+
+#[btf_tracepoint(function = "workqueue_execute_end")]
+fn workqueue_execute_end(ctx: BtfTracePointContext) -> i32 {
+    probe::ring::work(ctx.arg::<u64>(0), ring_exit::ENDED);
     0
 }

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use leaktrace_common::{
-    abi::{self, Op, fault},
+    abi::{self, Holder, Op, fault, holder_kind},
     record::{
         Header,
         call::{Call, call_flag},
@@ -22,7 +22,10 @@ use leaktrace_common::{
 
 use crate::{
     emit,
-    kernel::{Detail, FileFacts, file_facts, identify, load, mode, offset},
+    kernel::{
+        Chunk, Detail, FileFacts, device, file_facts, identify, load, mode, offset, read, sock_of,
+        socket_type,
+    },
     maps::{self, LAST_TABLE, TASKS, count_fault},
     probe::{call, socket::ends_of},
     tree::{self, Slot, describe, process_flag, slot_for},
@@ -264,4 +267,115 @@ const FILE: usize = size_of::<Header>() + size_of::<FdAcquire>();
 unsafe fn write(ctx: *mut Context, record: *const c_void, len: usize) {
     // SAFETY: by contract.
     unsafe { bpf_seq_write(sequence(ctx), record, len as u32) };
+}
+
+/// One fd of one task: written down if its description or its inode is wanted.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn holding_files(ctx: *mut Context) -> i32 {
+    // SAFETY: the kernel's context.
+    let (task, fd, file) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx).task),
+            core::ptr::read_volatile(&raw const (*ctx).fd),
+            core::ptr::read_volatile(&raw const (*ctx).file),
+        )
+    };
+    if task != 0 && file != 0 {
+        // SAFETY: the iterator's context and task.
+        unsafe { holder(ctx, task, file, u64::from(fd), holder_kind::FD) };
+    }
+    0
+}
+
+/// `struct bpf_iter__task_vma` (kernel/bpf/task_iter.c).
+#[repr(C)]
+struct VmaContext {
+    meta: u64,
+    task: u64,
+    vma: u64,
+}
+
+/// One mapping of one task: written down if it is of a wanted description or inode.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_vma")]
+extern "C" fn holding_mappings(ctx: *mut VmaContext) -> i32 {
+    // SAFETY: the kernel's context.
+    let (task, vma) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx).task),
+            core::ptr::read_volatile(&raw const (*ctx).vma),
+        )
+    };
+    if task == 0 || vma == 0 {
+        return 0;
+    }
+    // SAFETY: the iterator's mapping.
+    let (file, start): (u64, u64) =
+        unsafe { (load(vma, offset!(vma_file)), load(vma, offset!(vma_start))) };
+    if file != 0 {
+        // SAFETY: the iterator's context, whose beginning is the same, and task.
+        unsafe { holder(ctx.cast(), task, file, start, holder_kind::MAPPING) };
+    }
+    0
+}
+
+/// # Safety
+/// `ctx` must be the iterator's context, `task` its task.
+#[inline(always)]
+unsafe fn holder(ctx: *mut Context, task: u64, file: u64, place: u64, kind: u32) {
+    let facts = file_facts(file);
+    let ino: u64 = read(facts.inode, offset!(inode_ino));
+    // A bound unix socket has an inode of its own beside that of its name.
+    let mode: u16 = read(facts.inode, offset!(inode_mode));
+    let name = if mode & mode::FORMAT == mode::SOCKET {
+        name_of_socket(&facts)
+    } else {
+        0
+    };
+    let name_ino: u64 = read(name, offset!(inode_ino));
+    let wanted = |key: u64| key != 0 && maps::WANTED.get_ptr(key).is_some();
+    if !wanted(file) && !wanted(ino) && !wanted(name_ino) {
+        return;
+    }
+    let mut line = Holder::default();
+    // SAFETY: a local value; the task and the context by contract.
+    unsafe {
+        line.file = file;
+        line.place = place;
+        line.ino = ino;
+        line.name_ino = name_ino;
+        line.kind = kind;
+        let sb: u64 = read(facts.inode, offset!(inode_sb));
+        (line.dev, line.magic) = device(sb);
+        let sb: u64 = read(name, offset!(inode_sb));
+        (line.name_dev, _) = device(sb);
+        line.mode = u32::from(mode);
+        if mode & mode::FORMAT == mode::SOCKET {
+            line.state = u32::from(socket_type(facts.private_data).state);
+        }
+        line.pid = load(task, offset!(task_tgid));
+        let leader: u64 = load(task, offset!(task_group_leader));
+        line.start_ns = load(leader, offset!(task_start_boottime));
+        let comm = Chunk::<2>::read(leader.wrapping_add(u64::from(offset!(task_comm))));
+        let words = (&raw mut line.comm).cast::<u64>();
+        *words = comm.get(0, 0);
+        *words.add(1) = comm.get(0, 8);
+        write(ctx, &raw const line as *const c_void, size_of::<Holder>());
+    }
+}
+
+/// The inode of the name that a unix socket is bound to; 0: none.
+#[inline(always)]
+fn name_of_socket(facts: &FileFacts) -> u64 {
+    // AF_UNIX (include/linux/socket.h)
+    if socket_type(facts.private_data).family != 1 {
+        return 0;
+    }
+    let sk = sock_of(facts.private_data);
+    let dentry: u64 = read(
+        sk,
+        offset!(unix_sock_path).wrapping_add(offset!(path_dentry)),
+    );
+    read(dentry, offset!(dentry_inode))
 }

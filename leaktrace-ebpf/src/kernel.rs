@@ -264,7 +264,7 @@ pub fn device(sb: u64) -> (u32, u32) {
 /// References to a description. `file_ref_t` (since 6.13) counts from -1
 /// (include/linux/file_ref.h: 0 means one reference), `f_count` before from 0.
 #[inline(always)]
-fn references(file: u64) -> u16 {
+pub fn references(file: u64) -> u16 {
     let raw: u64 = read(file, offset!(file_count));
     let count = raw.wrapping_add(u64::from(offset!(file_count_base)));
     if count > 0xffff { 0xffff } else { count as u16 }

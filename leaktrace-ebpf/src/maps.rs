@@ -54,6 +54,15 @@ pub static RING: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
 #[map]
 pub static TASKS: HashMap<u64, Slot> = HashMap::with_max_entries(32768, 0);
 
+/// Who made a ring, by the address of the work that ends it.
+#[map]
+pub static RINGS: HashMap<u64, Slot> = HashMap::with_max_entries(1024, 0);
+
+/// What the iterators look for: addresses of `struct file` and inode numbers, which cannot be
+/// mistaken for each other.
+#[map]
+pub static WANTED: HashMap<u64, u8> = HashMap::with_max_entries(4096, 0);
+
 /// Sequence of each fd table, by its number modulo the length. Two tables that fall on one
 /// slot leave holes in each other's sequence; the order within each stays right.
 #[map]

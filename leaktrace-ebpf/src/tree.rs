@@ -35,6 +35,8 @@ pub struct Slot {
     pub table: u32,
     /// [`Op`] in flight; 0 for none.
     pub op: u32,
+    /// References to the description in `before`, taken at entry.
+    pub count: u32,
     /// Where the paths of the call being told are. Kept here while they are used: the verifier
     /// does not follow what is in a map, and on the stack each of the fourteen calls with their
     /// constants would be looked at on its own.

@@ -38,6 +38,8 @@ pub mod acquire_flag {
     pub const CLOEXEC: u8 = 2;
     /// The file has no name (O_TMPFILE).
     pub const TMPFILE: u8 = 4;
+    /// The call would have failed had the file been there (O_EXCL).
+    pub const EXCLUSIVE: u8 = 8;
 }
 
 /// A release of one fd: close, or dup2/dup3 over an open number. Emitted at syscall exit;
@@ -57,10 +59,42 @@ pub struct FdRelease {
     /// [`crate::abi::Op`].
     pub op: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: u8,
+    /// References to the description at entry, at most 65535; 0: not read. Above 1 it lives on:
+    /// in another slot, a mapping, a call under way, or in the hands of somebody else.
+    pub count: u16,
+    /// Zero.
+    pub reserved2: [u8; 4],
 }
 
 const _: () = assert!(size_of::<FdRelease>() == 32);
+
+/// A lock on a whole file or a part of it was taken or given back: flock(2), fcntl(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdLock {
+    /// Address of the `struct file`.
+    pub file: u64,
+    /// The number.
+    pub fd: i32,
+    /// F_RDLCK 0, F_WRLCK 1, F_UNLCK 2 (include/uapi/asm-generic/fcntl.h); those of flock are
+    /// told in these terms.
+    pub what: u16,
+    /// [`lock_owner`].
+    pub owner: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+const _: () = assert!(size_of::<FdLock>() == 16);
+
+/// What a lock belongs to.
+pub mod lock_owner {
+    /// The description (flock, F_OFD_SETLK): the lock goes with its last reference.
+    pub const DESCRIPTION: u8 = 1;
+    /// The process (F_SETLK): the lock goes with it, or with its first close of the file.
+    pub const PROCESS: u8 = 2;
+}
 
 /// close_range(2).
 #[repr(C)]

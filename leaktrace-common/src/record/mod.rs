@@ -105,6 +105,8 @@ pub mod kind {
     /// An fd that was in the table at attach; the payload is [`super::file::FdAcquire`] with
     /// operation 0.
     pub const FD_SEED: u16 = 0x0106;
+    /// flock, fcntl with F_SETLK and its kin ([`super::file::FdLock`]).
+    pub const FD_LOCK: u16 = 0x0118;
     /// A socket fd came into a table ([`super::socket::SocketAcquire`]).
     pub const SOCKET_ACQUIRE: u16 = 0x0201;
     /// bind, listen, connect ([`super::socket::SocketName`]).
@@ -120,6 +122,8 @@ pub mod kind {
     pub const REMAP: u16 = 0x0303;
     /// io_uring_setup ([`super::ring::RingSetup`]).
     pub const RING_SETUP: u16 = 0x0401;
+    /// A ring's end in the kernel ([`super::ring::RingExit`]).
+    pub const RING_EXIT: u16 = 0x0410;
     /// A signal was sent ([`super::signal::SignalGenerate`]).
     pub const SIGNAL_GENERATE: u16 = 0x0501;
     /// A signal was taken ([`super::signal::SignalDeliver`]).
@@ -154,6 +158,8 @@ pub mod kind {
     pub const ROOT: u16 = 0x0806;
     /// A task that existed at attach ([`super::task::Seed`]).
     pub const SEED: u16 = 0x0807;
+    /// Namespaces were made ([`super::task::Namespaces`]).
+    pub const NAMESPACES: u16 = 0x0811;
     /// The process marked a scope ([`super::scope::Scope`]).
     pub const SCOPE: u16 = 0x0808;
     /// exit_group was entered ([`super::exit::ExitGroup`]).

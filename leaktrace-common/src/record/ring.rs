@@ -21,3 +21,26 @@ pub struct RingSetup {
 }
 
 const _: () = assert!(size_of::<RingSetup>() == 88);
+
+/// The kernel's own end of a ring: its last reference has gone, and a worker waits for the
+/// requests in flight. The header is that of the task that made the ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RingExit {
+    /// The `io_ring_ctx`.
+    pub ring: u64,
+    /// [`ring_exit`].
+    pub phase: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<RingExit>() == 16);
+
+/// Phases of a [`RingExit`].
+pub mod ring_exit {
+    /// The work was queued.
+    pub const BEGUN: u32 = 1;
+    /// It has ended: the ring is gone.
+    pub const ENDED: u32 = 2;
+}

@@ -95,6 +95,38 @@ pub struct Free {
     pub reserved: u32,
 }
 
+/// Namespaces were made: by unshare, or for a new task by clone. The header's task asked for
+/// them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Namespaces {
+    /// CLONE_NEW* bits of the new ones.
+    pub flags: u64,
+    /// Inode numbers in nsfs, also of those that are not new; 0: not read. [`namespace`] is the
+    /// order.
+    pub inums: [u32; 8],
+}
+
+const _: () = assert!(size_of::<Namespaces>() == 40);
+
+/// Kinds of namespace: the order in [`Namespaces::inums`], the bit of clone(2), the name in
+/// /proc/PID/ns.
+pub mod namespace {
+    /// All of them.
+    pub const ALL: [(u64, &str); 8] = [
+        (0x0002_0000, "mnt"),
+        (0x0200_0000, "cgroup"),
+        (0x0400_0000, "uts"),
+        (0x0800_0000, "ipc"),
+        (0x1000_0000, "user"),
+        (0x2000_0000, "pid"),
+        (0x4000_0000, "net"),
+        (0x0000_0080, "time"),
+    ];
+    /// Any of the bits.
+    pub const ANY: u64 = 0x7e02_0080;
+}
+
 /// Something that the programs cannot follow happened in the header's process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -5,7 +5,7 @@ use leaktrace_common::{
     abi::Op,
     record::{
         Family, FileIdentity, TextRef,
-        file::{FdAcquire, FdRange, FdRelease, acquire_flag},
+        file::{FdAcquire, FdLock, FdRange, FdRelease, acquire_flag, lock_owner},
         kind,
     },
 };
@@ -13,7 +13,7 @@ use leaktrace_common::{
 use super::{Arguments, path, scope};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, FileFacts, Table, file_at, file_facts, identify, table_of},
+    kernel::{Detail, FileFacts, Table, file_at, file_facts, identify, references, table_of},
     maps,
     tree::{self, Slot},
 };
@@ -55,6 +55,8 @@ pub fn begin(slot: &mut Slot, fd: u64) {
     } else {
         file_at(&table, fd & 0xffff_ffff)
     };
+    // Now: at the return the memory may be somebody else's.
+    slot.count = u32::from(references(slot.before));
     slot.seq = emit::next_seq(slot);
 }
 
@@ -102,7 +104,9 @@ pub fn release(slot: &mut Slot, op: Op, fd: i32, result: i64) {
         (*payload).fd = fd;
         (*payload).errno = errno(result);
         (*payload).op = op.0;
-        (*payload).reserved = [0; 7];
+        (*payload).reserved = 0;
+        (*payload).count = slot.count as u16;
+        (*payload).reserved2 = [0; 4];
         emit::finish(record, kind::FD_RELEASE, SIZE, slot, position);
     }
 }
@@ -213,12 +217,14 @@ struct Opened<'a> {
     name: u64,
     op: Op,
     fd: i32,
+    /// Bits of [`acquire_flag`] that the file does not tell.
+    flags: u8,
 }
 
 /// open, openat, openat2, creat, memfd_create returned. The text of a file that this call made
 /// and of a relative name is the kernel's path; otherwise it is the program's string.
 #[inline(never)]
-pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
+pub fn open(slot: &mut Slot, op: Op, name: u64, how: u64, result: i64) {
     if result == -ENOENT {
         scope::marked(slot, name);
         return;
@@ -227,18 +233,42 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, result: i64) {
         return;
     };
     let created = facts.mode & FMODE_CREATED != 0;
+    // The kernel takes O_EXCL off f_flags (do_dentry_open in fs/open.c).
+    let exclusive = created && open_flags(op, how) & O_EXCL != 0;
     let opened = Opened {
         table: &table,
         facts: &facts,
         name,
         op,
         fd: result as i32,
+        flags: if exclusive {
+            acquire_flag::EXCLUSIVE
+        } else {
+            0
+        },
     };
     if created {
         let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
         by_path(record, slot, &opened);
     } else {
         by_name(slot, &opened);
+    }
+}
+
+/// include/uapi/asm-generic/fcntl.h
+const O_EXCL: u64 = 0o200;
+
+/// The flags of an open. openat2 has them first in `struct open_how`.
+#[inline(always)]
+fn open_flags(op: Op, how: u64) -> u64 {
+    if op != Op::OPENAT2 {
+        return how;
+    }
+    let mut flags = 0u64;
+    // SAFETY: the destination is eight bytes.
+    unsafe {
+        bpf_probe_read_user((&raw mut flags).cast(), 8, how as *const _);
+        core::ptr::read_volatile(&raw const flags)
     }
 }
 
@@ -331,6 +361,7 @@ unsafe fn told(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>, area: usiz
     unsafe {
         let payload = record.add(HEADER).cast::<FdAcquire>();
         fill(payload, opened.facts, opened.op, opened.fd, -1, detail);
+        (*payload).flags |= opened.flags;
         if detail == Detail::Full {
             (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
         }
@@ -353,12 +384,64 @@ pub fn dup_over(slot: &mut Slot, op: Op, old: u64, result: i64) {
     plain(slot, op, result, old);
 }
 
-/// F_DUPFD and F_DUPFD_CLOEXEC (include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h).
+/// F_DUPFD, F_DUPFD_CLOEXEC and the locks (include/uapi/asm-generic/fcntl.h,
+/// include/uapi/linux/fcntl.h). `struct flock` begins with the type.
 #[inline(always)]
 pub fn fcntl(slot: &mut Slot, arguments: Arguments, result: i64) {
     let command = arguments.a1() as u32;
-    if command == 0 || command == 1030 {
-        plain(slot, Op::FCNTL, result, arguments.a0());
+    let owner = match command {
+        0 | 1030 => {
+            plain(slot, Op::FCNTL, result, arguments.a0());
+            return;
+        }
+        6 | 7 => lock_owner::PROCESS,
+        37 | 38 => lock_owner::DESCRIPTION,
+        _ => return,
+    };
+    let mut what = 0u16;
+    // SAFETY: the destination is two bytes.
+    let what = unsafe {
+        bpf_probe_read_user((&raw mut what).cast(), 2, arguments.a2() as *const _);
+        core::ptr::read_volatile(&raw const what)
+    };
+    lock(slot, arguments.a0(), what, owner, result);
+}
+
+/// flock(2) returned: LOCK_SH is 1, LOCK_EX 2, LOCK_UN 8 (include/uapi/asm-generic/fcntl.h).
+#[inline(always)]
+pub fn flock(slot: &mut Slot, arguments: Arguments, result: i64) {
+    let operation = arguments.a1();
+    let what = if operation & 8 != 0 {
+        2
+    } else if operation & 2 != 0 {
+        1
+    } else {
+        0
+    };
+    lock(slot, arguments.a0(), what, lock_owner::DESCRIPTION, result);
+}
+
+#[inline(never)]
+fn lock(slot: &mut Slot, fd: u64, what: u16, owner: u8, result: i64) {
+    const SIZE: usize = HEADER + size_of::<FdLock>();
+    if result != 0 {
+        return;
+    }
+    let table = current_table(slot);
+    let file = file_at(&table, fd & 0xffff_ffff);
+    let record = emit::reserve::<SIZE>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<FdLock>();
+        (*payload).file = file;
+        (*payload).fd = fd as i32;
+        (*payload).what = what;
+        (*payload).owner = owner;
+        (*payload).reserved = 0;
+        emit::finish(record, kind::FD_LOCK, SIZE, slot, Position::default());
     }
 }
 

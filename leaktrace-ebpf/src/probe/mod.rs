@@ -172,14 +172,17 @@ fn end(regs: u64, op: Op, result: i64) {
 fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     match op {
         Op::CLOSE => file::close(slot, arguments.a0(), result),
-        Op::OPEN | Op::CREAT => file::open(slot, op, arguments.a0(), result),
-        Op::OPENAT | Op::OPENAT2 => file::open(slot, op, arguments.a1(), result),
+        Op::OPEN => file::open(slot, op, arguments.a0(), arguments.a1(), result),
+        Op::CREAT => file::open(slot, op, arguments.a0(), 0, result),
+        Op::OPENAT | Op::OPENAT2 => {
+            file::open(slot, op, arguments.a1(), arguments.a2(), result);
+        }
         Op::DUP => file::plain(slot, op, result, arguments.a0()),
         Op::DUP2 | Op::DUP3 => file::dup_over(slot, op, arguments.a0(), result),
         Op::FCNTL => file::fcntl(slot, arguments, result),
         Op::PIPE | Op::PIPE2 => file::pipe(slot, op, arguments.a0(), result),
         Op::CLOSE_RANGE => file::close_range(slot, arguments, result),
-        Op::MEMFD_CREATE => file::open(slot, op, arguments.a0(), result),
+        Op::MEMFD_CREATE => file::open(slot, op, arguments.a0(), 0, result),
         Op::PIDFD_OPEN
         | Op::EPOLL_CREATE
         | Op::EPOLL_CREATE1
@@ -224,7 +227,13 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::RENAMEAT
         | Op::RENAMEAT2
         | Op::LINK
-        | Op::LINKAT => name::changed(slot, op, arguments, result),
+        | Op::LINKAT
+        | Op::MOVE_MOUNT
+        | Op::UMOUNT2 => name::changed(slot, op, arguments, result),
+        Op::MOUNT => name::mounted(slot, arguments, result),
+        Op::BPF => name::pinned(slot, arguments, result),
+        Op::UNSHARE => task::unshared(slot, arguments.a0(), result),
+        Op::FLOCK => file::flock(slot, arguments, result),
         Op::IO_URING_REGISTER => ring::register(slot, arguments, result),
         Op::EPOLL_CTL
         | Op::FSYNC

@@ -1,5 +1,6 @@
 //! Names in file systems.
 
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::Op,
     record::{Family, TextRef, kind, name::Name, text_flag},
@@ -53,6 +54,8 @@ fn paths(op: Op, arguments: Arguments) -> Paths {
         // symlink(target, new): the new name is the first path of the record.
         Op::SYMLINK => two(here, a1, NOWHERE, a0, 0),
         Op::SYMLINKAT => two(a1 as i32, a2, NOWHERE, a0, 0),
+        Op::UMOUNT2 => one(here, a0, a1 as u32),
+        Op::MOVE_MOUNT => two(a2 as i32, a3, a0 as i32, a1, arguments.a4() as u32),
         Op::RENAMEAT => two(a0 as i32, a1, a2 as i32, a3, 0),
         // renameat2, linkat
         _ => two(a0 as i32, a1, a2 as i32, a3, arguments.a4() as u32),
@@ -66,6 +69,81 @@ pub fn changed(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         return;
     }
     slot.paths = paths(op, arguments);
+    told(slot);
+}
+
+/// MS_REMOUNT and the changes of propagation: nothing is mounted by them. MS_BIND, MS_MOVE: there
+/// is a source (include/uapi/linux/mount.h).
+const MS_NO_MOUNT: u32 = 0x20 | 0x2_0000 | 0x4_0000 | 0x8_0000 | 0x10_0000;
+const MS_SOURCE: u32 = 0x1000 | 0x2000;
+
+/// mount(2) returned: source, target, type, flags.
+#[inline(never)]
+pub fn mounted(slot: &mut Slot, arguments: Arguments, result: i64) {
+    let flags = arguments.a3() as u32;
+    if result < 0 || flags & MS_NO_MOUNT != 0 {
+        return;
+    }
+    let source = flags & MS_SOURCE != 0;
+    slot.paths = Paths {
+        first: arguments.a1(),
+        second: if source {
+            arguments.a0()
+        } else {
+            arguments.a2()
+        },
+        first_dirfd: AT_FDCWD,
+        second_dirfd: if source { AT_FDCWD } else { NOWHERE },
+        flags,
+        op: u32::from(Op::MOUNT.0),
+    };
+    told(slot);
+}
+
+/// BPF_OBJ_PIN, and BPF_F_PATH_FD in its flags (include/uapi/linux/bpf.h).
+const BPF_OBJ_PIN: u64 = 6;
+const BPF_F_PATH_FD: u32 = 1 << 14;
+
+/// The attributes of BPF_OBJ_PIN.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Pin {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+    path_fd: i32,
+    pad: u32,
+}
+
+/// bpf(2) returned. Only pins make a name.
+#[inline(never)]
+pub fn pinned(slot: &mut Slot, arguments: Arguments, result: i64) {
+    if result != 0 || arguments.a0() & 0xffff_ffff != BPF_OBJ_PIN {
+        return;
+    }
+    let mut pin = Pin {
+        pathname: 0,
+        bpf_fd: 0,
+        file_flags: 0,
+        path_fd: 0,
+        pad: 0,
+    };
+    // The size that was passed may be that of an older kernel: what lies behind is not looked at
+    // unless the flag says so.
+    // SAFETY: the destination is as large as is read; the padding is read as what follows.
+    let pin = unsafe {
+        bpf_probe_read_user((&raw mut pin).cast(), 20, arguments.a1() as *const _);
+        core::ptr::read_volatile(&raw const pin)
+    };
+    let by_fd = pin.file_flags & BPF_F_PATH_FD != 0;
+    slot.paths = Paths {
+        first: pin.pathname,
+        second: 0,
+        first_dirfd: if by_fd { pin.path_fd } else { AT_FDCWD },
+        second_dirfd: NOWHERE,
+        flags: 0,
+        op: u32::from(Op::BPF.0),
+    };
     told(slot);
 }
 

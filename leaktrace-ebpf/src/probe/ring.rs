@@ -2,15 +2,20 @@
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use leaktrace_common::{
-    abi::Op,
-    record::{Family, call::Call, kind, ring::RingSetup},
+    abi::{NO_OFFSET, Op, fault},
+    record::{
+        Family,
+        call::Call,
+        kind,
+        ring::{RingExit, RingSetup, ring_exit},
+    },
 };
 
 use super::{Arguments, call, call::file_of, file, path};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{Detail, in_flight, offset, read},
-    maps::RING_OPERATIONS,
+    maps::{RING_OPERATIONS, RINGS, count_fault},
     tree::Slot,
 };
 
@@ -23,6 +28,7 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
         return;
     };
     RING_OPERATIONS.set(read(facts.file, offset!(file_op)));
+    follow(slot, facts.private_data);
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
         return;
@@ -179,4 +185,42 @@ fn closing_file(slot: &Slot, rings: u64) -> i32 {
         }
     }
     0
+}
+
+/// From here on the ring's end is followed: its memory holds the work that waits for the
+/// requests in flight once the last reference has gone (io_ring_ctx_wait_and_kill in
+/// io_uring/io_uring.c).
+#[inline(always)]
+fn follow(slot: &Slot, ring: u64) {
+    let place = offset!(ring_exit_work);
+    if place == NO_OFFSET || ring == 0 {
+        return;
+    }
+    if RINGS.insert(ring + u64::from(place), slot, 0).is_err() {
+        count_fault(fault::RING_NOT_FOLLOWED);
+    }
+}
+
+/// A work was queued, or has ended: of interest if it is the end of a ring that is followed.
+#[inline(always)]
+pub fn work(work: u64, phase: u32) {
+    const SIZE: usize = HEADER + size_of::<RingExit>();
+    let Some(maker) = RINGS.get_ptr(work) else {
+        return;
+    };
+    let record = emit::reserve::<SIZE>(Family::Ring);
+    if !record.is_null() {
+        // SAFETY: the record has room for both; the element goes only below, and nobody else
+        // removes it: a work ends once.
+        unsafe {
+            let payload = record.add(HEADER).cast::<RingExit>();
+            (*payload).ring = work - u64::from(offset!(ring_exit_work));
+            (*payload).phase = phase;
+            (*payload).reserved = 0;
+            emit::finish(record, kind::RING_EXIT, SIZE, &*maker, Position::default());
+        }
+    }
+    if phase == ring_exit::ENDED {
+        let _ = RINGS.remove(work);
+    }
 }

@@ -7,7 +7,7 @@ use leaktrace_common::{
         Family, TextRef,
         file::walk_cause,
         kind,
-        task::{Exec, Free, Reap, Taint, TaskFacts, TaskNew, taint},
+        task::{Exec, Free, Namespaces, Reap, Taint, TaskFacts, TaskNew, namespace, taint},
         text_flag, text_kind,
     },
 };
@@ -76,6 +76,10 @@ fn join(task: u64, clone_flags: u64) {
         describe(task, &slot, (&raw mut (*payload).child).cast::<TaskFacts>());
         emit::finish(record, kind::TASK_NEW, SIZE, parent, position);
     }
+    if clone_flags & namespace::ANY != 0 {
+        // SAFETY: the tracepoint's argument.
+        unsafe { namespaces(task, parent, clone_flags) };
+    }
 }
 
 /// What a new task inherits, by the kernel's own word: its parent may have fds that came in a
@@ -90,6 +94,48 @@ fn inherited(task: u64) {
     let table = unsafe { table_of(task) };
     if table.files != 0 {
         walk::table(slot, &table, walk_cause::FORK);
+    }
+}
+
+/// unshare(2) returned.
+#[inline(never)]
+pub fn unshared(slot: &mut Slot, flags: u64, result: i64) {
+    if result == 0 && flags & namespace::ANY != 0 {
+        // SAFETY: typed by the helper.
+        unsafe { namespaces(tree::current_typed(), slot, flags) };
+    }
+}
+
+/// The namespaces of a task that has new ones.
+///
+/// # Safety
+/// `task` must be a task pointer that the verifier knows the type of.
+#[inline(always)]
+unsafe fn namespaces(task: u64, slot: &Slot, flags: u64) {
+    const SIZE: usize = HEADER + size_of::<Namespaces>();
+    let record = emit::reserve::<SIZE>(Family::Task);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both; the task by contract.
+    unsafe {
+        let payload = record.add(HEADER).cast::<Namespaces>();
+        let proxy: u64 = load(task, offset!(task_nsproxy));
+        let cred: u64 = load(task, offset!(task_cred));
+        (*payload).flags = flags & namespace::ANY;
+        let inums = (&raw mut (*payload).inums).cast::<u32>();
+        *inums = read(read(proxy, offset!(nsproxy_mnt)), offset!(mnt_ns_inum));
+        *inums.add(1) = read(
+            read(proxy, offset!(nsproxy_cgroup)),
+            offset!(cgroup_ns_inum),
+        );
+        *inums.add(2) = read(read(proxy, offset!(nsproxy_uts)), offset!(uts_ns_inum));
+        *inums.add(3) = read(read(proxy, offset!(nsproxy_ipc)), offset!(ipc_ns_inum));
+        *inums.add(4) = read(read(cred, offset!(cred_user_ns)), offset!(user_ns_inum));
+        *inums.add(5) = read(read(proxy, offset!(nsproxy_pid)), offset!(pid_ns_inum));
+        *inums.add(6) = read(read(proxy, offset!(nsproxy_net)), offset!(net_inum));
+        *inums.add(7) = read(read(proxy, offset!(nsproxy_time)), offset!(time_ns_inum));
+        emit::finish(record, kind::NAMESPACES, SIZE, slot, Position::default());
     }
 }
 

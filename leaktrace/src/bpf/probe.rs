@@ -89,6 +89,20 @@ pub const PROBES: &[Probe] = &[
         without: "which signals were taken is not seen",
     },
     Probe {
+        program: "workqueue_queue_work",
+        hook: "workqueue_queue_work",
+        families: &[Family::Ring],
+        need: Need::Optional,
+        without: "requests that outlive their process are not seen",
+    },
+    Probe {
+        program: "workqueue_execute_end",
+        hook: "workqueue_execute_end",
+        families: &[Family::Ring],
+        need: Need::Optional,
+        without: "the end of requests that outlive their process is not seen",
+    },
+    Probe {
         program: "sys_enter",
         hook: "sys_enter",
         families: SYSCALL_FAMILIES,

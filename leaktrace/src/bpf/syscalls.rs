@@ -74,6 +74,11 @@ pub fn number(op: Op) -> Option<i64> {
         Op::SETRLIMIT => libc::SYS_setrlimit,
         Op::PRLIMIT64 => libc::SYS_prlimit64,
         Op::FLOCK => libc::SYS_flock,
+        Op::MOUNT => libc::SYS_mount,
+        Op::MOVE_MOUNT => libc::SYS_move_mount,
+        Op::UNSHARE => libc::SYS_unshare,
+        Op::BPF => libc::SYS_bpf,
+        Op::UMOUNT2 => libc::SYS_umount2,
         other => return legacy(other),
     };
     Some(portable)
