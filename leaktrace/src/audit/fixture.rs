@@ -180,6 +180,8 @@ impl Run {
             },
             sure: true,
             exclusive: None,
+            locked: false,
+            filesystem: None,
         });
         let last = self.facts.created.len() - 1;
         &mut self.facts.created[last]
@@ -211,6 +213,8 @@ impl Run {
             namespace: OWN_IPC,
             sure: true,
             exclusive: None,
+            locked: false,
+            filesystem: None,
         });
         let last = self.facts.created.len() - 1;
         &mut self.facts.created[last]

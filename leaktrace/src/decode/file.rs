@@ -79,6 +79,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::FD_RELEASE => Body::FdRelease(plain(number, bytes)?),
         kind::FD_RANGE => Body::FdRange(plain(number, bytes)?),
         kind::FD_WALK => Body::FdWalk(walk(number, bytes)?),
+        kind::FD_LOCK => Body::FdLock(plain(number, bytes)?),
         kind::FD_TABLE => Body::FdTable(plain(number, bytes)?),
         _ => return Ok(None),
     }))

@@ -24,16 +24,16 @@ use leaktrace_common::record::{
     Family, Header,
     call::{Call, ExitPending},
     exit::{ExitGroup, ExitMm, ExitNotify, ExitProcess, ExitThread},
-    file::{FdAcquire, FdRange, FdRelease, FdTable},
+    file::{FdAcquire, FdLock, FdRange, FdRelease, FdTable},
     ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, ShmAttach, ShmDetach},
     kind as kinds,
     mapping::{Map, Remap, Unmap},
     name::Name,
-    ring::RingSetup,
+    ring::{RingExit, RingSetup},
     scope::Scope,
     signal::{SignalAction, SignalDeliver, SignalGenerate},
     socket::{SocketAcquire, SocketName},
-    task::{Exec, Free, Reap, Seed, Taint, TaskNew},
+    task::{Exec, Free, Namespaces, Reap, Seed, Taint, TaskNew},
 };
 use zerocopy::FromBytes;
 
@@ -63,6 +63,8 @@ pub enum Body<'a> {
     FdWalk(Walk<'a>),
     /// `FD_TABLE`
     FdTable(FdTable),
+    /// `FD_LOCK`
+    FdLock(FdLock),
     /// `SOCKET_ACQUIRE`
     SocketAcquire(SocketAcquire),
     /// `SOCKET_SEED`.
@@ -77,6 +79,8 @@ pub enum Body<'a> {
     Remap(Remap),
     /// `RING_SETUP`
     RingSetup(RingSetup),
+    /// `RING_EXIT`
+    RingExit(RingExit),
     /// `SIGNAL_GENERATE`
     SignalGenerate(SignalGenerate),
     /// `SIGNAL_DELIVER`
@@ -107,6 +111,8 @@ pub enum Body<'a> {
     Free(Free),
     /// `TAINT`
     Taint(Taint),
+    /// `NAMESPACES`
+    Namespaces(Namespaces),
     /// `ROOT`
     Root(Seed),
     /// `SEED`

@@ -17,6 +17,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::REAP => Body::Reap(plain(number, bytes)?),
         kind::FREE => Body::Free(plain(number, bytes)?),
         kind::TAINT => Body::Taint(plain(number, bytes)?),
+        kind::NAMESPACES => Body::Namespaces(plain(number, bytes)?),
         kind::ROOT => Body::Root(plain(number, bytes)?),
         kind::SEED => Body::Seed(plain(number, bytes)?),
         kind::SCOPE => {

@@ -211,7 +211,15 @@ fn every_kind_of_the_contract_is_decoded() {
         let counts = [6, 3, 3, 1, 3, 6, 1, 8, 6];
         let expected = family.is_some_and(|family| {
             let low = number & 0xff;
-            low >= 1 && low <= counts[family as usize - 1]
+            let others = [
+                kind::FD_LOCK,
+                kind::RING_EXIT,
+                kind::SCOPE,
+                kind::NAMESPACES,
+                kind::EXIT_PENDING,
+            ];
+            let first = low >= 1 && low <= counts[family as usize - 1];
+            first || low == kind::CALL || others.contains(&number)
         });
         assert_eq!(known, expected, "{number:#06x}");
     }

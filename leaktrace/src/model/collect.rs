@@ -22,12 +22,24 @@ impl Model {
             processes: processes
                 .map(|process| (process.key, self.process_facts(process)))
                 .collect(),
-            created: self.ledger.all(),
+            created: self.created(),
+            kept: self.remains.kept.clone(),
+            namespaces: self.remains.namespaces.clone(),
+            rings: self.remains.rings.clone(),
             scopes: self.scopes.all(&self.processes),
             scope_held: self.scopes.held.clone(),
             self_check: self.self_check,
             gaps: self.gaps.clone(),
         }
+    }
+
+    fn created(&self) -> Vec<super::facts::Created> {
+        let mut created = self.ledger.all();
+        for made in &mut created {
+            let locked = |id| self.remains.locked.contains(&id);
+            made.locked = made.resource.id.is_some_and(locked);
+        }
+        created
     }
 
     /// One process, as audit reads it.

@@ -4,7 +4,7 @@ use leaktrace_common::{
     abi::Op,
     record::{
         FileIdentity, Header,
-        file::FdAcquire,
+        file::{FdAcquire, acquire_flag},
         ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, created, what},
         name::Name,
         socket::SocketName,
@@ -26,6 +26,11 @@ use crate::{
 
 /// RENAME_EXCHANGE (include/uapi/linux/fs.h).
 const RENAME_EXCHANGE: u32 = 2;
+
+/// MS_BIND, MS_MOVE, MOVE_MOUNT_F_EMPTY_PATH (include/uapi/linux/mount.h).
+const MS_BIND: u32 = 0x1000;
+const MS_MOVE: u32 = 0x2000;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 
 /// What a call made, before it is entered.
 struct Made {
@@ -50,8 +55,7 @@ impl Model {
             op: Op(fd.op),
             namespace: fd.mnt_ns,
             id: Some(file_id(&fd.identity)),
-            // The kernel takes O_EXCL off f_flags (fs/open.c, do_dentry_open).
-            exclusive: None,
+            exclusive: Some(fd.flags & acquire_flag::EXCLUSIVE != 0),
         };
         let path = path::absolute(&Text::default(), text);
         self.enter(header, process, made, path);
@@ -85,6 +89,8 @@ impl Model {
             namespace: made.namespace,
             sure: true,
             exclusive: made.exclusive,
+            locked: false,
+            filesystem: None,
         };
         self.ledger.add_name((made.namespace, path), created);
     }
@@ -119,6 +125,12 @@ impl Model {
         };
         match Op(name.op) {
             Op::UNLINK | Op::UNLINKAT | Op::RMDIR => self.name_removed(process, name.mnt_ns, first),
+            Op::MOUNT | Op::MOVE_MOUNT => {
+                let from = path::absolute(second_directory, second);
+                self.mounted(header, process, name, first, from, second);
+            }
+            Op::UMOUNT2 => self.unmounted(name.mnt_ns, first),
+            Op::BPF => self.enter(header, process, made(Kind::BpfPin, None), first),
             Op::MKDIR | Op::MKDIRAT => {
                 self.enter(header, process, made(Kind::Directory, None), first);
             }
@@ -252,6 +264,8 @@ impl Model {
             namespace: get.ipc_ns,
             sure: get.created == created::YES,
             exclusive: None,
+            locked: false,
+            filesystem: None,
         };
         self.ledger.add_ipc((get.what, get.ipc_ns, get.id), made);
     }
@@ -314,6 +328,8 @@ impl Model {
             namespace: open.ipc_ns,
             sure: open.created == created::YES,
             exclusive: None,
+            locked: false,
+            filesystem: None,
         };
         self.ledger
             .add_queue((open.ipc_ns, name.into_owned()), made);
@@ -326,6 +342,64 @@ impl Model {
         if let Some(name) = text.path() {
             self.ledger
                 .remove_queue(&(unlink.ipc_ns, name.into_owned()));
+        }
+    }
+}
+
+impl Model {
+    /// Something was mounted at `at`, or moved there from `from`.
+    fn mounted(
+        &mut self,
+        header: &Header,
+        id: ProcessId,
+        name: &Name,
+        at: Option<Vec<u8>>,
+        from: Option<Vec<u8>>,
+        second: &Text<'_>,
+    ) {
+        let op = Op(name.op);
+        let (Some(at), Some(process)) = (at, self.processes.get(id)) else {
+            self.name_unknown(header, id);
+            return;
+        };
+        let creator = process.key;
+        let moved = match op {
+            Op::MOUNT => name.flags & MS_MOVE != 0,
+            // With an empty path it is a mount that only an fd has: fsmount(2), open_tree(2).
+            _ => name.flags & MOVE_MOUNT_F_EMPTY_PATH == 0,
+        };
+        if moved {
+            if let Some(from) = from {
+                self.ledger.move_mount(name.mnt_ns, &from, at);
+            }
+            return;
+        }
+        let bind = op != Op::MOUNT || name.flags & MS_BIND != 0;
+        let created = Created {
+            resource: ResourceFacts {
+                kind: Kind::Mount,
+                path: Some(at.clone().into()),
+                acquired: Some(KtimeNs(header.time_ns)),
+                tid: Some(Tid(header.tid)),
+                op: Some(op),
+                ..ResourceFacts::default()
+            },
+            creator,
+            namespace: name.mnt_ns,
+            sure: true,
+            exclusive: None,
+            locked: false,
+            filesystem: match bind {
+                true => None,
+                false => second.path().map(|text| text.to_vec().into()),
+            },
+        };
+        self.ledger.add_mount((name.mnt_ns, at), created);
+    }
+
+    fn unmounted(&mut self, namespace: u32, at: Option<Vec<u8>>) {
+        if let Some(at) = at {
+            self.ledger.remove_mount(&(namespace, at));
         }
     }
 }

@@ -66,6 +66,11 @@ impl Model {
         if let Some(walk) = walk.as_ref().filter(|_| !shared) {
             self.check_self(header.table, walk);
         }
+        let own = self.processes.get(id).map(|process| process.key);
+        let may_live_on = match (shared, own) {
+            (false, Some(own)) => self.may_live_on(own, header.table, &held),
+            (true, _) | (false, None) => Vec::new(),
+        };
         let end = EndFacts {
             at: KtimeNs(header.time_ns),
             status: status(exit),
@@ -81,6 +86,7 @@ impl Model {
         };
         self.finish(header, id, exit, end);
         self.leave_table(header.table, shared);
+        self.note_left(may_live_on);
         self.leave_space(mm, id);
         self.note_end(id);
     }

@@ -23,6 +23,13 @@ pub struct Facts {
     pub scopes: Vec<ScopeFacts>,
     /// What was still there when the outermost scope around a judged one ended.
     pub scope_held: Vec<ScopeHeld>,
+    /// Descriptions that the run opened and whose last reference within the run has gone, while
+    /// the kernel counted more.
+    pub kept: Vec<Kept>,
+    /// Namespaces that the run made.
+    pub namespaces: Vec<MadeNamespace>,
+    /// Rings that wait for their requests after the last reference has gone.
+    pub rings: Vec<RingEnd>,
     /// fd tables compared with the kernel's walk at exit, and how many differed.
     pub self_check: (u64, u64),
     /// When records were lost, and of which families; empty as a rule.
@@ -273,6 +280,45 @@ pub struct Held {
     pub description: u64,
 }
 
+/// A description of which somebody outside the run may have a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Who released it last.
+    pub process: ProcessKey,
+    /// What it was, with the thread that acquired it.
+    pub resource: ResourceFacts,
+    /// The address of its `struct file`.
+    pub description: u64,
+    /// Whether it held a lock (flock, F_OFD_SETLK).
+    pub locked: bool,
+}
+
+/// A namespace that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MadeNamespace {
+    /// Who asked for it.
+    pub creator: ProcessKey,
+    /// `net`, `mnt`… as in /proc/PID/ns.
+    pub name: &'static str,
+    /// Its inode number in nsfs.
+    pub inum: u32,
+    /// When.
+    pub at: KtimeNs,
+}
+
+/// A ring after its last reference has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingEnd {
+    /// Who made it.
+    pub creator: ProcessKey,
+    /// Address of the kernel's context.
+    pub ring: u64,
+    /// When its requests began to be waited for.
+    pub begun: KtimeNs,
+    /// When that was over; `None`: not yet.
+    pub ended: Option<KtimeNs>,
+}
+
 /// How an fd came into its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -391,9 +437,12 @@ pub struct Created {
     /// Whether the kernel said that this call made it; false: likely (see
     /// `ipc::created::LIKELY`).
     pub sure: bool,
-    /// Whether an O_EXCL open or a link made it, and whether flock or fcntl locks… are not
-    /// followed yet: `None`.
+    /// Whether an open with O_EXCL or a link made it; `None` where that cannot be.
     pub exclusive: Option<bool>,
+    /// Whether anybody of the run locked it at any time (flock, fcntl).
+    pub locked: bool,
+    /// Of a mount: the type of its file system; `None`: a bind, or not told.
+    pub filesystem: Option<Bytes>,
 }
 
 macro_rules! kinds {
@@ -442,6 +491,9 @@ kinds! {
     PerfEvent, "perf_event", Fd;
     Bpf, "bpf", Fd;
     Namespace, "namespace", Fd;
+    Mount, "mount", Fd;
+    Cgroup, "cgroup", Fd;
+    BpfPin, "bpf-pin", Fd;
     Tcp, "tcp", Socket;
     Udp, "udp", Socket;
     Unix, "unix", Socket;

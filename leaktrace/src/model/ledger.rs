@@ -44,6 +44,8 @@ pub(super) struct Ledger {
     names: BTreeMap<NameKey, Entry>,
     ipc: BTreeMap<IpcKey, Entry>,
     queues: BTreeMap<NameKey, Entry>,
+    /// Mounts by where they are; the last of several covers the others.
+    mounts: BTreeMap<NameKey, Vec<Entry>>,
     next: u64,
 }
 
@@ -75,6 +77,33 @@ impl Ledger {
         let entry = self.entry(created);
         self.queues.insert(key, entry);
         self.bound();
+    }
+
+    /// Something was mounted.
+    pub(super) fn add_mount(&mut self, key: NameKey, created: Created) {
+        if self.extent == Extent::Latest {
+            return;
+        }
+        let entry = self.entry(created);
+        self.mounts.entry(key).or_default().push(entry);
+    }
+
+    /// What was mounted last at a place was unmounted.
+    pub(super) fn remove_mount(&mut self, key: &NameKey) -> Option<Created> {
+        let stack = self.mounts.get_mut(key)?;
+        let top = stack.pop();
+        if stack.is_empty() {
+            self.mounts.remove(key);
+        }
+        top.map(|entry| entry.created)
+    }
+
+    /// What was mounted last at a place is at another now.
+    pub(super) fn move_mount(&mut self, namespace: u32, from: &[u8], to: Vec<u8>) {
+        if let Some(mut moved) = self.remove_mount(&(namespace, from.to_vec())) {
+            moved.resource.path = Some(to.clone().into());
+            self.add_mount((namespace, to), moved);
+        }
     }
 
     /// A name was removed.
@@ -137,6 +166,7 @@ impl Ledger {
     /// Everything, the newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = &Created> {
         let entries = self.names.values().chain(self.ipc.values());
+        let entries = entries.chain(self.mounts.values().flatten());
         let mut entries: Vec<&Entry> = entries.chain(self.queues.values()).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.number));
         entries.into_iter().map(|entry| &entry.created)
@@ -219,6 +249,8 @@ mod tests {
             namespace: 1,
             sure: true,
             exclusive: None,
+            locked: false,
+            filesystem: None,
         }
     }
 

@@ -32,6 +32,7 @@ mod rate;
 #[cfg(test)]
 mod reference_tests;
 mod release;
+mod remains;
 mod run;
 mod runtime;
 mod scope;
@@ -63,6 +64,7 @@ use self::{
     ledger::{Extent, Ledger},
     names::Names,
     process::{Origin, Process, ProcessId, Processes},
+    remains::Remains,
     scope::Scopes,
     space::{Cut, Space},
     table::Table,
@@ -133,6 +135,7 @@ pub struct Model {
     cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,
     ledger: Ledger,
+    remains: Remains,
     scopes: Scopes,
     /// Exited and not reaped, as far as we know; oldest first.
     zombies: Vec<ProcessId>,
@@ -192,6 +195,7 @@ impl Model {
             Body::FdWalk(walk) => self.fd_walk(header, walk),
             Body::FdSeed(fd, text) => self.fd_seed(header, fd, text),
             Body::SocketSeed(socket) => self.socket_seed(header, socket),
+            Body::FdLock(lock) => self.fd_lock(header, lock),
             Body::FdTable(table) => self.fd_table(header, table),
             Body::SocketAcquire(socket) => self.socket_acquire(header, socket),
             Body::SocketName(name, texts) => self.socket_name(header, name, texts),
@@ -199,6 +203,7 @@ impl Model {
             Body::Unmap(unmap) => self.unmap(header, unmap),
             Body::Remap(remap) => self.remap(header, remap),
             Body::RingSetup(ring) => self.ring_setup(header, ring),
+            Body::RingExit(exit) => self.ring_exit(header, exit),
             Body::SignalGenerate(signal) => self.signal_generate(header, signal),
             Body::SignalDeliver(_) => {}
             Body::SignalAction(action) => self.signal_action(header, action),
@@ -214,6 +219,7 @@ impl Model {
             Body::Reap(reap) => self.reap(header, reap),
             Body::Free(_) => self.free(header),
             Body::Taint(taint) => self.task_taint(header, taint),
+            Body::Namespaces(made) => self.namespaces_made(header, made),
             Body::Root(seed) => self.root(header, seed),
             Body::Seed(seed) => self.seed(header, seed),
             Body::Scope(scope, text) => self.scope(header, scope, text),

@@ -58,8 +58,12 @@ impl Model {
             tid: header.tid,
         };
         let seq = header.seq as u32;
+        let last = self.last_of_ours(header, release);
         if !self.release(header.table, process, release.file, seq, how) {
             self.park(header, release.file, how);
+        }
+        if let Some(last) = last {
+            self.note_kept(last, release);
         }
     }
 
