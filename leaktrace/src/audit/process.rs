@@ -6,7 +6,9 @@ use crate::{
     audit::{case::Case, resource, teardown},
     id::ProcessKey,
     model::facts::ProcessFacts,
-    report::{Io, KindCounts, Order, Process, ProcessExit, Summary, Timing, Trigger, Verdict},
+    report::{
+        ClassCounts, Io, KindCounts, Order, Process, ProcessExit, Summary, Timing, Trigger, Verdict,
+    },
     sink::human,
 };
 
@@ -36,6 +38,7 @@ pub(crate) fn report(
         exit: exit(facts),
         summary: summary(facts, residue),
         by_kind: by_kind(facts),
+        by_class: by_class(facts),
         held: facts
             .end
             .iter()
@@ -104,6 +107,19 @@ fn by_kind(facts: &ProcessFacts) -> BTreeMap<String, KindCounts> {
             (kind.name().to_owned(), counts)
         })
         .collect()
+}
+
+fn by_class(facts: &ProcessFacts) -> BTreeMap<String, ClassCounts> {
+    let counts = facts.given_back.iter().map(|(class, it)| {
+        let counts = ClassCounts {
+            released: it.released,
+            bytes_released: it.bytes,
+            errors: it.errors,
+            release_ns: it.ns,
+        };
+        (class.name().to_owned(), counts)
+    });
+    counts.collect()
 }
 
 fn order(case: &Case<'_>, facts: &ProcessFacts) -> Order {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Model,
-    facts::{Class, Facts, Kind, ProcessFacts, ReleaseFacts},
+    facts::{Class, Facts, GivenBack, Kind, ProcessFacts, ReleaseFacts},
     names::Names,
     phase::Phase,
     process::{Origin, Process},
@@ -87,7 +87,7 @@ impl Model {
             refused,
             releases,
             final_run,
-            release_time: release_time(process),
+            given_back: given_back(process),
             unfollowed: process.unfollowed,
             open: match ended {
                 true => Vec::new(),
@@ -136,7 +136,7 @@ pub(super) fn releases(phase: &Phase, names: &Names) -> Vec<ReleaseFacts> {
     releases.collect()
 }
 
-fn release_time(process: &Process) -> BTreeMap<Class, (u64, u64)> {
-    let times = Class::ALL.into_iter().zip(process.release_time);
-    times.filter(|(_, (_, count))| *count > 0).collect()
+fn given_back(process: &Process) -> BTreeMap<Class, GivenBack> {
+    let all = Class::ALL.into_iter().zip(process.given_back);
+    all.filter(|(_, it)| *it != GivenBack::default()).collect()
 }

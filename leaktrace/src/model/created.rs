@@ -13,9 +13,9 @@ use leaktrace_common::{
 
 use super::{
     Model,
-    facts::{Created, Kind, Refused, ResourceFacts, Trust},
+    facts::{Created, Kind, Refused, ResourceFacts, SampleKind, Trust},
     kind, path,
-    process::ProcessId,
+    process::{Extent, ProcessId},
     runtime::Part,
     thing,
 };
@@ -164,7 +164,7 @@ impl Model {
         if matches!(kind, Kind::PosixShm | Kind::PosixSem)
             && let Some(process) = self.processes.get_mut(id)
         {
-            process.counts.released(kind);
+            process.gave_back(kind, 0, Extent::Whole);
         }
     }
 
@@ -293,10 +293,14 @@ impl Model {
             return;
         }
         let removed = self.ledger.remove_ipc(&key);
-        if removed.is_some()
+        if let Some(removed) = removed
             && let Some(process) = self.processes.get_mut(id)
         {
-            process.counts.released(kind);
+            let duration = header.time_ns.saturating_sub(remove.begin_ns);
+            process.spent(kind.class(), duration);
+            process.gave_back(kind, removed.resource.bytes.unwrap_or(0), Extent::Whole);
+            let key = process.key;
+            self.sample(key, SampleKind::Release, Some(kind.class()), duration);
         }
     }
 

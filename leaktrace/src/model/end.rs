@@ -10,7 +10,7 @@ use leaktrace_common::record::{
 use super::{
     EXITS, Mode, Model,
     facts::{EndFacts, Kind, ProcessFacts, SampleKind, Trust},
-    process::{self, Gone, Process, ProcessId, Sampled},
+    process::{self, Extent, Gone, Process, ProcessId, Sampled},
     scope, trigger,
 };
 use crate::id::{KtimeNs, ProcessKey, TableId};
@@ -37,7 +37,7 @@ impl Model {
             && header.flags & header_flag::IO_WORKER == 0
         {
             process.threads = process.threads.saturating_sub(1).max(1);
-            process.counts.released(Kind::Thread);
+            process.gave_back(Kind::Thread, 0, Extent::Whole);
             // What exit_group or a fatal signal ends had not ended by itself.
             let by_itself = process.exit_group.is_none();
             if by_itself && !process.scoped_threads.is_empty() {
@@ -206,7 +206,7 @@ impl Model {
             && let Some(parent) = self.processes.get_mut(parent)
         {
             parent.children = parent.children.saturating_sub(1);
-            parent.counts.released(Kind::Child);
+            parent.gave_back(Kind::Child, 0, Extent::Whole);
         }
     }
 

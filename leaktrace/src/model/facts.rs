@@ -169,13 +169,28 @@ pub struct ProcessFacts {
     pub releases: Vec<ReleaseFacts>,
     /// Start of the final run of releases (no acquisition after it but scratch).
     pub final_run: Option<KtimeNs>,
-    /// Sum of explicit release durations and count over the whole life, by class.
-    pub release_time: BTreeMap<Class, (u64, u64)>,
+    /// Explicit releases over the whole life, by class.
+    pub given_back: BTreeMap<Class, GivenBack>,
     /// Number of 32-bit or otherwise unfollowable syscalls seen.
     pub unfollowed: u32,
     /// The fd table of a process that has not ended, ascending; of one that has, see
     /// [`EndFacts::held`].
     pub open: Vec<Held>,
+}
+
+/// Explicit releases of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GivenBack {
+    /// Of what the process had not inherited.
+    pub released: u64,
+    /// Their bytes, pieces of mappings included.
+    pub bytes: u64,
+    /// Refused by the kernel.
+    pub errors: u64,
+    /// How many the time is of, inherited ones included.
+    pub timed: u64,
+    /// From entry to return, ns.
+    pub ns: u64,
 }
 
 /// How many of one kind.
@@ -422,6 +437,20 @@ pub struct Refused {
     pub argument: u64,
     /// What was meant, if known.
     pub resource: Option<ResourceFacts>,
+}
+
+impl Refused {
+    /// The class of what was meant: that of the thing, or else what the call is for.
+    pub fn class(&self) -> Class {
+        if let Some(resource) = &self.resource {
+            return resource.kind.class();
+        }
+        match self.op {
+            Op::MUNMAP | Op::MREMAP | Op::SHMDT => Class::Mapping,
+            Op::SHMCTL | Op::SEMCTL | Op::MSGCTL | Op::MQ_UNLINK => Class::Ipc,
+            _ => Class::Fd,
+        }
+    }
 }
 
 /// Something with a name of its own that a process made.

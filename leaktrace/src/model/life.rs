@@ -12,7 +12,7 @@ use leaktrace_common::record::{
 use super::{
     Model,
     facts::{Kind, Trust},
-    process::{self, Origin, Process, ProcessId},
+    process::{self, Extent, Origin, Process, ProcessId},
     rate::Rate,
     scope::ScopedThread,
 };
@@ -262,7 +262,7 @@ impl Model {
             let held = process.handled.count_ones();
             process.counts.acquired(Kind::Handler, held);
         } else if had && !has {
-            process.counts.released(Kind::Handler);
+            process.gave_back(Kind::Handler, 0, Extent::Whole);
         }
     }
 }

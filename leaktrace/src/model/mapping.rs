@@ -14,7 +14,7 @@ use super::{
     facts::{Kind, Refused, SampleKind},
     names::NO_NAME,
     phase::Logged,
-    process::ProcessId,
+    process::{Extent, ProcessId},
     space::{Cut, Mapping, Rest},
     thing::Thing,
 };
@@ -202,8 +202,13 @@ impl Model {
         if mapping.kind.counted() && !inherited {
             process.bytes_released += cut.bytes;
         }
-        if released {
-            process.counts.released(mapping.kind);
+        if !inherited {
+            let extent = if released {
+                Extent::Whole
+            } else {
+                Extent::Piece
+            };
+            process.gave_back(mapping.kind, cut.bytes, extent);
         }
         if released && mapping.kind.counted() {
             self.log_range(id, cut, how);

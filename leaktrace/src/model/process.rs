@@ -6,7 +6,7 @@ use bytes::Bytes;
 use leaktrace_common::record::{Family, task::TaskFacts};
 
 use super::{
-    facts::{Class, Counts, EndFacts, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
+    facts::{Class, Counts, EndFacts, GivenBack, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
     hash::NumberMap,
     phase::Phase,
     scope::ScopedThread,
@@ -66,7 +66,7 @@ pub(super) struct Process {
     /// Whether the once-per-process samples have been given.
     pub(super) sampled: Sampled,
     pub(super) counts: KindCounts,
-    pub(super) release_time: [(u64, u64); Class::ALL.len()],
+    pub(super) given_back: [GivenBack; Class::ALL.len()],
     pub(super) bytes_released: u64,
     pub(super) errors: u64,
     pub(super) refused: Vec<Refused>,
@@ -104,6 +104,15 @@ pub(super) enum Sampled {
     Reap,
 }
 
+/// Whether a release leaves something of the thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Nothing.
+    Whole,
+    /// The rest of a mapping.
+    Piece,
+}
+
 /// Refused releases that are told one by one.
 const REFUSED: usize = 64;
 
@@ -136,6 +145,7 @@ impl Process {
     /// Notes a refused release.
     pub(super) fn refuse(&mut self, refused: Refused) {
         self.errors += 1;
+        self.given_back[refused.class() as usize].errors += 1;
         if self.refused.len() < REFUSED {
             self.refused.push(refused);
         }
@@ -144,9 +154,20 @@ impl Process {
     /// Notes the duration of an explicit release.
     #[inline]
     pub(super) fn spent(&mut self, class: Class, ns: u64) {
-        let (sum, count) = &mut self.release_time[class as usize];
-        *sum += ns;
-        *count += 1;
+        let given_back = &mut self.given_back[class as usize];
+        given_back.ns += ns;
+        given_back.timed += 1;
+    }
+
+    /// Counts an explicit release of something of its own, wholly or in part.
+    #[inline]
+    pub(super) fn gave_back(&mut self, kind: Kind, bytes: u64, extent: Extent) {
+        let given_back = &mut self.given_back[kind.class() as usize];
+        given_back.bytes += bytes;
+        if extent == Extent::Whole {
+            given_back.released += 1;
+            self.counts.released(kind);
+        }
     }
 
     /// Loses trust, unless it has lost it before.

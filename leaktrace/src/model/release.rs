@@ -12,7 +12,7 @@ use super::{
     Model,
     facts::{Refused, SampleKind},
     phase::Logged,
-    process::ProcessId,
+    process::{Extent, ProcessId},
     runtime::Part,
     table::{Inherited, Parked, Slot, after},
     thing::Thing,
@@ -115,7 +115,7 @@ impl Model {
             process.spent(class, duration);
             let key = process.key;
             if inherited == Inherited::No {
-                process.counts.released(description.kind);
+                process.gave_back(description.kind, 0, Extent::Whole);
             }
             if inherited == Inherited::No && slot.part == Part::Takes {
                 let release = Logged {

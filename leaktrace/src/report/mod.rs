@@ -290,6 +290,9 @@ pub struct Process {
     pub summary: Summary,
     /// Counts by kind.
     pub by_kind: BTreeMap<String, KindCounts>,
+    /// Explicit releases over the whole life, by class.
+    #[serde(default)]
+    pub by_class: BTreeMap<String, ClassCounts>,
     /// Every fd of the table at exit, inherited ones too, and rings, SysV attaches and shared
     /// mappings.
     pub held: Vec<Resource>,
@@ -361,6 +364,19 @@ pub struct KindCounts {
     pub held: u64,
     /// Most at one time.
     pub peak: u64,
+}
+
+/// Explicit releases of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassCounts {
+    /// Of what the process had not inherited.
+    pub released: u64,
+    /// Their bytes; of mappings also of pieces that were given back.
+    pub bytes_released: u64,
+    /// Refused by the kernel.
+    pub errors: u64,
+    /// From entry to return, ns.
+    pub release_ns: u64,
 }
 
 /// Storage traffic of a process.
