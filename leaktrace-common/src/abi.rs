@@ -40,10 +40,26 @@ macro_rules! ops {
             pub const ALL: &'static [(Op, &'static str)] = &[$((Op($value), $text)),*];
             /// The syscall's name, or `"?"` for a value that no version has defined.
             pub fn name(self) -> &'static str {
+                match self.0 { $($value => $text,)* _ => self.other_name() }
+            }
+        }
+    };
+}
+
+macro_rules! other_ops {
+    ($($name:ident = $value:literal, $text:literal;)*) => {
+        impl Op {
+            $(#[doc = concat!("`", $text, "`: not a system call of the process itself.")]
+            pub const $name: Op = Op($value);)*
+            fn other_name(self) -> &'static str {
                 match self.0 { $($value => $text,)* _ => "?" }
             }
         }
     };
+}
+
+other_ops! {
+    SECCOMP_ADDFD = 0x40, "seccomp addfd";
 }
 
 impl Op {
@@ -133,8 +149,18 @@ ops! {
     MOUNT = 0x50, "mount";
     MOVE_MOUNT = 0x51, "move_mount";
     UNSHARE = 0x52, "unshare";
-    BPF = 0x53, "bpf";
     UMOUNT2 = 0xe0, "umount2";
+    OPEN_BY_HANDLE_AT = 41, "open_by_handle_at";
+    MEMFD_SECRET = 42, "memfd_secret";
+    USERFAULTFD = 43, "userfaultfd";
+    PERF_EVENT_OPEN = 44, "perf_event_open";
+    FANOTIFY_INIT = 45, "fanotify_init";
+    PIDFD_GETFD = 46, "pidfd_getfd";
+    OPEN_TREE = 47, "open_tree";
+    OPEN_TREE_ATTR = 48, "open_tree_attr";
+    FSOPEN = 49, "fsopen";
+    FSPICK = 50, "fspick";
+    FSMOUNT = 51, "fsmount";
     CLOSE = 0x81, "close";
     CLOSE_RANGE = 0x82, "close_range";
     DUP2 = 0x83, "dup2";
@@ -158,6 +184,17 @@ ops! {
     RMDIR = 0x95, "rmdir";
     EXIT_GROUP = 0x96, "exit_group";
     PRCTL = 0x97, "prctl";
+    IOCTL = 0x98, "ioctl";
+    RECVMSG = 0x99, "recvmsg";
+    RECVMMSG = 0x9a, "recvmmsg";
+    BPF = 0x9b, "bpf";
+    GETSOCKOPT = 0x9c, "getsockopt";
+    SECCOMP = 0x9e, "seccomp";
+    READ = 0x9f, "read";
+    READV = 0xa0, "readv";
+    CLONE = 0xa1, "clone";
+    CLONE3 = 0xa2, "clone3";
+    LANDLOCK_CREATE_RULESET = 0xa3, "landlock_create_ruleset";
 }
 
 /// Whose events are emitted ([`Config::mode`]).
@@ -324,6 +361,11 @@ offsets! {
     unix_sock_path: "unix_sock.path";
     ring_sq_head: "io_ring_ctx.cached_sq_head";
     ring_cq_tail: "io_ring_ctx.cached_cq_tail";
+    seccomp_filter_notif: "seccomp_filter.notif";
+    notification_list: "notification.notifications";
+    knotif_list: "seccomp_knotif.list";
+    knotif_id: "seccomp_knotif.id";
+    knotif_task: "seccomp_knotif.task";
     ipc_ids_size: "sizeof(ipc_ids)";
     pt_regs_orig_ax: "pt_regs.orig_ax";
     pt_regs_di: "pt_regs.di";

@@ -85,6 +85,20 @@ pub unsafe fn discard(record: *mut u8) {
     unsafe { bpf_ringbuf_discard(record.cast(), u64::from(BPF_RB_NO_WAKEUP)) };
 }
 
+/// Gives room back of which nothing has to be told after all: the record is counted no more.
+///
+/// # Safety
+/// As for [`discard`].
+#[inline(always)]
+pub unsafe fn withdraw(family: Family, record: *mut u8) {
+    // SAFETY: by contract.
+    unsafe { discard(record) };
+    if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
+        // SAFETY: this CPU's map value; the addition wraps.
+        unsafe { atomic::add(&raw mut (*counts).produced, u64::MAX) };
+    }
+}
+
 /// What a header tells of the fd table.
 #[derive(Clone, Copy, Default)]
 pub struct Position {

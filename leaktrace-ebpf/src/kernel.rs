@@ -107,6 +107,9 @@ pub mod mode {
 /// `ANON_INODE_FS_MAGIC` (include/uapi/linux/magic.h).
 const ANON_INODE_MAGIC: u32 = 0x0904_1934;
 
+/// `TMPFS_MAGIC` (include/uapi/linux/magic.h): memfds are told from files by their names.
+const TMPFS_MAGIC: u32 = 0x0102_1994;
+
 /// Members of a `struct file`.
 #[derive(Clone, Copy, Default)]
 pub struct FileFacts {
@@ -196,7 +199,7 @@ pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity
                 | u64::from(socket.protocol) << 32
                 | u64::from(socket.state) << 48;
             words.add(1).write_volatile(0);
-        } else if magic == ANON_INODE_MAGIC {
+        } else if magic == ANON_INODE_MAGIC || detail == Detail::Full && magic == TMPFS_MAGIC {
             let name: u64 = read(
                 facts.dentry,
                 offset!(dentry_name).wrapping_add(offset!(qstr_name)),
@@ -333,6 +336,21 @@ pub unsafe fn table_of(task: u64) -> Table {
             open: load(fdt, offset!(fdtable_open_fds)),
             cloexec: load(fdt, offset!(fdtable_close_on_exec)),
         }
+    }
+}
+
+/// The fd table of any task; `files` is 0 if it has none.
+#[inline(always)]
+pub fn table_at(task: u64) -> Table {
+    let files: u64 = read(task, offset!(task_files));
+    let fdt: u64 = read(files, offset!(files_fdt));
+    Table {
+        files: if fdt == 0 { 0 } else { files },
+        next_fd: read(files, offset!(files_next_fd)),
+        max_fds: read(fdt, offset!(fdtable_max_fds)),
+        fds: read(fdt, offset!(fdtable_fd)),
+        open: read(fdt, offset!(fdtable_open_fds)),
+        cloexec: read(fdt, offset!(fdtable_close_on_exec)),
     }
 }
 

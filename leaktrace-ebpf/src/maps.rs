@@ -39,6 +39,10 @@ pub static DROPPED: Counter = Counter::new();
 /// Last fd table number given out.
 pub static LAST_TABLE: Counter = Counter::new();
 
+/// fds seen whose read(2) makes fds (fanotify, userfaultfd). Until there is one, read(2) is
+/// left alone.
+pub static MAKERS: Counter = Counter::new();
+
 /// Last walk number given out.
 pub static LAST_WALK: Counter = Counter::new();
 

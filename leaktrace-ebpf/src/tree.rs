@@ -37,6 +37,13 @@ pub struct Slot {
     pub op: u32,
     /// References to the description in `before`, taken at entry.
     pub count: u32,
+    /// Numbers 0 to 255 of the table: those taken at entry, then those new at exit.
+    pub taken: [u64; 4],
+    /// `files_struct.next_fd` at entry.
+    pub next_fd: u32,
+    /// A number that is to be told, and how many steps of a loop to go through.
+    pub returned: u32,
+    pub steps: u32,
     /// Where the paths of the call being told are. Kept here while they are used: the verifier
     /// does not follow what is in a map, and on the stack each of the fourteen calls with their
     /// constants would be looked at on its own.

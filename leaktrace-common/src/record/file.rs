@@ -40,6 +40,9 @@ pub mod acquire_flag {
     pub const TMPFILE: u8 = 4;
     /// The call would have failed had the file been there (O_EXCL).
     pub const EXCLUSIVE: u8 = 8;
+    /// It was seen in the table, not returned by a call: the header's `seq` is 0, the table had
+    /// it after the record's place in the ring was taken, and it may have been told before.
+    pub const FOUND: u8 = 16;
 }
 
 /// A release of one fd: close, or dup2/dup3 over an open number. Emitted at syscall exit;

@@ -10,10 +10,13 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path, scope};
+use super::{Arguments, path, scope, socket};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, FileFacts, Table, file_at, file_facts, identify, references, table_of},
+    kernel::{
+        Detail, FileFacts, Table, file_at, file_facts, identify, mode, offset, read, references,
+        table_of,
+    },
     maps,
     tree::{self, Slot},
 };
@@ -299,7 +302,7 @@ fn by_name(slot: &mut Slot, opened: &Opened<'_>) {
 }
 
 /// The kernel's path, to a record with a middle area or to null.
-#[inline(always)]
+#[inline(never)]
 fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>) {
     if record.is_null() {
         return;
@@ -343,6 +346,50 @@ fn large_path(slot: &mut Slot, opened: &Opened<'_>) {
     }
 }
 
+/// The header's word on a table of which something was seen, not done.
+#[inline(always)]
+pub fn seen(table: &Table) -> Position {
+    Position {
+        seq: 0,
+        next_fd: table.next_fd,
+    }
+}
+
+/// An fd is in a table by which way ever. What the table holds is read again once the record has
+/// its place: a release that is told before has been done by then.
+#[inline(never)]
+pub fn found(slot: &mut Slot, table: &Table, op: Op, fd: u32) {
+    let file = file_at(table, u64::from(fd));
+    if file == 0 {
+        return;
+    }
+    let mut facts = FileFacts::default();
+    facts_of(file, &mut facts);
+    let mode: u16 = read(facts.inode, offset!(inode_mode));
+    if mode & mode::FORMAT == mode::SOCKET {
+        socket::found(slot, table, &facts, op, fd);
+        return;
+    }
+    let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
+    if record.is_null() {
+        return;
+    }
+    if file_at(table, u64::from(fd)) != file {
+        // SAFETY: just reserved.
+        unsafe { emit::withdraw(Family::File, record) };
+        return;
+    }
+    let opened = Opened {
+        table,
+        facts: &facts,
+        name: 0,
+        op,
+        fd: fd as i32,
+        flags: acquire_flag::FOUND,
+    };
+    by_path(record, slot, &opened);
+}
+
 /// # Safety
 /// `record` must have room for header and payload.
 #[inline(always)]
@@ -366,8 +413,13 @@ unsafe fn told(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>, area: usiz
             (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
         }
         (*payload).area = area as u16;
+        (*payload).flags |= opened.flags;
         let len = FIXED + path::len(&raw const (*payload).text);
-        let position = emit::position(slot, opened.table);
+        let position = if opened.flags & acquire_flag::FOUND == 0 {
+            emit::position(slot, opened.table)
+        } else {
+            seen(opened.table)
+        };
         emit::finish(record, kind::FD_ACQUIRE, len, slot, position);
     }
 }

@@ -1,5 +1,6 @@
 //! Handlers, by family. Written once; `hook` decides how the kernel reaches them.
 
+pub mod appear;
 pub mod call;
 pub mod exit;
 pub mod file;
@@ -97,6 +98,9 @@ fn begin(regs: u64, op: Op) {
         own_call(arguments);
         return;
     }
+    if reads_in_vain(op) {
+        return;
+    }
     let Some(slot) = tree::current_slot() else {
         return;
     };
@@ -114,10 +118,40 @@ fn begin(regs: u64, op: Op) {
         Op::DUP2 | Op::DUP3 => file::begin(slot, arguments.a1()),
         Op::CLOSE_RANGE => file::begin(slot, u64::MAX),
         Op::SHMGET | Op::SEMGET | Op::MSGGET | Op::MQ_OPEN => ipc::begin(slot, op),
+        Op::IOCTL => {
+            appear::begin(slot);
+            appear::supervised(slot, arguments);
+        }
+        Op::CLONE => {
+            if arguments.a0() & appear::CLONE_PIDFD != 0 {
+                appear::begin(slot);
+            } else {
+                slot.op = 0;
+            }
+        }
+        Op::RECVMSG
+        | Op::RECVMMSG
+        | Op::BPF
+        | Op::GETSOCKOPT
+        | Op::SECCOMP
+        | Op::READ
+        | Op::READV
+        | Op::CLONE3
+        | Op::LANDLOCK_CREATE_RULESET => appear::begin(slot),
+        Op::IO_URING_ENTER => {
+            appear::begin(slot);
+            slot.before = arguments.a0();
+        }
         Op::EXIT_GROUP => exit::group(slot, arguments.a0() as i32),
         _ if op.may_wait() => slot.before = arguments.a0(),
         _ => {}
     }
+}
+
+/// Whether it is a read while nothing is known whose read would make fds.
+#[inline(always)]
+fn reads_in_vain(op: Op) -> bool {
+    (op == Op::READ || op == Op::READV) && maps::MAKERS.get() == 0
 }
 
 /// `prctl` with our own first argument: the held child, or a question for an identity.
@@ -140,7 +174,7 @@ pub fn exit(regs: u64, result: i64) {
     // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1.
     let number: u64 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
     let op = Op(maps::handler(number));
-    if op != Op::NONE && op != Op::PRCTL {
+    if op != Op::NONE && op != Op::PRCTL && !reads_in_vain(op) {
         end(regs, op, result);
     }
 }
@@ -183,7 +217,38 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         Op::PIPE | Op::PIPE2 => file::pipe(slot, op, arguments.a0(), result),
         Op::CLOSE_RANGE => file::close_range(slot, arguments, result),
         Op::MEMFD_CREATE => file::open(slot, op, arguments.a0(), 0, result),
-        Op::PIDFD_OPEN
+        Op::USERFAULTFD | Op::FANOTIFY_INIT => {
+            if result >= 0 {
+                maps::MAKERS.next();
+            }
+            file::plain(slot, op, result, u64::MAX);
+        }
+        Op::BPF if arguments.a0() & 0xffff_ffff == name::BPF_OBJ_PIN => {
+            name::pinned(slot, arguments, result);
+        }
+        Op::IOCTL if slot.before != 0 => appear::added(slot, result),
+        Op::IOCTL
+        | Op::RECVMSG
+        | Op::RECVMMSG
+        | Op::BPF
+        | Op::GETSOCKOPT
+        | Op::IO_URING_ENTER
+        | Op::SECCOMP
+        | Op::READ
+        | Op::READV
+        | Op::CLONE
+        | Op::CLONE3
+        | Op::LANDLOCK_CREATE_RULESET
+        | Op::OPEN_BY_HANDLE_AT
+        | Op::PIDFD_GETFD
+        | Op::OPEN_TREE
+        | Op::OPEN_TREE_ATTR
+        | Op::FSPICK
+        | Op::FSMOUNT => appear::end(slot, op, result),
+        Op::MEMFD_SECRET
+        | Op::PERF_EVENT_OPEN
+        | Op::FSOPEN
+        | Op::PIDFD_OPEN
         | Op::EPOLL_CREATE
         | Op::EPOLL_CREATE1
         | Op::EVENTFD
@@ -231,7 +296,6 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::MOVE_MOUNT
         | Op::UMOUNT2 => name::changed(slot, op, arguments, result),
         Op::MOUNT => name::mounted(slot, arguments, result),
-        Op::BPF => name::pinned(slot, arguments, result),
         Op::UNSHARE => task::unshared(slot, arguments.a0(), result),
         Op::FLOCK => file::flock(slot, arguments, result),
         Op::IO_URING_REGISTER => ring::register(slot, arguments, result),

@@ -101,7 +101,7 @@ pub fn mounted(slot: &mut Slot, arguments: Arguments, result: i64) {
 }
 
 /// BPF_OBJ_PIN, and BPF_F_PATH_FD in its flags (include/uapi/linux/bpf.h).
-const BPF_OBJ_PIN: u64 = 6;
+pub const BPF_OBJ_PIN: u64 = 6;
 const BPF_F_PATH_FD: u32 = 1 << 14;
 
 /// The attributes of BPF_OBJ_PIN.
@@ -118,7 +118,7 @@ struct Pin {
 /// bpf(2) returned. Only pins make a name.
 #[inline(never)]
 pub fn pinned(slot: &mut Slot, arguments: Arguments, result: i64) {
-    if result != 0 || arguments.a0() & 0xffff_ffff != BPF_OBJ_PIN {
+    if result != 0 {
         return;
     }
     let mut pin = Pin {

@@ -4,7 +4,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::Op,
     record::{
-        Family, FileIdentity, TextRef, kind,
+        Family, FileIdentity, TextRef,
+        file::acquire_flag,
+        kind,
         socket::{Endpoint, SocketAcquire, SocketName},
         text_flag, text_kind,
     },
@@ -13,7 +15,9 @@ use leaktrace_common::{
 use super::{Arguments, file, path};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, FileFacts, device, file_at, file_facts, identify, offset, read, sock_of},
+    kernel::{
+        Detail, FileFacts, Table, device, file_at, file_facts, identify, offset, read, sock_of,
+    },
     tree::{self, Slot},
 };
 
@@ -47,6 +51,31 @@ pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
             slot,
             emit::position(slot, &table),
         );
+    }
+}
+
+/// A socket is in a table by which way ever; see [`file::found`].
+#[inline(always)]
+pub fn found(slot: &mut Slot, table: &Table, facts: &FileFacts, op: Op, number: u32) {
+    const SIZE: usize = HEADER + size_of::<SocketAcquire>();
+    let record = emit::reserve::<SIZE>(Family::Socket);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        if file_at(table, u64::from(number)) != facts.file {
+            emit::withdraw(Family::Socket, record);
+            return;
+        }
+        let payload = record.add(HEADER).cast::<SocketAcquire>();
+        let fd = &raw mut (*payload).fd;
+        file::fill(fd, facts, op, number as i32, -1, Detail::Basic);
+        (*fd).flags |= acquire_flag::FOUND;
+        (*fd).area = 0;
+        path::none(&raw mut (*fd).text);
+        ends_of(facts, &raw mut (*payload).local, &raw mut (*payload).peer);
+        emit::finish(record, kind::SOCKET_ACQUIRE, SIZE, slot, file::seen(table));
     }
 }
 

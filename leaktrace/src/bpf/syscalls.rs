@@ -2,6 +2,9 @@
 
 use leaktrace_common::abi::{Op, SYSCALL_TABLE_LEN};
 
+/// Since Linux 6.15, the same on all architectures (include/uapi/asm-generic/unistd.h).
+const SYS_OPEN_TREE_ATTR: i64 = 467;
+
 /// The number of an operation's syscall here; `None` where this architecture has none (arm64
 /// has no open, dup2, pipe, unlink…).
 pub fn number(op: Op) -> Option<i64> {
@@ -77,8 +80,29 @@ pub fn number(op: Op) -> Option<i64> {
         Op::MOUNT => libc::SYS_mount,
         Op::MOVE_MOUNT => libc::SYS_move_mount,
         Op::UNSHARE => libc::SYS_unshare,
-        Op::BPF => libc::SYS_bpf,
         Op::UMOUNT2 => libc::SYS_umount2,
+        Op::OPEN_BY_HANDLE_AT => libc::SYS_open_by_handle_at,
+        Op::MEMFD_SECRET => libc::SYS_memfd_secret,
+        Op::USERFAULTFD => libc::SYS_userfaultfd,
+        Op::PERF_EVENT_OPEN => libc::SYS_perf_event_open,
+        Op::FANOTIFY_INIT => libc::SYS_fanotify_init,
+        Op::PIDFD_GETFD => libc::SYS_pidfd_getfd,
+        Op::OPEN_TREE => libc::SYS_open_tree,
+        Op::OPEN_TREE_ATTR => SYS_OPEN_TREE_ATTR,
+        Op::FSOPEN => libc::SYS_fsopen,
+        Op::FSPICK => libc::SYS_fspick,
+        Op::FSMOUNT => libc::SYS_fsmount,
+        Op::IOCTL => libc::SYS_ioctl,
+        Op::RECVMSG => libc::SYS_recvmsg,
+        Op::RECVMMSG => libc::SYS_recvmmsg,
+        Op::BPF => libc::SYS_bpf,
+        Op::GETSOCKOPT => libc::SYS_getsockopt,
+        Op::SECCOMP => libc::SYS_seccomp,
+        Op::READ => libc::SYS_read,
+        Op::READV => libc::SYS_readv,
+        Op::CLONE => libc::SYS_clone,
+        Op::CLONE3 => libc::SYS_clone3,
+        Op::LANDLOCK_CREATE_RULESET => libc::SYS_landlock_create_ruleset,
         other => return legacy(other),
     };
     Some(portable)

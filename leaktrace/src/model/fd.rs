@@ -42,6 +42,7 @@ impl Model {
         let added = self.acquire(header, process, fd, part);
         if let Some(description) = added
             && !text.is_none()
+            && kind::has_path(&fd.identity)
         {
             self.name_description(description, text);
         }
@@ -81,7 +82,11 @@ impl Model {
     ) -> Option<DescriptionId> {
         let number = u32::try_from(fd.fd).ok()?;
         let op = Op(fd.op);
-        let known = match kind::shares_description(op) {
+        let found = fd.flags & acquire_flag::FOUND != 0;
+        if found && self.is_told(header.table, number, &fd.identity) {
+            return None;
+        }
+        let known = match found || kind::shares_description(op) {
             true => self.descriptions.find_same(&fd.identity),
             false => None,
         };
@@ -99,8 +104,24 @@ impl Model {
         };
         self.next_rank += 1;
         self.put(header, process, number, slot);
-        let still_open = self.unpark(header, process, number, fd.identity.file);
+        let still_open = found || self.unpark(header, process, number, fd.identity.file);
         (known.is_none() && still_open).then_some(description)
+    }
+
+    /// Whether an fd that was found in a table has been told of before. What was found was
+    /// there after all releases that have come so far: none of them waits for it.
+    fn is_told(&mut self, table: u32, fd: u32, identity: &FileIdentity) -> bool {
+        let Some(table) = self.tables.get_mut(&table) else {
+            return false;
+        };
+        if let Some(slot) = table.get(fd)
+            && self.descriptions.get(slot.description).is(identity)
+        {
+            return true;
+        }
+        let waits = |parked: &Parked| parked.fd == fd && parked.file == identity.file;
+        table.parked.retain(|parked| !waits(parked));
+        false
     }
 
     /// The description of an fd that is about to be put, with a reference for it.
@@ -130,14 +151,17 @@ impl Model {
             false => Some(slot),
         };
         let inherited = table.is_inherited(fd, &slot);
+        let mut counted = false;
         if let Some(out) = out {
             if newest {
                 let kind = self.descriptions.get(out.description).kind;
                 table.uncount(fd, &out, kind);
             }
             let file = |slot: &Slot| self.descriptions.get(slot.description).file;
-            // What an iterator read, told once more by its own acquisition, waits for nothing.
+            // What an iterator read or what was found, told once more by its own acquisition,
+            // waits for nothing.
             let same = out.seq == 0 && file(&out) == file(&slot);
+            counted = same && !table.is_inherited(fd, &out);
             let gone = match same {
                 true => Some(out),
                 false => table.displace(fd, out),
@@ -147,7 +171,7 @@ impl Model {
             }
         }
         let held = table.open.own[kind as usize];
-        if inherited {
+        if inherited || counted {
             return;
         }
         if let Some(process) = self.processes.get_mut(process) {

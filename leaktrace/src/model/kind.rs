@@ -15,6 +15,7 @@ use super::facts::{How, Kind};
 const TMPFS: u32 = 0x0102_1994;
 const ANON_INODE: u32 = 0x0904_1934;
 const MQUEUE: u32 = 0x1980_0202;
+const SECRETMEM: u32 = 0x5345_434d;
 const PIDFS: u32 = 0x5049_4446;
 const NSFS: u32 = 0x6e73_6673;
 const PIPEFS: u32 = 0x5049_5045;
@@ -48,7 +49,7 @@ pub(super) fn of_file(identity: &FileIdentity, op: Op) -> Kind {
         return of_anonymous(&identity.detail);
     }
     match identity.mode & S_IFMT {
-        S_IFREG => of_regular(identity.magic, op),
+        S_IFREG => of_regular(identity, op),
         S_IFIFO if identity.magic == PIPEFS => Kind::Pipe,
         S_IFSOCK if identity.magic == SOCKFS => of_socket(&identity.detail),
         // anon_inode and pidfs inodes had no file type before Linux 6.16 (fs/anon_inodes.c).
@@ -61,23 +62,27 @@ pub(super) fn of_file(identity: &FileIdentity, op: Op) -> Kind {
     }
 }
 
-fn of_regular(magic: u32, op: Op) -> Kind {
-    match magic {
+fn of_regular(identity: &FileIdentity, op: Op) -> Kind {
+    match identity.magic {
         MQUEUE => Kind::PosixMq,
         NSFS => Kind::Namespace,
         PIDFS => Kind::Pidfd,
+        SECRETMEM => Kind::Memfd,
+        TMPFS if identity.detail.starts_with(b"memfd:") => Kind::Memfd,
         _ if op == Op::MEMFD_CREATE => Kind::Memfd,
         _ => Kind::File,
     }
 }
 
-/// The kind of a description that only a walk has shown, when its dentry's name is known.
+/// The kind of a description that only a walk has shown.
 pub(super) fn of_walked(identity: &FileIdentity) -> Kind {
-    let memfd = identity.detail.starts_with(b"memfd:");
-    match memfd && identity.magic == TMPFS {
-        true => Kind::Memfd,
-        false => of_file(identity, Op::NONE),
-    }
+    of_file(identity, Op::NONE)
+}
+
+/// Whether a file can have a path: the roots of the kernel's own mounts are none.
+pub(super) fn has_path(identity: &FileIdentity) -> bool {
+    let own = [ANON_INODE, PIDFS, NSFS, PIPEFS, SOCKFS, SECRETMEM];
+    !own.contains(&identity.magic)
 }
 
 fn of_anonymous(detail: &[u8; 16]) -> Kind {
@@ -146,7 +151,10 @@ pub(super) fn of_created(path: &[u8], kind: Kind) -> Kind {
 
 /// Whether the operation makes another fd of a description that is there already.
 pub(super) fn shares_description(op: Op) -> bool {
-    matches!(op, Op::DUP | Op::DUP2 | Op::DUP3 | Op::FCNTL)
+    matches!(
+        op,
+        Op::DUP | Op::DUP2 | Op::DUP3 | Op::FCNTL | Op::PIDFD_GETFD
+    )
 }
 
 /// How an fd came that this operation put into a table.
@@ -154,6 +162,9 @@ pub(super) fn how(op: Op) -> Option<How> {
     match op {
         Op::NONE => None,
         Op::DUP | Op::DUP2 | Op::DUP3 | Op::FCNTL => Some(How::Dup),
+        Op::RECVMSG | Op::RECVMMSG => Some(How::Socket),
+        Op::PIDFD_GETFD => Some(How::Pidfd),
+        Op::SECCOMP_ADDFD => Some(How::Supervisor),
         _ => Some(How::Made),
     }
 }
