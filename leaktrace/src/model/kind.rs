@@ -102,7 +102,9 @@ fn of_anonymous(detail: &[u8; 16]) -> Kind {
         (b"perf_event", Kind::PerfEvent),
         (b"pidfd", Kind::Pidfd),
     ];
-    let known = NAMES.iter().find(|(known, _)| *known == name);
+    // Twelve bytes of the name are told, with the bracket and a NUL.
+    let is = |known: &[u8]| known == name || name.len() == 10 && known.starts_with(name);
+    let known = NAMES.iter().find(|(known, _)| is(known));
     match known {
         Some((_, kind)) => *kind,
         None if name.starts_with(b"bpf") => Kind::Bpf,
