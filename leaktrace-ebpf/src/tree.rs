@@ -23,7 +23,7 @@ pub struct Slot {
     pub files: u64,
     /// When the syscall in flight was entered.
     pub begin_ns: u64,
-    /// Sequence number taken at entry.
+    /// Sequence number taken at entry; where a table is compared, its `next_fd` then.
     pub seq: u64,
     /// `struct file` of the fd the syscall is about, or a count taken at entry.
     pub before: u64,
@@ -35,19 +35,31 @@ pub struct Slot {
     pub table: u32,
     /// [`Op`] in flight; 0 for none.
     pub op: u32,
-    /// References to the description in `before`, taken at entry.
+    /// References to the description in `before`, taken at entry; where a table has been
+    /// compared, how many numbers are to be looked at.
     pub count: u32,
-    /// Numbers 0 to 255 of the table: those taken at entry, then those new at exit.
-    pub taken: [u64; 4],
-    /// `files_struct.next_fd` at entry.
-    pub next_fd: u32,
-    /// A number that is to be told, and how many steps of a loop to go through.
+    /// A number that is to be told.
     pub returned: u32,
-    pub steps: u32,
-    /// Where the paths of the call being told are. Kept here while they are used: the verifier
-    /// does not follow what is in a map, and on the stack each of the fourteen calls with their
-    /// constants would be looked at on its own.
+    /// What the call being told needs.
+    pub room: Room,
+}
+
+/// Room that one call at a time uses, each in its way. In the slot: the verifier does not follow
+/// what is in a map, and on the stack each of the fourteen calls that have paths would be looked
+/// at on its own, with their constants.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union Room {
+    /// Where the paths of the call are.
     pub paths: Paths,
+    /// Numbers 0 to 255 of the fd table: those taken at entry, then those new at exit.
+    pub taken: [u64; 4],
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room { taken: [0; 4] }
+    }
 }
 
 /// Directory fds and addresses of up to two paths. No second path: address 0.

@@ -33,8 +33,8 @@ const FAR: u32 = 256;
 #[inline(never)]
 pub fn begin(slot: &mut Slot) {
     let table = file::current_table(slot);
-    slot.next_fd = table.next_fd;
-    slot.taken = taken(&table);
+    slot.seq = u64::from(table.next_fd);
+    slot.room.taken = taken(&table);
     slot.before = 0;
 }
 
@@ -69,11 +69,11 @@ pub fn end(slot: &mut Slot, op: Op, result: i64) {
     let table = file::current_table(slot);
     if !op.begins_at_entry() {
         slot.returned = result as u32;
-        slot.steps = u32::from(result >= 0);
+        slot.count = u32::from(result >= 0);
     } else {
         compare(slot, &table);
     }
-    if slot.steps != 0 {
+    if slot.count != 0 {
         // No call is in flight any more: the field is free.
         slot.op = u32::from(op.0);
         tell(slot, &table);
@@ -85,19 +85,21 @@ pub fn end(slot: &mut Slot, op: Op, result: i64) {
 #[inline(never)]
 fn compare(slot: &mut Slot, table: &Table) {
     let now = taken(table);
-    slot.taken[0] = now[0] & !slot.taken[0];
-    slot.taken[1] = now[1] & !slot.taken[1];
-    slot.taken[2] = now[2] & !slot.taken[2];
-    slot.taken[3] = now[3] & !slot.taken[3];
-    let near = slot.taken[0] | slot.taken[1] | slot.taken[2] | slot.taken[3];
-    let far = table.next_fd > slot.next_fd && table.next_fd > NEAR;
+    // SAFETY: what `begin` left there; any bits are numbers.
+    let new = unsafe { &mut slot.room.taken };
+    new[0] = now[0] & !new[0];
+    new[1] = now[1] & !new[1];
+    new[2] = now[2] & !new[2];
+    new[3] = now[3] & !new[3];
+    let near = new[0] | new[1] | new[2] | new[3];
+    let far = u64::from(table.next_fd) > slot.seq && table.next_fd > NEAR;
     slot.returned = NONE;
-    slot.steps = if near != 0 || far { 1 + NEAR + FAR } else { 0 };
+    slot.count = if near != 0 || far { 1 + NEAR + FAR } else { 0 };
 }
 
 #[inline(always)]
 fn tell(slot: &mut Slot, table: &Table) {
-    let steps = slot.steps;
+    let steps = slot.count;
     let mut state = State { slot, table };
     // SAFETY: the callback has the signature that bpf_loop wants.
     unsafe {
@@ -128,11 +130,12 @@ fn number(index: u32, last: u32, slot: &Slot) -> u32 {
     }
     let index = index - 1;
     if index < NEAR {
-        let new = slot.taken[(index / 64 & 3) as usize] >> (index & 63) & 1;
+        // SAFETY: what `compare` left there.
+        let new = unsafe { slot.room.taken[(index / 64 & 3) as usize] } >> (index & 63) & 1;
         return if new == 0 { NONE } else { index };
     }
     let fd = last.wrapping_sub(NEAR + FAR).wrapping_add(index);
-    if fd < NEAR || fd < slot.next_fd || fd >= last {
+    if fd < NEAR || u64::from(fd) < slot.seq || fd >= last {
         return NONE;
     }
     fd

@@ -302,7 +302,7 @@ fn by_name(slot: &mut Slot, opened: &Opened<'_>) {
 }
 
 /// The kernel's path, to a record with a middle area or to null.
-#[inline(never)]
+#[inline(always)]
 fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>) {
     if record.is_null() {
         return;

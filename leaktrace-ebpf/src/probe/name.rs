@@ -68,7 +68,7 @@ pub fn changed(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     if result < 0 {
         return;
     }
-    slot.paths = paths(op, arguments);
+    slot.room.paths = paths(op, arguments);
     told(slot);
 }
 
@@ -85,7 +85,7 @@ pub fn mounted(slot: &mut Slot, arguments: Arguments, result: i64) {
         return;
     }
     let source = flags & MS_SOURCE != 0;
-    slot.paths = Paths {
+    slot.room.paths = Paths {
         first: arguments.a1(),
         second: if source {
             arguments.a0()
@@ -136,7 +136,7 @@ pub fn pinned(slot: &mut Slot, arguments: Arguments, result: i64) {
         core::ptr::read_volatile(&raw const pin)
     };
     let by_fd = pin.file_flags & BPF_F_PATH_FD != 0;
-    slot.paths = Paths {
+    slot.room.paths = Paths {
         first: pin.pathname,
         second: 0,
         first_dirfd: if by_fd { pin.path_fd } else { AT_FDCWD },
@@ -168,7 +168,7 @@ fn told(slot: &mut Slot) {
 /// `record` must have room for header, payload and four areas.
 #[inline(always)]
 unsafe fn write<const AREA: usize, const LAST: bool>(record: *mut u8, slot: &mut Slot) -> bool {
-    let paths: *const Paths = &raw const slot.paths;
+    let paths: *const Paths = &raw const slot.room.paths;
     let mut used = FIXED;
     // SAFETY: by contract.
     unsafe {
