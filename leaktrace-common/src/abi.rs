@@ -203,6 +203,9 @@ pub mod mode {
     pub const TREE: u32 = 0;
     /// Every process but leaktrace's own.
     pub const SYSTEM: u32 = 1;
+    /// The tasks whose processes are in the map `TARGETS` when the iterators run, programs that
+    /// are started in [`super::Config::target_cgroup`], and the trees below them.
+    pub const TARGETS: u32 = 2;
 }
 
 /// What the programs are told before they load: a read-only global, so that the verifier sees
@@ -220,6 +223,20 @@ pub struct Config {
     pub self_pid: u32,
     /// Wake the reader when this many bytes wait in the ring.
     pub wake_bytes: u32,
+    /// kernfs id of a cgroup of the v2 hierarchy; 0 for none.
+    pub target_cgroup: u64,
+    /// Its depth below the root of the hierarchy.
+    pub target_level: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Key of a process in the map `TARGETS`: its number as it sees itself, and its start as
+/// /proc/PID/stat has it. Both are the same wherever leaktrace runs.
+pub const fn target_key(ns_pid: u32, start_ns: u64) -> u64 {
+    // USER_HZ is 100 on every architecture that BPF runs on.
+    const TICK_NS: u64 = 10_000_000;
+    (ns_pid as u64) << 40 | (start_ns / TICK_NS) & ((1 << 40) - 1)
 }
 
 macro_rules! offsets {

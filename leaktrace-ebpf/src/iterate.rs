@@ -86,7 +86,7 @@ fn header(kind: u16, len: usize, slot: &Slot) -> Header {
 extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
     // SAFETY: the kernel's context.
     let task = unsafe { core::ptr::read_volatile(&raw const (*ctx).task) };
-    if task == 0 || maps::mode() != abi::mode::SYSTEM {
+    if task == 0 || maps::mode() == abi::mode::TREE {
         return 0;
     }
     // SAFETY: the iterator's task.
@@ -99,16 +99,22 @@ extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
     if flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 || pid == maps::self_pid() {
         return 0;
     }
+    let targets = maps::mode() == abi::mode::TARGETS;
     // SAFETY: the iterator's task.
     let slot = match tree::slot_of(task) {
+        // One that joined between two runs has been told already.
+        Some(_) if targets => return 0,
         Some(slot) => *slot,
+        // SAFETY: the iterator's task.
+        None if targets && !unsafe { is_target(task) } => return 0,
         None => match unsafe { join(task) } {
             Some(slot) => slot,
             None => return 0,
         },
     };
+    let kind = if targets { kind::TARGET } else { kind::SEED };
     let mut record = SeedRecord {
-        header: header(kind::SEED, size_of::<SeedRecord>(), &slot),
+        header: header(kind, size_of::<SeedRecord>(), &slot),
         seed: Seed::default(),
     };
     // SAFETY: the iterator's task; a local record.
@@ -163,6 +169,18 @@ extern "C" fn waiting_tasks(ctx: *mut Context) -> i32 {
         );
     }
     0
+}
+
+/// Whether a task is of a process that userspace asked for.
+///
+/// # Safety
+/// `task` must be the iterator's task.
+#[inline(always)]
+unsafe fn is_target(task: u64) -> bool {
+    // SAFETY: by contract.
+    let leader: u64 = unsafe { load(task, offset!(task_group_leader)) };
+    let key = abi::target_key(tree::ns_pid(leader), tree::start_of(leader));
+    maps::TARGETS.get_ptr(key).is_some()
 }
 
 /// # Safety

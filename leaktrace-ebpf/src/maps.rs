@@ -23,6 +23,9 @@ static CONFIG: Config = Config {
     nonce: 0,
     self_pid: 0,
     wake_bytes: 0,
+    target_cgroup: 0,
+    target_level: 0,
+    reserved: 0,
 };
 
 /// Where this kernel keeps what.
@@ -84,6 +87,11 @@ pub static FAULTS: Array<u64> = Array::with_max_entries(fault::LEN, 0);
 #[map]
 pub static IDENTITY: HashMap<u64, FileIdentity> = HashMap::with_max_entries(256, 0);
 
+/// Processes to watch in the targets mode, by [`leaktrace_common::abi::target_key`]. Userspace
+/// sets the size.
+#[map]
+pub static TARGETS: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
+
 /// Process id of the held child once it has announced itself.
 #[map]
 pub static ROOT: Array<u64> = Array::with_max_entries(1, 0);
@@ -113,6 +121,8 @@ config! {
     nonce: u64,
     self_pid: u32,
     wake_bytes: u32,
+    target_cgroup: u64,
+    target_level: u32,
 }
 
 /// The handler of a syscall number; 0 for none.

@@ -1,6 +1,9 @@
 //! Who is watched, and what each watched task is in the middle of.
 
-use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_get_current_task_btf};
+use aya_ebpf::helpers::{
+    bpf_get_current_task,
+    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_task_btf},
+};
 use aya_log_ebpf::debug;
 use leaktrace_common::{
     abi::{self, Op, fault},
@@ -120,6 +123,31 @@ pub fn current_slot() -> Option<&'static mut Slot> {
     }
 }
 
+/// The slot of the current task, which has just started a program. In the targets mode one that
+/// runs in the target cgroup is taken in: whoever puts a process there does so before its exec.
+#[inline(always)]
+pub fn program_slot() -> Option<&'static mut Slot> {
+    let task = current();
+    match slot_of(task) {
+        Some(slot) => Some(slot),
+        None if maps::mode() == abi::mode::SYSTEM => adopt(task),
+        None if maps::mode() == abi::mode::TARGETS => enter(task),
+        None => None,
+    }
+}
+
+#[inline(never)]
+fn enter(task: u64) -> Option<&'static mut Slot> {
+    let target = maps::target_cgroup();
+    // SAFETY: no preconditions.
+    let own = unsafe { bpf_get_current_ancestor_cgroup_id(maps::target_level() as i32) };
+    if target == 0 || own != target {
+        return None;
+    }
+    // SAFETY: typed by the helper.
+    unsafe { seed(task, current_typed(), kind::TARGET) }
+}
+
 #[inline(never)]
 fn adopt(task: u64) -> Option<&'static mut Slot> {
     let typed = current_typed();
@@ -189,13 +217,13 @@ pub unsafe fn slot_for(task: u64, table: u32) -> Slot {
 
 /// When a thread group leader started.
 #[inline(always)]
-fn start_of(leader: u64) -> u64 {
+pub fn start_of(leader: u64) -> u64 {
     read(leader, offset!(task_start_boottime))
 }
 
 /// The process id of a leader in its own pid namespace: the last of `thread_pid->numbers`.
 #[inline(always)]
-fn ns_pid(leader: u64) -> u32 {
+pub fn ns_pid(leader: u64) -> u32 {
     let pid: u64 = read(leader, offset!(task_thread_pid));
     let level: u32 = read(pid, offset!(pid_level));
     // `struct upid` is { int nr; struct pid_namespace *ns; }: 16 bytes on every 64-bit kernel.

@@ -5,6 +5,7 @@
 
 use leaktrace_tests::Run;
 
+mod attach;
 mod bind_unix;
 mod descendant_running;
 mod environment;

@@ -162,6 +162,9 @@ pub mod kind {
     pub const NAMESPACES: u16 = 0x0811;
     /// The process marked a scope ([`super::scope::Scope`]).
     pub const SCOPE: u16 = 0x0808;
+    /// A task that existed at attach and is a target, or a program that was started in the
+    /// target cgroup ([`super::task::Seed`]).
+    pub const TARGET: u16 = 0x0809;
     /// exit_group was entered ([`super::exit::ExitGroup`]).
     pub const EXIT_GROUP: u16 = 0x0901;
     /// A thread that is not its process's last exits ([`super::exit::ExitThread`]).

@@ -146,7 +146,7 @@ const AREA: usize = 2048;
 /// baseline.
 #[inline(always)]
 pub fn exec(task: u64, old_tid: u32, program: u64) {
-    let Some(slot) = tree::current_slot() else {
+    let Some(slot) = tree::program_slot() else {
         return;
     };
     // SAFETY: the tracepoint's argument.

@@ -166,7 +166,8 @@ impl<'a> Case<'a> {
 
     fn unless_cut_short(&self, rule: &RuleInfo, level: Level) -> Level {
         // What still ran might have removed it, and might have ended.
-        let unsettled = rule.group == Group::Residue && self.end.cut_short;
+        let over = !self.end.cut_short && !self.end.stopped;
+        let unsettled = rule.group == Group::Residue && !over;
         if unsettled {
             level.min(Level::Note)
         } else {

@@ -95,7 +95,7 @@ pub fn ours(facts: &Facts, creator: ProcessKey, at: Option<KtimeNs>) -> bool {
             (None, _) => false,
         };
     }
-    !process.preexisting
+    process.target || !process.preexisting
 }
 
 /// Everything whose fate must be known: SysV objects, queues, sockets and fifos anywhere, the

@@ -39,6 +39,16 @@ pub enum Scope {
     Tree,
     /// Every process but leaktrace's own.
     System,
+    /// Processes that are there, and the trees below them.
+    Targets(Targets),
+}
+
+/// Which processes to watch that are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// kernfs id and depth of the v2 cgroup whose programs are watched, also those that are
+    /// started later.
+    pub cgroup: Option<(u64, u32)>,
 }
 
 /// How to load.
@@ -75,6 +85,14 @@ impl LoadOptions {
             diagnostics: Diagnostics::Off,
             // What is malformed has been refused before anything ran.
             loss: Loss::from_environment().ok().flatten(),
+        }
+    }
+
+    /// What judges processes that leaktrace did not start.
+    pub fn targets(targets: Targets) -> Self {
+        LoadOptions {
+            scope: Scope::Targets(targets),
+            ..LoadOptions::tree()
         }
     }
 
@@ -153,15 +171,23 @@ fn create(
     nonce: u64,
     types: &Btf,
 ) -> Result<Ebpf, Unavailable> {
+    let (target_cgroup, target_slots) = match options.scope {
+        Scope::Targets(targets) => (targets.cgroup.unwrap_or_default(), TARGET_SLOTS),
+        Scope::Tree | Scope::System => ((0, 0), 1),
+    };
     let config = Config {
         abi: ABI_VERSION,
         mode: match options.scope {
             Scope::Tree => abi::mode::TREE,
             Scope::System => abi::mode::SYSTEM,
+            Scope::Targets(_) => abi::mode::TARGETS,
         },
         nonce,
         self_pid: std::process::id(),
         wake_bytes: options.wake_bytes,
+        target_cgroup: target_cgroup.0,
+        target_level: target_cgroup.1,
+        reserved: 0,
     };
     let handlers = syscalls::table();
     let asked = options.loss.and_then(|loss| loss.ring_bytes);
@@ -178,6 +204,7 @@ fn create(
         .override_global("HANDLERS", &handlers[..], true)
         .override_global("AYA_LOG_LEVEL", &level, false)
         .map_max_entries("RING", ring_size(ring_bytes))
+        .map_max_entries("TARGETS", target_slots)
         .map_max_entries("TASKS", task_slots());
     loader.load(OBJECT).map_err(|why| {
         let text = chain(&why);
@@ -188,6 +215,9 @@ fn create(
         }
     })
 }
+
+/// Processes that can be targets.
+const TARGET_SLOTS: u32 = 16_384;
 
 /// Room for every task that the machine can have at once, up to a bound: 64 Ki slots are
 /// 8 MiB of kernel memory.

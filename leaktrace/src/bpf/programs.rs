@@ -10,7 +10,7 @@ use aya::{
 };
 use bytes::Bytes;
 use leaktrace_common::{
-    abi::{FamilyCount, Offsets, fault},
+    abi::{FamilyCount, Offsets, fault, target_key},
     record::Family,
 };
 
@@ -119,6 +119,20 @@ impl Programs {
         let map: HashMap<MapData, u64, Value> =
             HashMap::try_from(take(&mut self.ebpf, "IDENTITY")?)?;
         Ok(Identities::new(self.nonce, map))
+    }
+
+    /// Watches processes that are there, from the next [`Programs::seed`] on.
+    ///
+    /// # Errors
+    /// There are too many of them, or the programs were loaded for something else.
+    pub fn target(&mut self, targets: impl Iterator<Item = (u32, u64)>) -> anyhow::Result<()> {
+        let map = self.ebpf.map_mut("TARGETS").context("find map `TARGETS`")?;
+        let mut map: HashMap<&mut MapData, u64, u8> = HashMap::try_from(map)?;
+        for (ns_pid, start_ns) in targets {
+            map.insert(target_key(ns_pid, start_ns), 1, 0)
+                .context("note a target")?;
+        }
+        Ok(())
     }
 
     /// Reads what was there before attaching, once, by the task and task_file iterators: whole

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{FileId, ProcessKey};
 
+pub mod cgroup;
 pub mod fd;
 pub mod holdings;
 pub mod host;
@@ -23,7 +24,7 @@ mod directory;
 mod mq;
 mod namespace;
 mod path;
-mod process;
+pub mod process;
 mod sysv;
 mod worker;
 

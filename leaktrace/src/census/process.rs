@@ -1,6 +1,6 @@
 //! Does a process exist, and is it the one that is meant?
 
-use std::{fs, io};
+use std::{fs, io, os::unix::fs::MetadataExt};
 
 use super::{Found, namespace::Own};
 use crate::id::{Pid, ProcessKey};
@@ -48,6 +48,74 @@ pub(super) fn find(key: ProcessKey, own: &Own) -> Found {
 pub(super) fn runs(key: ProcessKey) -> bool {
     matches!(read(key.pid), Ok(Some(stat))
         if stat.start_ticks == key.start.0 / TICK_NS && !matches!(stat.state, 'X' | 'x' | 'Z'))
+}
+
+/// How a process is told from the next owner of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// Its pid in leaktrace's own namespace.
+    pub pid: u32,
+    /// As it sees itself.
+    pub ns_pid: u32,
+    /// Its start, rounded down to a tick, ns of CLOCK_BOOTTIME.
+    pub start_ns: u64,
+}
+
+/// A process that runs; `None` if there is none of that number.
+pub fn identity(pid: u32) -> Option<Identity> {
+    let stat = read(Pid(pid)).ok()??;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    (!matches!(stat.state, 'X' | 'x' | 'Z')).then_some(Identity {
+        pid,
+        ns_pid: numbers.split_ascii_whitespace().last()?.parse().ok()?,
+        start_ns: stat.start_ticks * TICK_NS,
+    })
+}
+
+/// A line of the list of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its pid in leaktrace's own namespace.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
+    /// comm, raw bytes.
+    pub comm: Vec<u8>,
+    /// Effective user id, as of the files in /proc.
+    pub uid: u32,
+}
+
+/// Every process that there is; those that end meanwhile may be missing.
+pub fn list() -> Vec<Listed> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let listed = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = read(Pid(pid)).ok()??;
+        Some(Listed {
+            pid,
+            parent: stat.parent,
+            comm: stat.comm,
+            uid: entry.metadata().ok()?.uid(),
+        })
+    };
+    entries.filter_map(listed).collect()
+}
+
+/// A variable of the environment with which a process was started.
+pub fn variable(pid: u32, name: &str) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let prefix = [name.as_bytes(), b"="].concat();
+    environment
+        .split(|byte| *byte == 0)
+        .find_map(|entry| entry.strip_prefix(&prefix[..]).map(<[u8]>::to_vec))
+}
+
+/// The working directory of a process.
+pub fn working_directory(pid: u32) -> Option<std::path::PathBuf> {
+    fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }
 
 fn read(pid: Pid) -> io::Result<Option<Stat>> {

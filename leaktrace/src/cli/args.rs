@@ -90,9 +90,24 @@ pub struct TargetArgs {
     /// Only processes of this user.
     #[arg(long, value_name = "UID")]
     pub uid: Option<u32>,
+    /// Only processes in this cgroup and those below it: a directory, or a path below the root
+    /// of the hierarchy.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Only processes of this container: its name or id.
+    #[arg(long, value_name = "NAME", conflicts_with = "cgroup")]
+    pub container: Option<String>,
     /// Stop after this time.
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub duration: Option<Duration>,
+}
+
+impl TargetArgs {
+    /// Whether they say which processes.
+    pub fn names_some(&self) -> bool {
+        let some = self.comm.is_some() || self.uid.is_some();
+        some || !self.pid.is_empty() || self.cgroup.is_some() || self.container.is_some()
+    }
 }
 
 /// What to do where tracing is not possible.

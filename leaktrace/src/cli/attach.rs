@@ -1,25 +1,30 @@
 //! Watching what leaktrace did not start.
 
-use std::{os::unix::ffi::OsStringExt, path::Path};
+use std::{collections::BTreeSet, os::unix::ffi::OsStringExt, path::Path, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::{
     Failure,
-    args::TargetArgs,
+    args::{SETTLE, TargetArgs},
     command::{self, failed},
     exit,
     output::{self, Content},
-    target,
+    target::{self, Selection},
 };
 use crate::{
-    bpf::{self, LoadOptions, Programs},
-    census::{LiveCensus, host},
-    launch::Signals,
+    bpf::{self, LoadOptions, Programs, Targets, Unavailable},
+    census::{
+        LiveCensus, host,
+        process::{self, Identity},
+    },
+    id::KtimeNs,
+    launch::{Signals, Target},
     policy::Policy,
     report::Because,
-    session::{Live, Pipeline, Purpose, Until},
+    session::{Live, Over, Pipeline, Purpose, Until},
+    sink::human::counted,
     source::{End, Item, Kernel, Start},
 };
 
@@ -76,9 +81,15 @@ pub(super) fn run(
     let capture = capture
         .map(|path| output::open(path, Content::Replaced))
         .transpose()?;
-    let mut until = Until {
-        deadline: None,
-        targets: target::open(targets)?,
+    let pids = target::open(targets)?;
+    let group = target::group(targets)?;
+    let ended = || {
+        let some = !pids.is_empty() || group.is_some();
+        let over = pids.iter().all(Target::has_ended);
+        some && over
+            && group
+                .as_ref()
+                .is_none_or(|group| group.members().is_empty())
     };
     let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
     command::runtime()?.block_on(async {
@@ -95,8 +106,131 @@ pub(super) fn run(
         let signals = signals
             .register()
             .map_err(|error| failed("watch signals", &error))?;
-        until.deadline = targets.duration.map(|time| Instant::now() + time);
+        let until = Until {
+            deadline: targets.duration.map(|time| Instant::now() + time),
+            ended: &ended,
+        };
         live.attend(&signals, &until).await?;
         Ok(live.finish(End::default())?)
     })
+}
+
+/// A run to judge of what something else has started.
+pub(super) struct Judged<'a> {
+    pub(super) targets: &'a TargetArgs,
+    pub(super) settle: Option<Duration>,
+    pub(super) capture: Option<&'a Path>,
+    pub(super) policy: &'a Policy,
+    pub(super) verbose: u8,
+    pub(super) quiet: bool,
+}
+
+/// Watches the targets until they have ended, the time is over, or a signal comes; settles.
+pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, Failure> {
+    let capture = run
+        .capture
+        .map(|path| output::open(path, Content::Replaced))
+        .transpose()?;
+    let selection = Selection::new(run.targets)?;
+    let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
+    command::runtime()?.block_on(async {
+        let cgroup = selection.cgroup.as_ref().and_then(|cgroup| cgroup.unified);
+        let options = LoadOptions::targets(Targets { cgroup });
+        let mut kernel = bpf::load(&command::load_options(options, run.verbose))
+            .map_err(|why| unavailable(&why, on_unavailable))?;
+        let census = LiveCensus::start(Box::new(kernel.identities()?))
+            .map_err(|error| failed("start the census", &error))?;
+        let start = start_of(&selection, run.settle, &kernel);
+        let (there, count) = take_hold(&mut kernel, &selection)?;
+        let capture = capture.as_ref().map(command::begin_capture).transpose()?;
+        let policy = run.policy.clone();
+        let mut live = Live::begin(kernel, census, start, policy, Purpose::Verdict, capture)?;
+        live.take(Item::Records(there));
+        let signals = signals
+            .register()
+            .map_err(|error| failed("watch signals", &error))?;
+        if !run.quiet {
+            // What starts the load on a service can wait for this line.
+            super::complain(&format!(
+                "leaktrace: watching {}\n",
+                counted(count, "process", "processes")
+            ));
+        }
+        let until = Until {
+            deadline: run.targets.duration.map(|time| Instant::now() + time),
+            ended: &|| selection.has_ended(),
+        };
+        let over = live.attend(&signals, &until).await?;
+        let ended = host::boottime_ns();
+        let end = match over {
+            Over::Stopped => {
+                live.ask_all().await?;
+                End {
+                    stopped: true,
+                    ..End::default()
+                }
+            }
+            Over::Ended => {
+                let settled = live.settle(&signals, KtimeNs(ended)).await?;
+                End {
+                    child_reaped_ns: ended,
+                    settle: settled.settle,
+                    cut_short: settled.cut_short,
+                    ..End::default()
+                }
+            }
+        };
+        Ok(live.finish(end)?)
+    })
+}
+
+fn unavailable(why: &Unavailable, code: i32) -> Failure {
+    Failure {
+        code,
+        because: match code {
+            exit::UNAVAILABLE => Because::Unavailable,
+            _ => Because::Internal,
+        },
+        text: format!("cannot trace here: {why}"),
+    }
+}
+
+/// Where the first target works stands for all of them.
+fn start_of(selection: &Selection, settle: Option<Duration>, kernel: &Programs) -> Start {
+    let (tmpdir, directory) = selection.place();
+    let cwd = directory.unwrap_or_default();
+    // SAFETY: getuid cannot fail and has no preconditions.
+    let uid = unsafe { libc::getuid() };
+    let settle = settle.unwrap_or(SETTLE).as_nanos();
+    Start {
+        temp_roots: host::temp_roots(tmpdir.as_deref(), &cwd, uid),
+        cwd: cwd.into_os_string().into_vec(),
+        settle_ns: u64::try_from(settle).unwrap_or(u64::MAX),
+        ..kernel.start()
+    }
+}
+
+/// Rounds in which processes that were made meanwhile are taken in too; those made after one
+/// was taken in join by themselves.
+const ROUNDS: usize = 8;
+
+/// Lets the programs watch the targets, and gives what they had before and how many they are.
+fn take_hold(kernel: &mut Programs, selection: &Selection) -> Result<(Bytes, u64), Failure> {
+    let mut known = BTreeSet::new();
+    let mut there = BytesMut::new();
+    for _ in 0..ROUNDS {
+        let found: BTreeSet<Identity> = selection
+            .members()
+            .into_iter()
+            .filter_map(process::identity)
+            .collect();
+        let new: Vec<_> = found.difference(&known).copied().collect();
+        if new.is_empty() {
+            break;
+        }
+        kernel.target(new.iter().map(|one| (one.ns_pid, one.start_ns)))?;
+        there.extend_from_slice(&kernel.seed()?);
+        known.extend(new);
+    }
+    Ok((there.freeze(), known.len() as u64))
 }

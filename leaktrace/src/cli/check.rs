@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     Outcome,
-    args::{JudgeArgs, OutputArgs, RunArgs},
+    args::{JudgeArgs, OutputArgs, RunArgs, TargetArgs},
     judge::{self, Judging},
     value,
 };
@@ -15,6 +15,8 @@ use crate::{audit::Command, launch::Found};
 pub(super) struct CheckArgs {
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    targets: TargetArgs,
     #[command(flatten)]
     judge: JudgeArgs,
     /// Exit code for errors instead of 100; then it also wins over CMD's own.
@@ -27,6 +29,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: CheckArgs, found: Found) -> Outcome {
     let CheckArgs {
         run,
+        targets,
         judge,
         error_exitcode,
         output,
@@ -35,6 +38,7 @@ pub(super) fn run(args: CheckArgs, found: Found) -> Outcome {
         command: Command::Check,
         error_exitcode,
         run,
+        targets,
         judge,
         output,
     };

@@ -177,7 +177,7 @@ impl Run<'_> {
             }
         };
         let reaped = host::boottime_ns();
-        let settled = live.settle(&watched, KtimeNs(reaped)).await?;
+        let settled = live.settle(watched.signals(), KtimeNs(reaped)).await?;
         let pipeline = live.finish(End {
             child: status.into(),
             child_reaped_ns: reaped,

@@ -40,7 +40,7 @@ pub(super) struct HistArgs {
 }
 
 pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
-    let choice = Choice::new(&args.targets)?;
+    let mut choice = Choice::new(&args.targets)?;
     let runs = !args.run.launch.command.is_empty();
     let call = match runs {
         true => Call::RunsCommand,
@@ -69,6 +69,7 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
             }
         }
     };
+    choice.refresh();
     let report = report(&pipeline, args.by, &choice);
     let exit = outcome::exit(Verdict::Clean, pipeline.end(), Command::Run, None);
     let line = last_line(&report, &pipeline, exit);

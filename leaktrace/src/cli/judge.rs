@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Ending, Failure, Outcome,
-    args::{JudgeArgs, OutputArgs, RunArgs},
+    args::{IfUnavailable, JudgeArgs, OutputArgs, RunArgs, TargetArgs},
+    attach::{self, Judged},
     command::{self, Ran, RunSpec},
     exit, look,
     output::{self, Call, Destination, Outputs},
@@ -29,6 +30,7 @@ pub(super) struct Judging {
     pub(super) command: Command,
     pub(super) error_exitcode: Option<i32>,
     pub(super) run: RunArgs,
+    pub(super) targets: TargetArgs,
     pub(super) judge: JudgeArgs,
     pub(super) output: OutputArgs,
 }
@@ -38,8 +40,38 @@ pub(super) fn run(call: Judging, found: Found) -> Outcome {
     let policy = policy(&call.judge)?;
     match &call.run.from {
         Some(path) => from_capture(path, &call, &policy),
+        None if call.targets.names_some() => attached(&call, &policy),
         None => live(call, policy, found),
     }
+}
+
+/// Judges what something else has started.
+fn attached(call: &Judging, policy: &Policy) -> Outcome {
+    let launch = &call.run.launch;
+    if !launch.command.is_empty() {
+        return Err(Failure::usage(
+            "there are both targets and a command; watch one or run the other",
+        ));
+    }
+    let outputs = outputs(&call.output, Call::Reads)?;
+    let run = Judged {
+        targets: &call.targets,
+        settle: launch.settle,
+        capture: call.run.capture.as_deref(),
+        policy,
+        verbose: call.output.verbose,
+        quiet: call.output.quiet > 0,
+    };
+    let on_unavailable = match launch.if_unavailable.unwrap_or_default() {
+        IfUnavailable::Fail => outcome::INTERNAL,
+        // There is nothing to run untraced.
+        IfUnavailable::Skip | IfUnavailable::Run => outcome::UNAVAILABLE,
+    };
+    let pipeline = attach::judged(&run, on_unavailable)?;
+    let report = report(&pipeline, policy, call.command, call.error_exitcode);
+    write(outputs, &report, call.output.verbose)?;
+    command::captured(&pipeline)?;
+    Ok(Ending::Code(report.exit.code))
 }
 
 fn from_capture(path: &Path, call: &Judging, policy: &Policy) -> Outcome {

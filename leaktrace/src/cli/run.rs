@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     Outcome,
-    args::{JudgeArgs, OutputArgs, RunArgs},
+    args::{JudgeArgs, OutputArgs, RunArgs, TargetArgs},
     judge::{self, Judging},
 };
 use crate::{audit::Command, launch::Found};
@@ -15,17 +15,25 @@ pub(super) struct RunCommandArgs {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
+    targets: TargetArgs,
+    #[command(flatten)]
     judge: JudgeArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 pub(super) fn run(args: RunCommandArgs, found: Found) -> Outcome {
-    let RunCommandArgs { run, judge, output } = args;
+    let RunCommandArgs {
+        run,
+        targets,
+        judge,
+        output,
+    } = args;
     let judging = Judging {
         command: Command::Run,
         error_exitcode: None,
         run,
+        targets,
         judge,
         output,
     };

@@ -250,6 +250,7 @@ impl SnapshotSource for Live {
         if self.ask.send(request).await.is_ok()
             && let Ok(mut picture) = picture.await
         {
+            self.choice.refresh();
             choose(&self.choice, &mut picture);
             return Next::Picture(picture);
         }

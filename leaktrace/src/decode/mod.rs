@@ -117,6 +117,8 @@ pub enum Body<'a> {
     Root(Seed),
     /// `SEED`
     Seed(Seed),
+    /// `TARGET`
+    Target(Seed),
     /// `SCOPE` and its name.
     Scope(Scope, Text<'a>),
     /// `EXIT_GROUP`

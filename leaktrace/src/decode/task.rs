@@ -20,6 +20,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::NAMESPACES => Body::Namespaces(plain(number, bytes)?),
         kind::ROOT => Body::Root(plain(number, bytes)?),
         kind::SEED => Body::Seed(plain(number, bytes)?),
+        kind::TARGET => Body::Target(plain(number, bytes)?),
         kind::SCOPE => {
             let (scope, areas) = payload::<Scope>(number, bytes)?;
             Body::Scope(scope, text(number, areas, scope.area, scope.text, 0)?)

@@ -122,6 +122,9 @@ pub struct ProcessFacts {
     pub maker: Option<(ProcessKey, Tid)>,
     /// Whether it was there before leaktrace attached.
     pub preexisting: bool,
+    /// Whether the run is about it, though it was there before: what it does from then on is
+    /// the run's, its end is not waited for.
+    pub target: bool,
     /// Last known comm.
     pub comm: Bytes,
     /// Path of the executable of the last exec.

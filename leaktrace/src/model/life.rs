@@ -131,6 +131,17 @@ impl Model {
         }
     }
 
+    /// A process that the run is about, though leaktrace did not start it.
+    pub(super) fn target(&mut self, header: &Header, seed: &Seed) {
+        self.seed(header, seed);
+        let key = process::key(seed.task.pid, seed.task.start_ns);
+        if let Some(id) = self.processes.find_key(key)
+            && let Some(process) = self.processes.get_mut(id)
+        {
+            process.origin = Origin::Target;
+        }
+    }
+
     pub(super) fn exec(&mut self, header: &Header, exec: &Exec, texts: &[Text<'_>; 4]) {
         let id = self.process_of(header);
         let [exe, argv, cwd, _] = texts;

@@ -222,6 +222,7 @@ impl Model {
             Body::Namespaces(made) => self.namespaces_made(header, made),
             Body::Root(seed) => self.root(header, seed),
             Body::Seed(seed) => self.seed(header, seed),
+            Body::Target(seed) => self.target(header, seed),
             Body::Scope(scope, text) => self.scope(header, scope, text),
             Body::ExitGroup(_) => self.exit_group(header),
             Body::ExitThread(_) => self.exit_thread(header),

@@ -27,6 +27,8 @@ pub(super) enum Origin {
     Born,
     /// Was there before.
     Preexisting,
+    /// Was there before, and is what the run is about.
+    Target,
 }
 
 /// One process.

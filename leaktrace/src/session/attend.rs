@@ -10,29 +10,37 @@ use tokio::{
 use super::Live;
 use crate::{
     census::Census,
-    launch::{Signals, Target, signals},
+    launch::{Signals, signals},
     source::{Item, Kernel},
 };
 
 /// Until when to watch.
-#[derive(Debug, Default)]
-pub struct Until {
+pub struct Until<'a> {
     /// At the latest.
     pub deadline: Option<Instant>,
-    /// Until all of these have ended; none: they do not matter.
-    pub targets: Vec<Target>,
+    /// Whether what is watched has ended.
+    pub ended: &'a dyn Fn() -> bool,
+}
+
+/// Why watching is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// What was watched has ended.
+    Ended,
+    /// The time is over, or a signal came: what was watched goes on.
+    Stopped,
 }
 
 impl<K: Kernel, C: Census> Live<K, C> {
-    /// Watches until the deadline, the end of the targets, or a signal, whichever is first.
+    /// Watches until the deadline, the end of what is watched, or a signal, whichever is first.
     ///
     /// # Errors
     /// Records cannot be read, or the capture not be written.
     pub async fn attend(
         &mut self,
         signals: &AsyncFd<Signals>,
-        until: &Until,
-    ) -> anyhow::Result<()> {
+        until: &Until<'_>,
+    ) -> anyhow::Result<Over> {
         let deadline = async {
             match until.deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -40,24 +48,25 @@ impl<K: Kernel, C: Census> Live<K, C> {
             }
         };
         tokio::pin!(deadline);
-        loop {
+        let over = loop {
             tokio::select! {
                 biased;
                 received = signals::next(signals) => {
                     received?;
-                    break;
+                    break Over::Stopped;
                 }
-                () = &mut deadline => break,
+                () = &mut deadline => break Over::Stopped,
                 batch = self.next_batch() => {
                     let batch = batch?;
                     self.take(Item::Records(batch));
                     self.tick();
                 }
             }
-            if !until.targets.is_empty() && until.targets.iter().all(Target::has_ended) {
-                break;
+            if (until.ended)() {
+                break Over::Ended;
             }
-        }
-        self.catch_up()
+        };
+        self.catch_up()?;
+        Ok(over)
     }
 }

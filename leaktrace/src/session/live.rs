@@ -61,6 +61,11 @@ impl Watched {
         })
     }
 
+    /// Where the signals come.
+    pub fn signals(&self) -> &AsyncFd<Signals> {
+        &self.signals
+    }
+
     /// Waits for the child's end and passes on signals meant for it; for a child that nobody
     /// traces.
     ///
@@ -154,7 +159,11 @@ impl<K: Kernel, C: Census> Live<K, C> {
     ///
     /// # Errors
     /// Records cannot be read.
-    pub async fn settle(&mut self, watched: &Watched, reaped: KtimeNs) -> anyhow::Result<Settled> {
+    pub async fn settle(
+        &mut self,
+        signals: &AsyncFd<Signals>,
+        reaped: KtimeNs,
+    ) -> anyhow::Result<Settled> {
         let mut settled = Settled::default();
         let mut asked = Instant::now();
         loop {
@@ -170,7 +179,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
                 self.ask(living).await?;
                 asked = Instant::now();
             }
-            match self.wake(watched).await? {
+            match wake(signals).await? {
                 Woken::Look => {}
                 Woken::CutShort => {
                     settled.cut_short = true;
@@ -183,15 +192,12 @@ impl<K: Kernel, C: Census> Live<K, C> {
         Ok(settled)
     }
 
-    async fn wake(&mut self, watched: &Watched) -> anyhow::Result<Woken> {
-        tokio::select! {
-            biased;
-            received = signals::next(&watched.signals) => {
-                received.context("read signals")?;
-                Ok(Woken::CutShort)
-            }
-            () = sleep(LOOK_AGAIN) => Ok(Woken::Look),
-        }
+    /// Asks everything that judging needs to know of what goes on.
+    ///
+    /// # Errors
+    /// The census has ended.
+    pub async fn ask_all(&mut self) -> anyhow::Result<()> {
+        self.ask(|_| true).await
     }
 
     async fn ask(&mut self, wanted: impl Fn(&Question) -> bool) -> anyhow::Result<()> {
@@ -282,6 +288,17 @@ impl<K: Kernel, C: Census> Live<K, C> {
             self.pipeline.capture_failed(error.to_string());
             self.capture = None;
         }
+    }
+}
+
+async fn wake(signals: &AsyncFd<Signals>) -> anyhow::Result<Woken> {
+    tokio::select! {
+        biased;
+        received = signals::next(signals) => {
+            received.context("read signals")?;
+            Ok(Woken::CutShort)
+        }
+        () = sleep(LOOK_AGAIN) => Ok(Woken::Look),
     }
 }
 

@@ -151,7 +151,10 @@ fn settled(
         }
         let began = Instant::now();
         let reaped = host::boottime_ns();
-        let settled = live.settle(&watched, KtimeNs(reaped)).await.unwrap();
+        let settled = live
+            .settle(watched.signals(), KtimeNs(reaped))
+            .await
+            .unwrap();
         let took = began.elapsed();
         let end = End {
             child_reaped_ns: reaped,

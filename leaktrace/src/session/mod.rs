@@ -12,7 +12,7 @@ mod replay;
 mod studio;
 mod verdicts;
 
-pub use attend::Until;
+pub use attend::{Over, Until};
 pub use gallery::Gallery;
 pub use live::{Live, Settled, Watched};
 pub use look::When;

@@ -61,6 +61,9 @@ pub struct End {
     pub settle: Settle,
     /// A signal cut settling short.
     pub cut_short: bool,
+    /// Watching stopped while what it was about went on (`--duration`, or a signal).
+    #[serde(default)]
+    pub stopped: bool,
     /// The exit code that CMD's failure to start gives (126, 127); null if it started.
     pub start_failed: Option<i32>,
 }

@@ -35,9 +35,9 @@ pub static RULE: RuleInfo = RuleInfo {
 fn check(case: &Case<'_>) -> Vec<Observation> {
     case.survivors
         .iter()
-        .filter(|(key, _)| !case.daemons.contains(key))
+        .filter(|(key, _)| !case.daemons.contains(key) && !case.end.stopped)
         .filter_map(|(key, at_ns)| {
-            let process = case.process(*key)?;
+            let process = case.process(*key).filter(|process| !process.target)?;
             Some(Observation {
                 process: *key,
                 resource: resource::process(process),
