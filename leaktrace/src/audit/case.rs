@@ -57,6 +57,8 @@ pub struct Case<'a> {
     pub triggers: BTreeMap<ProcessKey, Trigger>,
     /// Order of releases, by process.
     pub orders: BTreeMap<ProcessKey, order::Judged>,
+    /// Order of releases by the ranks of the policy, by process; empty without ranks.
+    pub ranked: BTreeMap<ProcessKey, order::Judged>,
 }
 
 /// Something that a rule saw, before policy.
@@ -118,9 +120,11 @@ impl<'a> Case<'a> {
             unknown,
             triggers,
             orders,
+            ranked: BTreeMap::new(),
         };
         case.daemons = case.known_daemons(&left);
         case.sort_left(left);
+        case.ranked = case.judge_ranks();
         case.leaks = case.scopes.leaks(&case.left);
         case
     }
@@ -137,6 +141,20 @@ impl<'a> Case<'a> {
             .values()
             .filter(|process| residue::ours(self.facts, process.key, None))
             .filter(move |process| trust::doubt(process, group).is_none())
+    }
+
+    /// Order by rank of every process for which the policy has ranks.
+    fn judge_ranks(&self) -> BTreeMap<ProcessKey, order::Judged> {
+        let judged = self.judged(Group::Order).filter_map(|process| {
+            let settings = self.settings(process);
+            if settings.ranks.is_empty() {
+                return None;
+            }
+            let trigger = self.triggers.get(&process.key);
+            let judged = order::judge_ranks(process, trigger, &settings.ranks);
+            Some((process.key, judged))
+        });
+        judged.collect()
     }
 
     /// Whether this is told as a leak of a scope.

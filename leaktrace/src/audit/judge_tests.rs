@@ -65,6 +65,7 @@ fn refused(op: Op, errno: i32) -> Report {
         at: at(20),
         argument: 7,
         resource: None,
+        again: false,
     }];
     run.judge()
 }

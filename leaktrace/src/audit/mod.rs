@@ -21,6 +21,7 @@ mod judge;
 mod process;
 mod resource;
 mod scope;
+mod trend;
 mod trust;
 
 #[cfg(test)]

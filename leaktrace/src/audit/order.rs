@@ -9,7 +9,11 @@ use crate::{
     audit::teardown::Trigger,
     id::{KtimeNs, Tid},
     model::facts::{Class, Kind, ProcessFacts, ReleaseFacts},
-    policy::OrderMode,
+    policy::{
+        OrderMode,
+        settings::{self, Rank},
+    },
+    report::Resource,
     sink::human,
 };
 
@@ -52,8 +56,50 @@ impl Judged {
     }
 }
 
+/// What says which of two has to go first.
+#[derive(Clone, Copy, Debug)]
+enum By<'a> {
+    Mode(OrderMode),
+    /// By place in the process's releases; those without one take no part.
+    Ranks(&'a [Option<i64>]),
+}
+
+/// Judges an ended process by the ranks of its policy.
+pub fn judge_ranks(process: &ProcessFacts, trigger: Option<&Trigger>, ranks: &[Rank]) -> Judged {
+    if ranks.is_empty() {
+        return Judged::default();
+    }
+    let of: Vec<Option<i64>> = process
+        .releases
+        .iter()
+        .map(|release| settings::rank(ranks, &in_short(release)))
+        .collect();
+    judge_by(process, trigger, By::Ranks(&of))
+}
+
+/// What a rank looks at.
+fn in_short(release: &ReleaseFacts) -> Resource {
+    let resource = &release.resource;
+    let path = resource.path.as_deref();
+    Resource {
+        kind: resource.kind.name().to_owned(),
+        class: resource.kind.class().name().to_owned(),
+        path: path.map(crate::audit::resource::text),
+        local: resource.local.clone(),
+        peer: resource.peer.clone(),
+        ..Resource::default()
+    }
+}
+
 /// Judges an ended process.
 pub fn judge(process: &ProcessFacts, trigger: Option<&Trigger>, mode: OrderMode) -> Judged {
+    Judged {
+        mode,
+        ..judge_by(process, trigger, By::Mode(mode))
+    }
+}
+
+fn judge_by(process: &ProcessFacts, trigger: Option<&Trigger>, by: By<'_>) -> Judged {
     let (Some(end), Some(trigger)) = (&process.end, trigger) else {
         return Judged::default();
     };
@@ -62,6 +108,10 @@ pub fn judge(process: &ProcessFacts, trigger: Option<&Trigger>, mode: OrderMode)
     }
     let parts: Vec<usize> = (0..process.releases.len())
         .filter(|&i| takes_part(&process.releases[i], trigger.at))
+        .filter(|&i| match by {
+            By::Mode(_) => true,
+            By::Ranks(ranks) => ranks[i].is_some(),
+        })
         .collect();
     if parts.is_empty() {
         return Judged::default();
@@ -70,17 +120,14 @@ pub fn judge(process: &ProcessFacts, trigger: Option<&Trigger>, mode: OrderMode)
     if groups.is_empty() {
         return Judged::not_judged("concurrent".to_owned());
     }
-    let mut judged = Judged {
-        mode,
-        ..Judged::default()
-    };
+    let mut judged = Judged::default();
     let mut threads = BTreeSet::new();
     for group in groups {
         judged.checked += group.len() as u64;
         threads.extend(group.iter().map(|&i| process.releases[i].released_by));
         judged
             .breaches
-            .extend(breaches(&process.releases, group, mode));
+            .extend(breaches(&process.releases, group, by));
     }
     judged.threads = threads.len() as u64;
     judged.breaches.sort_by_key(|breach| {
@@ -128,9 +175,9 @@ fn groups(releases: &[ReleaseFacts], parts: Vec<usize>) -> Vec<Vec<usize>> {
 }
 
 /// Breaches within one set.
-fn breaches(releases: &[ReleaseFacts], mut group: Vec<usize>, mode: OrderMode) -> Vec<Breach> {
+fn breaches(releases: &[ReleaseFacts], mut group: Vec<usize>, by: By<'_>) -> Vec<Breach> {
     group.sort_by_key(|&i| (releases[i].resource.released, i));
-    let mut open = Open::new(mode);
+    let mut open = Open::new(by);
     for &i in &group {
         open.insert(releases, i);
     }
@@ -154,52 +201,73 @@ fn breaches(releases: &[ReleaseFacts], mut group: Vec<usize>, mode: OrderMode) -
     found
 }
 
-/// What is still open, by class, then by age.
-struct Open {
-    mode: OrderMode,
-    by_class: BTreeMap<Class, BTreeSet<(u64, usize)>>,
+/// What is looked at together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Shelf {
+    Class(Class),
+    Rank(i64),
 }
 
-impl Open {
-    fn new(mode: OrderMode) -> Self {
+/// What is still open, by class or rank, then by age.
+struct Open<'a> {
+    by: By<'a>,
+    shelves: BTreeMap<Shelf, BTreeSet<(u64, usize)>>,
+}
+
+impl<'a> Open<'a> {
+    fn new(by: By<'a>) -> Self {
         Open {
-            mode,
-            by_class: BTreeMap::new(),
+            by,
+            shelves: BTreeMap::new(),
+        }
+    }
+
+    fn shelf(&self, releases: &[ReleaseFacts], i: usize) -> Shelf {
+        match self.by {
+            By::Mode(_) => Shelf::Class(releases[i].resource.kind.class()),
+            By::Ranks(ranks) => Shelf::Rank(ranks[i].unwrap_or(0)),
         }
     }
 
     fn insert(&mut self, releases: &[ReleaseFacts], i: usize) {
-        let class = releases[i].resource.kind.class();
-        self.by_class
-            .entry(class)
-            .or_default()
-            .insert((releases[i].rank, i));
+        let shelf = self.shelf(releases, i);
+        let open = self.shelves.entry(shelf).or_default();
+        open.insert((releases[i].rank, i));
     }
 
     fn remove(&mut self, releases: &[ReleaseFacts], i: usize) {
-        let class = releases[i].resource.kind.class();
-        if let Some(open) = self.by_class.get_mut(&class) {
+        let shelf = self.shelf(releases, i);
+        if let Some(open) = self.shelves.get_mut(&shelf) {
             open.remove(&(releases[i].rank, i));
+            if open.is_empty() {
+                self.shelves.remove(&shelf);
+            }
         }
     }
 
-    /// The oldest of those that had to be released before `i`. At most eight sets are looked
-    /// into, each in O(log n).
+    /// The oldest of those that had to be released before `i`. At most eight sets, or one for
+    /// each rank of the policy, are looked into, each in O(log n).
     fn had_to_go_first(&self, releases: &[ReleaseFacts], i: usize) -> Option<usize> {
-        let class = releases[i].resource.kind.class();
+        let shelf = self.shelf(releases, i);
         let later = (releases[i].rank.saturating_add(1), 0);
         let after = |open: &BTreeSet<(u64, usize)>| open.range(later..).next().copied();
         let oldest = |open: &BTreeSet<(u64, usize)>| open.first().copied();
-        let found = match self.mode {
-            OrderMode::Instance => self.by_class.get(&class).and_then(after),
-            OrderMode::Global => self.by_class.values().filter_map(after).min(),
-            OrderMode::FdsFirst | OrderMode::MappingsFirst => {
-                let place = |class: Class| position(self.mode, class);
-                self.by_class
-                    .iter()
-                    .filter(|(other, _)| place(**other) < place(class))
-                    .filter_map(|(_, open)| oldest(open))
-                    .min()
+        let found = match self.by {
+            By::Mode(OrderMode::Instance) => self.shelves.get(&shelf).and_then(after),
+            By::Mode(OrderMode::Global) => self.shelves.values().filter_map(after).min(),
+            By::Mode(mode @ (OrderMode::FdsFirst | OrderMode::MappingsFirst)) => {
+                let before = |other: &Shelf| match (other, shelf) {
+                    (Shelf::Class(other), Shelf::Class(class)) => {
+                        position(mode, *other) < position(mode, class)
+                    }
+                    _ => false,
+                };
+                let open = self.shelves.iter().filter(|(other, _)| before(other));
+                open.filter_map(|(_, open)| oldest(open)).min()
+            }
+            By::Ranks(_) => {
+                let before = self.shelves.range(..shelf);
+                before.filter_map(|(_, open)| oldest(open)).min()
             }
         };
         found.map(|(_, i)| i)

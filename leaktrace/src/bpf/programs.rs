@@ -213,6 +213,10 @@ impl Kernel for Programs {
         Ok(self.reader.drain())
     }
 
+    fn waiting(&mut self) -> anyhow::Result<Bytes> {
+        seed::waiting(&mut self.ebpf)
+    }
+
     fn counts(&mut self) -> anyhow::Result<Events> {
         let mut events = Events {
             not_run: self.missed.or_else(|| missed_by(&self.ebpf, &self.links)),

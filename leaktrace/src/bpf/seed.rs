@@ -9,34 +9,47 @@ use bytes::{Bytes, BytesMut};
 use leaktrace_common::record::{Header, TextRef, file::FdAcquire, kind, text_kind};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::probe::ITERATORS;
+use super::probe::{ITERATORS, WAITING};
 use crate::census::fd::path_of;
 
 /// Runs every iterator once, in order, and returns their records.
 pub fn read(ebpf: &mut Ebpf) -> anyhow::Result<Bytes> {
-    let types = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let mut records = BytesMut::new();
     for (name, iterator) in ITERATORS {
-        let program: &mut Iter = ebpf
-            .program_mut(name)
-            .with_context(|| format!("find program `{name}` in the object"))?
-            .try_into()?;
+        records.extend_from_slice(&run(ebpf, name, iterator)?);
+    }
+    Ok(named(&records))
+}
+
+/// Who has been waiting in a call for long. Loads the program when it is asked for the first
+/// time: a short run never does.
+pub fn waiting(ebpf: &mut Ebpf) -> anyhow::Result<Bytes> {
+    let (name, iterator) = WAITING;
+    run(ebpf, name, iterator).map(Bytes::from)
+}
+
+fn run(ebpf: &mut Ebpf, name: &str, iterator: &str) -> anyhow::Result<Vec<u8>> {
+    let program: &mut Iter = ebpf
+        .program_mut(name)
+        .with_context(|| format!("find program `{name}` in the object"))?
+        .try_into()?;
+    if program.fd().is_err() {
+        let types = Btf::from_sys_fs().context("read the kernel's BTF")?;
         program
             .load(iterator, &types)
             .with_context(|| format!("load iterator `{iterator}`"))?;
-        let id = program
-            .attach()
-            .with_context(|| format!("attach iterator `{iterator}`"))?;
-        let mut file = program
-            .take_link(id)?
-            .into_file()
-            .context("open an iterator")?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .with_context(|| format!("read iterator `{iterator}`"))?;
-        records.extend_from_slice(&bytes);
     }
-    Ok(named(&records))
+    let id = program
+        .attach()
+        .with_context(|| format!("attach iterator `{iterator}`"))?;
+    let mut file = program
+        .take_link(id)?
+        .into_file()
+        .context("open an iterator")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .with_context(|| format!("read iterator `{iterator}`"))?;
+    Ok(bytes)
 }
 
 /// Puts paths behind the fds that have one. The iterator cannot: a path of any length does not

@@ -49,7 +49,7 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
     only_text_or_json(&args.output)?;
     let outputs = Outputs::open(output::route(&args.output, call).map_err(Failure::usage)?)?;
     let pipeline = match (&args.run.from, runs) {
-        (Some(path), _) => session::replay(path, Purpose::Durations)?.0,
+        (Some(path), _) => session::replay(path, Purpose::Durations, &Policy::default())?.0,
         (None, false) => attach::run(
             &args.targets,
             args.run.capture.as_deref(),

@@ -76,7 +76,7 @@ fn attached(call: &Judging, policy: &Policy) -> Outcome {
 
 fn from_capture(path: &Path, call: &Judging, policy: &Policy) -> Outcome {
     let outputs = outputs(&call.output, Call::Reads)?;
-    let (pipeline, extent) = session::replay(path, Purpose::Verdict)?;
+    let (pipeline, extent) = session::replay(path, Purpose::Verdict, policy)?;
     if extent != Extent::Complete {
         let path = sink::escape_str(&path.to_string_lossy());
         return Err(Failure::internal(format!(

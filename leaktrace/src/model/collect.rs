@@ -89,6 +89,7 @@ impl Model {
             releases,
             final_run,
             given_back: given_back(process),
+            conduct: self.conduct(process),
             unfollowed: process.unfollowed,
             open: match ended {
                 true => Vec::new(),
@@ -98,7 +99,7 @@ impl Model {
     }
 
     /// How many of a kind a process holds that it did not inherit.
-    fn held(&self, process: &Process, kind: Kind) -> u64 {
+    pub(super) fn held(&self, process: &Process, kind: Kind) -> u64 {
         if let Some(end) = &process.end {
             let own = end.held.iter().filter(|held| !held.inherited);
             return own.filter(|held| held.resource.kind == kind).count() as u64;
@@ -110,13 +111,21 @@ impl Model {
 
     fn held_beside_fds(&self, process: &Process, kind: Kind) -> u64 {
         match kind {
-            Kind::SharedMapping | Kind::PrivateMapping | Kind::Anonymous | Kind::ShmAttach => {
+            Kind::SharedMapping
+            | Kind::PrivateMapping
+            | Kind::Anonymous
+            | Kind::Hugetlb
+            | Kind::ShmAttach => {
                 let space = self.spaces.get(&process.mm);
                 space.map_or(0, |space| u64::from(space.own(kind)))
             }
             Kind::Handler => u64::from(process.handled.count_ones()),
             Kind::Thread => u64::from(process.threads.saturating_sub(1)),
             Kind::Child => u64::from(process.children),
+            Kind::Aio | Kind::PosixTimer => {
+                let followed = process.followed.as_ref();
+                followed.map_or(0, |followed| followed.count(kind))
+            }
             _ => 0,
         }
     }

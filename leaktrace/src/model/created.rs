@@ -286,12 +286,14 @@ impl Model {
                 at: KtimeNs(header.time_ns),
                 argument: u64::from(remove.id as u32),
                 resource,
+                again: self.gave_back(id, control_op(remove.what), remove.id as u32 as u64),
             };
             if let Some(process) = self.processes.get_mut(id) {
                 process.refuse(refused);
             }
             return;
         }
+        self.note_given_back(id, control_op(remove.what), remove.id as u32 as u64);
         let removed = self.ledger.remove_ipc(&key);
         if let Some(removed) = removed
             && let Some(process) = self.processes.get_mut(id)

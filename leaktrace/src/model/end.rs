@@ -23,7 +23,10 @@ impl Model {
         if let Some(id) = self.live_of(header)
             && let Some(process) = self.processes.get_mut(id)
         {
-            process.exit_group.get_or_insert(KtimeNs(header.time_ns));
+            if process.exit_group.is_none() {
+                process.exit_group = Some(KtimeNs(header.time_ns));
+                process.threads_at_exit = process.threads.saturating_sub(1);
+            }
         }
     }
 
@@ -63,6 +66,7 @@ impl Model {
         };
         let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
         held.extend(self.held_mappings(mm, id));
+        held.extend(self.held_aio(id));
         if let Some(walk) = walk.as_ref().filter(|_| !shared) {
             self.check_self(header.table, walk);
         }
@@ -71,6 +75,10 @@ impl Model {
             (false, Some(own)) => self.may_live_on(own, header.table, &held),
             (true, _) | (false, None) => Vec::new(),
         };
+        if let Some(walk) = walk.as_ref().filter(|_| !shared) {
+            self.ring_at_exit(id, header.time_ns, walk.entries());
+        }
+        self.finish_conduct(header, id);
         let end = EndFacts {
             at: KtimeNs(header.time_ns),
             status: status(exit),

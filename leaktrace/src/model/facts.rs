@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use leaktrace_common::{abi::Op, record::Family};
 
+use super::conduct::Conduct;
 use crate::id::{Fd, FileId, KtimeNs, Pid, ProcessKey, TableId, Tid};
 
 /// Everything known at one moment of a run.
@@ -174,6 +175,8 @@ pub struct ProcessFacts {
     pub final_run: Option<KtimeNs>,
     /// Explicit releases over the whole life, by class.
     pub given_back: BTreeMap<Class, GivenBack>,
+    /// What it did besides acquiring and releasing.
+    pub conduct: Conduct,
     /// Number of 32-bit or otherwise unfollowable syscalls seen.
     pub unfollowed: u32,
     /// The fd table of a process that has not ended, ascending; of one that has, see
@@ -440,6 +443,8 @@ pub struct Refused {
     pub argument: u64,
     /// What was meant, if known.
     pub resource: Option<ResourceFacts>,
+    /// Whether this process has released the same before.
+    pub again: bool,
 }
 
 impl Refused {
@@ -548,6 +553,12 @@ kinds! {
     SharedMapping, "shared-mapping", Mapping;
     PrivateMapping, "private-mapping", Mapping;
     Anonymous, "anonymous", Memory;
+    PosixTimer, "posix-timer", Signal;
+    Itimer, "itimer", Signal;
+    PendingSignal, "pending-signal", Signal;
+    Aio, "aio", Ring;
+    LockedMemory, "locked-memory", Memory;
+    Hugetlb, "hugetlb", Memory;
 }
 
 impl Kind {

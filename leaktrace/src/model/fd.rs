@@ -19,7 +19,7 @@ use super::{
     release::Release,
     runtime::{self, Part},
     table::{Inherited, Parked, Slot, after},
-    thing,
+    thing::{self, Thing},
 };
 use crate::decode::Text;
 
@@ -144,6 +144,7 @@ impl Model {
         let kind = self.descriptions.get(slot.description).kind;
         let table = self.tables.entry(header.table).or_default();
         table.rate.note(header.time_ns, table.open.all);
+        table.trend.note(header.time_ns, table.open.all);
         // Records of a table may change places by a few: this one may be older than the slot.
         let newest = table.get(fd).is_none_or(|there| after(slot.seq, there.seq));
         let out = match newest {
@@ -174,11 +175,16 @@ impl Model {
         if inherited || counted {
             return;
         }
+        let id = process;
         if let Some(process) = self.processes.get_mut(process) {
             process.counts.acquired(kind, held);
             if slot.part == Part::Takes {
                 process.phase.acquired(slot.rank);
             }
+        }
+        if !self.budgets.is_empty() {
+            let description = self.descriptions.get(slot.description);
+            self.check_budgets(id, Thing::of_slot(fd, &slot, description));
         }
     }
 

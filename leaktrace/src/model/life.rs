@@ -171,6 +171,9 @@ impl Model {
         // Handlers go with the program, ignored signals stay (execve(2)).
         process.handled = 0;
         process.phase.restart(&mut self.names);
+        if let Some(followed) = &mut process.followed {
+            followed.exec();
+        }
         process.scoped_threads.clear();
         let key = process.key;
         self.scopes_over(key, KtimeNs(header.time_ns));
@@ -240,12 +243,13 @@ impl Model {
     }
 
     pub(super) fn signal_generate(&mut self, header: &Header, signal: &SignalGenerate) {
-        if !TAKEN.contains(&signal.result) {
-            return;
-        }
         let Some(id) = self.processes.find(header.pid, header.start_ns) else {
             return;
         };
+        self.timer_fired(id, signal.signal);
+        if !TAKEN.contains(&signal.result) {
+            return;
+        }
         let rank = self.next_rank;
         if let Some(process) = self.processes.get_mut(id)
             && process.end.is_none()

@@ -15,17 +15,20 @@ use super::{
     names::NO_NAME,
     phase::Logged,
     process::{Extent, ProcessId},
-    space::{Cut, Mapping, Rest},
+    space::{Cut, Mapping, Rest, Space, Sync},
     thing::Thing,
 };
 use crate::id::{FileId, KtimeNs};
 
-/// include/uapi/linux/mman.h: the low bits of mmap's flags, MREMAP_DONTUNMAP, PROT_WRITE.
+/// include/uapi/linux/mman.h: the low bits of mmap's flags, MREMAP_DONTUNMAP, PROT_WRITE,
+/// MAP_LOCKED, MAP_HUGETLB.
 const MAP_TYPE: u32 = 0x0f;
 const MAP_SHARED: u32 = 1;
 const MAP_SHARED_VALIDATE: u32 = 3;
 const MREMAP_DONTUNMAP: u32 = 4;
 const PROT_WRITE: u32 = 2;
+const MAP_LOCKED: u32 = 0x2000;
+const MAP_HUGETLB: u32 = 0x4_0000;
 
 /// Lengths count in pages; 4096 is the smallest page there is, so a range never becomes longer
 /// than the kernel's.
@@ -78,9 +81,14 @@ impl Model {
                 generation: 0,
             },
             ipc_id: -1,
+            sync: self.sync_of(header, map, kind),
             path,
         };
+        let end = mapping.end;
         self.add_mapping(header, process, map.mm, map.address, mapping);
+        if map.flags & MAP_LOCKED != 0 {
+            self.lock_range(process, map.address, end);
+        }
     }
 
     /// Kind of a mapping; shared ones with the path of their file.
@@ -88,6 +96,7 @@ impl Model {
         let shared = matches!(map.flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
         if !shared {
             let kind = match map.fd < 0 {
+                true if map.flags & MAP_HUGETLB != 0 => Kind::Hugetlb,
                 true => Kind::Anonymous,
                 false => Kind::PrivateMapping,
             };
@@ -106,6 +115,52 @@ impl Model {
         }
     }
 
+    /// Whether a mapping ought to be synced before it goes: a writable shared one of a file on a
+    /// disk. Message queues, memfds and what is in /dev/shm have none.
+    fn sync_of(&self, header: &Header, map: &Map, kind: Kind) -> Sync {
+        if kind != Kind::SharedMapping || map.prot & PROT_WRITE == 0 {
+            return Sync::NoNeed;
+        }
+        let slot = u32::try_from(map.fd)
+            .ok()
+            .and_then(|fd| self.tables.get(&header.table)?.get(fd));
+        let Some(slot) = slot else {
+            return Sync::NoNeed;
+        };
+        let description = self.descriptions.get(slot.description);
+        let path = self.names.get(description.name);
+        let in_memory = path.is_none_or(|path| path.starts_with(b"/dev/shm/"));
+        match description.kind == Kind::File && !in_memory {
+            true => Sync::Needed,
+            false => Sync::NoNeed,
+        }
+    }
+
+    /// fsync or fdatasync wrote the pages of a file, mapped ones too.
+    pub(super) fn synced_file(&mut self, header: &Header, id: ProcessId, fd: i32) {
+        let slot = u32::try_from(fd)
+            .ok()
+            .and_then(|fd| self.tables.get(&header.table)?.get(fd));
+        let Some(file) = slot.map(|slot| self.descriptions.get(slot.description).id()) else {
+            return;
+        };
+        if let Some(space) = self.space_of_process(id) {
+            space.synced(|_, mapping| (mapping.id.dev, mapping.id.ino) == (file.dev, file.ino));
+        }
+    }
+
+    /// msync wrote the pages of a range.
+    pub(super) fn synced_range(&mut self, id: ProcessId, from: u64, to: u64) {
+        if let Some(space) = self.space_of_process(id) {
+            space.synced(|start, mapping| start < to && mapping.end > from);
+        }
+    }
+
+    fn space_of_process(&mut self, id: ProcessId) -> Option<&mut Space> {
+        let mm = self.processes.get(id)?.mm;
+        self.spaces.get_mut(&mm)
+    }
+
     /// Adds a range in the place of what was there (MAP_FIXED), and counts it.
     fn add_mapping(
         &mut self,
@@ -120,6 +175,7 @@ impl Model {
         mapping.rank = rank;
         self.next_rank += 1;
         let kind = mapping.kind;
+        let thing = thing_of(start, mapping.end - start, &mapping);
         let space = self.space_of(mm, id);
         space.add(start, mapping);
         let held = space.own(kind);
@@ -128,6 +184,9 @@ impl Model {
             if kind.counted() {
                 process.phase.acquired(rank);
             }
+        }
+        if !self.budgets.is_empty() {
+            self.check_budgets(id, thing);
         }
     }
 
@@ -157,6 +216,7 @@ impl Model {
             at: KtimeNs(header.time_ns),
             argument: unmap.address,
             resource: None,
+            again: false,
         };
         if let Some(process) = self.processes.get_mut(id) {
             process.refuse(refused);
@@ -177,6 +237,7 @@ impl Model {
         if let Some(space) = self.spaces.get_mut(&mm) {
             space.cut(from, to, &mut cuts);
         }
+        self.range_gone(id, from, to, header.time_ns);
         let mut how = Release::of(header, begin);
         for cut in &cuts {
             self.range_released(id, mm, cut, how);
@@ -212,6 +273,9 @@ impl Model {
         }
         if released && mapping.kind.counted() {
             self.log_range(id, cut, how);
+        }
+        if released && mapping.sync == Sync::Needed {
+            self.not_synced(id, cut.start, cut.bytes, mapping, how.end);
         }
         if duration > 0 {
             self.sample(key, SampleKind::Release, Some(class), duration);
@@ -315,6 +379,7 @@ impl Model {
             rank: 0,
             id: FileId::default(),
             ipc_id: attach.id,
+            sync: Sync::NoNeed,
             path: None,
         };
         self.add_mapping(header, process, attach.mm, attach.address, mapping);
@@ -334,13 +399,16 @@ impl Model {
                 at: KtimeNs(header.time_ns),
                 argument: detach.address,
                 resource: None,
+                again: self.gave_back(process, Op::SHMDT, detach.address),
             };
             if let Some(process) = self.processes.get_mut(process) {
                 process.refuse(refused);
             }
             return;
         }
-        let Some((start, end)) = known.map(|(start, mapping)| (start, mapping.end)) else {
+        let known = known.map(|(start, mapping)| (start, mapping.end));
+        self.note_given_back(process, Op::SHMDT, detach.address);
+        let Some((start, end)) = known else {
             return;
         };
         self.unmap_range(header, process, detach.mm, start, end, detach.begin_ns);

@@ -8,7 +8,10 @@
 //! explains it; a gap in the records taints every process that lived through it.
 
 mod address_space;
+mod budget;
+mod call;
 mod collect;
+pub mod conduct;
 mod created;
 mod description;
 mod end;
@@ -46,6 +49,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod thing;
+mod trend;
 pub mod trigger;
 mod view;
 #[cfg(test)]
@@ -137,6 +141,10 @@ pub struct Model {
     ledger: Ledger,
     remains: Remains,
     scopes: Scopes,
+    /// Budgets of all programs.
+    budgets: Vec<conduct::Budget>,
+    /// In the place of a process that is not known.
+    nobody: Box<call::Followed>,
     /// Exited and not reaped, as far as we know; oldest first.
     zombies: Vec<ProcessId>,
     /// In order of their ends; system-wide mode only keeps the last.
@@ -229,7 +237,8 @@ impl Model {
             Body::ExitProcess(exit) => self.exit_process(header, exit),
             Body::ExitMm(exit) => self.exit_mm(header, exit),
             Body::ExitNotify(_) => self.exit_notify(header),
-            Body::ExitPending(_) | Body::Call(_) => {}
+            Body::ExitPending(pending) => self.exit_pending(header, pending),
+            Body::Call(call) => self.call(header, call),
         }
     }
 

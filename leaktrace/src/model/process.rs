@@ -6,6 +6,7 @@ use bytes::Bytes;
 use leaktrace_common::record::{Family, task::TaskFacts};
 
 use super::{
+    call::Followed,
     facts::{Class, Counts, EndFacts, GivenBack, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
     hash::NumberMap,
     phase::Phase,
@@ -52,6 +53,10 @@ pub(super) struct Process {
     pub(super) born: KtimeNs,
     pub(super) exec: Option<KtimeNs>,
     pub(super) threads: u32,
+    /// Threads besides the one that called exit_group, then.
+    pub(super) threads_at_exit: u32,
+    /// What its calls tell; most processes make none of these.
+    pub(super) followed: Option<Box<Followed>>,
     /// Those made within a scope that run, or ran when the process ended.
     pub(super) scoped_threads: Vec<ScopedThread>,
     /// Who made it, and which thread of that.

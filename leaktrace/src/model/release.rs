@@ -102,12 +102,19 @@ impl Model {
             true => Inherited::Yes,
             false => Inherited::No,
         };
-        self.released(process, slot, inherited, how);
+        self.released(table_id, process, slot, inherited, how);
         true
     }
 
     /// Counts, times and logs a release, and gives the reference back.
-    fn released(&mut self, id: ProcessId, slot: Slot, inherited: Inherited, how: Release) {
+    fn released(
+        &mut self,
+        table: u32,
+        id: ProcessId,
+        slot: Slot,
+        inherited: Inherited,
+        how: Release,
+    ) {
         let description = *self.descriptions.get(slot.description);
         let duration = how.end.saturating_sub(how.begin);
         let class = description.kind.class();
@@ -135,6 +142,8 @@ impl Model {
                 self.sample(key, SampleKind::Hold, Some(class), held);
             }
         }
+        let thing = Thing::of_slot(how.fd, &slot, &description);
+        self.closed_while_watched(id, table, slot.description, &thing, how.end);
         self.descriptions.release(slot.description, &mut self.names);
     }
 
@@ -170,6 +179,7 @@ impl Model {
             resource: resource
                 .filter(|_| release.file != 0)
                 .map(|thing| thing.facts(&self.names)),
+            again: self.was_closed(header.table, release.fd),
         };
         let Some(process) = self.processes.get_mut(id) else {
             return;
@@ -180,6 +190,14 @@ impl Model {
         }
         let errors = process.sweep.close(header.tid, release.fd, Some(refused));
         errors.into_iter().for_each(|error| process.refuse(error));
+    }
+
+    /// Whether the number is free because the process itself has closed it.
+    fn was_closed(&self, table: u32, fd: i32) -> bool {
+        let fd = u32::try_from(fd).ok();
+        let table = self.tables.get(&table);
+        fd.zip(table)
+            .is_some_and(|(fd, table)| table.before(fd).is_some())
     }
 
     /// A close that found something goes on with a sweep, or ends one.

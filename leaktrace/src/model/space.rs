@@ -21,10 +21,23 @@ pub(super) struct Mapping {
     /// Position of its acquisition; the pieces of a mapping that was cut have the same.
     pub(super) rank: u64,
     pub(super) id: FileId,
+    /// Whether it ought to be synced before it goes.
+    pub(super) sync: Sync,
     /// SysV id of an attach; -1 otherwise.
     pub(super) ipc_id: i32,
     /// Path of the file, of shared mappings only.
     pub(super) path: Option<Bytes>,
+}
+
+/// Whether a mapping ought to be synced before it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// It has no disk behind it, or is not written.
+    NoNeed,
+    /// Not done yet.
+    Needed,
+    /// Done, at least once for a part of it.
+    Done,
 }
 
 /// A range that was unmapped.
@@ -48,11 +61,12 @@ pub(super) enum Rest {
 }
 
 /// Kinds of mapping, for counting.
-pub(super) const KINDS: [Kind; 4] = [
+pub(super) const KINDS: [Kind; 5] = [
     Kind::SharedMapping,
     Kind::PrivateMapping,
     Kind::Anonymous,
     Kind::ShmAttach,
+    Kind::Hugetlb,
 ];
 
 /// The mapped ranges. Cloned only when a child that has a copy of them maps something itself:
@@ -186,6 +200,29 @@ impl Space {
         ranges.map(|(start, mapping)| (*start, mapping))
     }
 
+    /// Marks the mappings of a file that were synced; the test gets start and mapping.
+    pub(super) fn synced(&mut self, is: impl Fn(u64, &Mapping) -> bool) {
+        let needs = |(start, mapping): (&u64, &Mapping)| {
+            mapping.sync == Sync::Needed && is(*start, mapping)
+        };
+        if !self.ranges.by_start.iter().any(needs) {
+            return;
+        }
+        for (start, mapping) in &mut Arc::make_mut(&mut self.ranges).by_start {
+            if mapping.sync == Sync::Needed && is(*start, mapping) {
+                mapping.sync = Sync::Done;
+            }
+        }
+    }
+
+    /// The ranges of a kind that did not come with the fork.
+    pub(super) fn own_ranges(&self, kind: Kind) -> impl Iterator<Item = (u64, &Mapping)> {
+        let of_kind = self.ranges.by_start.iter();
+        let of_kind = of_kind.filter(move |(_, mapping)| mapping.kind == kind);
+        let own = of_kind.filter(|(_, mapping)| !self.is_inherited(mapping));
+        own.map(|(start, mapping)| (*start, mapping))
+    }
+
     /// Mappings of a kind that did not come with the fork.
     pub(super) fn own(&self, kind: Kind) -> u32 {
         match KINDS.contains(&kind) {
@@ -262,6 +299,7 @@ mod tests {
             acquired: 1,
             rank,
             id: FileId::default(),
+            sync: super::Sync::NoNeed,
             ipc_id: -1,
             path: None,
         }

@@ -71,6 +71,7 @@ mod tests {
             at: KtimeNs(1),
             argument: fd as u64,
             resource: None,
+            again: false,
         })
     }
 

@@ -10,6 +10,7 @@ use super::{
     facts::{How, Kind},
     rate::Rate,
     runtime::Part,
+    trend::Trend,
 };
 
 /// One fd.
@@ -97,6 +98,8 @@ pub(super) struct Parked {
 pub(super) struct Open {
     /// All of them.
     pub(super) all: u32,
+    /// Most at one time.
+    pub(super) peak: u32,
     /// By kind.
     pub(super) by_kind: [u32; Kind::COUNT],
     /// By kind, without the inherited ones.
@@ -107,6 +110,7 @@ impl Default for Open {
     fn default() -> Self {
         Open {
             all: 0,
+            peak: 0,
             by_kind: [0; Kind::COUNT],
             own: [0; Kind::COUNT],
         }
@@ -130,6 +134,8 @@ pub(super) struct Table {
     pub(super) parked: Vec<Parked>,
     /// How `open.all` goes over the last seconds.
     pub(super) rate: Rate,
+    /// How it goes over its whole life.
+    pub(super) trend: Trend,
 }
 
 /// Whether sequence number `a` is after `b`; true where one is not known.
@@ -148,6 +154,19 @@ impl Table {
         };
         let place = fd % PAGE;
         (page.open & (1 << place) != 0).then(|| &page.slots[place as usize])
+    }
+
+    /// What the number was before it was released, if it was acquired here. Known as long as the
+    /// numbers beside it are in use.
+    pub(super) fn before(&self, fd: u32) -> Option<&Slot> {
+        let page = match fd / PAGE {
+            near if near < NEAR => self.near.get(near as usize)?.as_deref()?,
+            far => self.far.get(&far)?,
+        };
+        let place = fd % PAGE;
+        let slot = &page.slots[place as usize];
+        let was = page.open & (1 << place) == 0 && slot.acquired != 0;
+        (was && !self.is_inherited(fd, slot)).then_some(slot)
     }
 
     /// Puts a slot and gives back the one that was there.
@@ -170,6 +189,7 @@ impl Table {
         page.open |= 1 << place;
         page.slots[place as usize] = slot;
         self.open.all += u32::from(old.is_none());
+        self.open.peak = self.open.peak.max(self.open.all);
         self.open.by_kind[kind as usize] += 1;
         self.open.own[kind as usize] += u32::from(own);
         old
@@ -280,6 +300,7 @@ impl Table {
         Table {
             tasks: self.tasks,
             rate: self.rate,
+            trend: self.trend.clone(),
             inherited_below: self.inherited_below,
             ..Table::default()
         }
@@ -293,6 +314,7 @@ impl Table {
             + pages * size_of::<Page>()
             + self.far.len() * 2 * size_of::<usize>()
             + self.displaced.capacity() * size_of::<(u32, Slot)>()
+            + self.trend.bytes()
             + self.parked.capacity() * size_of::<Parked>()
     }
 

@@ -36,6 +36,11 @@ pub(super) struct Walking {
 }
 
 impl Walking {
+    /// The open fds.
+    pub(super) fn entries(&self) -> &[(u32, WalkEntry)] {
+        &self.entries
+    }
+
     /// Whether every open fd has come.
     pub(super) fn is_complete(&self) -> bool {
         self.taken == self.total

@@ -13,7 +13,14 @@ use self::{
     program::{Expect, Program},
     settings::{Section, Settings},
 };
-use crate::{audit::rule::RuleInfo, report::Level};
+use crate::{
+    audit::rule::RuleInfo,
+    model::{
+        conduct::Budget,
+        facts::{Class, Kind},
+    },
+    report::Level,
+};
 
 /// Everything that decides how observations are judged.
 #[derive(Clone, Debug, Default)]
@@ -187,6 +194,24 @@ impl Policy {
             true => Level::Error,
             false => settings.level(rule.id, group).unwrap_or(default),
         }
+    }
+
+    /// Every budget that holds for any program, each once.
+    pub fn all_budgets(&self) -> Vec<Budget> {
+        let of_programs = self.programs.iter().map(|section| &section.budgets);
+        let all = of_programs.chain([&self.settings.budgets]);
+        let all = all.flat_map(|budgets| &budgets.max);
+        let kinds = Kind::ALL.iter().map(|kind| kind.name());
+        let names: Vec<&'static str> = kinds.chain(Class::ALL.map(Class::name)).collect();
+        let mut budgets: Vec<Budget> = all
+            .filter_map(|(name, most)| {
+                let of = *names.iter().find(|known| *known == name)?;
+                Some(Budget { of, most: *most })
+            })
+            .collect();
+        budgets.sort();
+        budgets.dedup();
+        budgets
     }
 
     /// The highest level that a rule has for any program.

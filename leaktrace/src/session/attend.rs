@@ -60,6 +60,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
                     let batch = batch?;
                     self.take(Item::Records(batch));
                     self.tick();
+                    self.look_for_waiting()?;
                 }
             }
             if (until.ended)() {

@@ -25,6 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How often settling asks whether those it waits for are still there; records tell sooner,
 /// unless they were lost.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How often calls that wait for long are looked for.
+const LOOK_FOR_WAITING: Duration = Duration::from_secs(1);
 /// How often the time is noted while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
 /// More batches than a ring holds: what comes after them was not there when reading began.
@@ -41,6 +43,7 @@ pub struct Live<K, C> {
     policy: Policy,
     scope: Scope,
     ticked: Instant,
+    looked: Instant,
 }
 
 /// The child that is watched, and the signals meant for it.
@@ -126,7 +129,9 @@ impl<K: Kernel, C: Census> Live<K, C> {
             policy,
             scope,
             ticked: Instant::now(),
+            looked: Instant::now(),
         };
+        live.pipeline.set_budgets(&live.policy);
         live.take(Item::Start(Box::new(start)));
         Ok(live)
     }
@@ -149,9 +154,24 @@ impl<K: Kernel, C: Census> Live<K, C> {
                     let batch = batch?;
                     self.take(Item::Records(batch));
                     self.tick();
+                    self.look_for_waiting()?;
                 }
             }
         }
+    }
+
+    /// Once in a while, looks for calls that wait: a kernel that cannot tell is no reason to end.
+    pub(super) fn look_for_waiting(&mut self) -> anyhow::Result<()> {
+        if self.looked.elapsed() < LOOK_FOR_WAITING {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        // What the ring has is older than what is the case now.
+        self.catch_up()?;
+        if let Ok(waiting) = self.kernel.waiting() {
+            self.take(Item::Records(waiting));
+        }
+        Ok(())
     }
 
     /// Waits, on evidence and until the deadline, for what can still go by itself; then asks

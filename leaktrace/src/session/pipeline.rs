@@ -60,6 +60,12 @@ impl Pipeline {
         }
     }
 
+    /// Notes the acquisitions that pass a budget of this policy, of whatever program. Before the
+    /// first record: what was fed before is not looked at again.
+    pub fn set_budgets(&mut self, policy: &Policy) {
+        self.model.set_budgets(policy.all_budgets());
+    }
+
     /// The capture could not be written any further; the run goes on and is reported without.
     pub(super) fn capture_failed(&mut self, why: String) {
         self.capture_failure.get_or_insert(why);

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{Pipeline, Purpose};
+use crate::policy::Policy;
 use crate::source::capture::{CaptureReader, Extent};
 
 /// Feeds a whole capture. Needs no privileges. The extent tells whether the run that wrote it
@@ -12,7 +13,11 @@ use crate::source::capture::{CaptureReader, Extent};
 ///
 /// # Errors
 /// It cannot be read, is no capture, or is damaged.
-pub fn replay(path: &Path, purpose: Purpose) -> anyhow::Result<(Pipeline, Extent)> {
+pub fn replay(
+    path: &Path,
+    purpose: Purpose,
+    policy: &Policy,
+) -> anyhow::Result<(Pipeline, Extent)> {
     let context = || {
         format!(
             "capture {}",
@@ -21,6 +26,7 @@ pub fn replay(path: &Path, purpose: Purpose) -> anyhow::Result<(Pipeline, Extent
     };
     let mut reader = CaptureReader::open(path).with_context(context)?;
     let mut pipeline = Pipeline::new(purpose);
+    pipeline.set_budgets(policy);
     while let Some(item) = reader.next().with_context(context)? {
         pipeline.feed(item);
     }

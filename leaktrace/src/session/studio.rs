@@ -56,6 +56,9 @@ pub async fn serve(
                 }
                 gallery.feed(Item::Records(kernel.drain()?));
                 gallery.feed(Item::Tick(host::boottime_ns()));
+                if let Ok(waiting) = kernel.waiting() {
+                    gallery.feed(Item::Records(waiting));
+                }
                 // Nobody waits any more: the next request tells why.
                 let mut picture = gallery.picture(selected);
                 if has_our_pids {

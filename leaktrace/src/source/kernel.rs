@@ -35,6 +35,15 @@ pub trait Kernel {
     /// The ring cannot be read.
     fn drain(&mut self) -> anyhow::Result<Bytes>;
 
+    /// Records of what is the case now and no event tells: calls that have been waiting for
+    /// long. They did not come through the ring and do not count as produced.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    fn waiting(&mut self) -> anyhow::Result<Bytes> {
+        Ok(Bytes::new())
+    }
+
     /// How many records were produced, read and lost. Exact after [`Kernel::detach`] and a last
     /// [`Kernel::drain`].
     ///

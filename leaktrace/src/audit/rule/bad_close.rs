@@ -2,7 +2,7 @@
 
 use leaktrace_common::abi::Op;
 
-use super::{Group, Remedy, RuleInfo};
+use super::{Group, Remedy, RuleInfo, double_release};
 use crate::{
     audit::{
         case::{Case, Observation},
@@ -22,9 +22,10 @@ pub static RULE: RuleInfo = RuleInfo {
     group: Group::Misuse,
     level: Level::Note,
     title: "close was called with a number that was not open.",
-    why: "Alone it does nothing. But it mostly is the second close of something, and once another \
-          thread or a later line opens a file, the same call closes that one. Runs of ascending \
-          closes over unused numbers, as daemons do before exec, are not in here.",
+    why: "Alone it does nothing. But the number came from somewhere: a variable that was never set, or \
+          an fd of another process. Once another thread or a later line opens a file under that \
+          number, the same call closes that one. Runs of ascending closes over unused numbers, as \
+          daemons do before exec, are not in here; a second close of the same fd is LT403.",
     fix: "Let one owner close each fd, and set the variable to -1 after it.",
     allow: "LT401:comm=python3",
     check: Some(check),
@@ -38,7 +39,8 @@ fn check(case: &Case<'_>) -> Vec<Observation> {
         let bad = process
             .refused
             .iter()
-            .filter(|refused| refused.op == Op::CLOSE && refused.errno == EBADF);
+            .filter(|refused| refused.op == Op::CLOSE && refused.errno == EBADF)
+            .filter(|refused| !double_release::is_again(refused));
         seen.extend(bad.map(|refused| observation(process, refused)));
     }
     seen

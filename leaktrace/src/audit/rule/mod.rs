@@ -1,22 +1,36 @@
 //! Rules: one file each, with the text that `explain` shows and the check.
 
+pub mod acquire_failed;
 pub mod bad_close;
+pub mod buffers_unmapped_before_ring;
 pub mod descendant_running;
+pub mod double_release;
+pub mod epoll_stale;
 pub mod fifo_left;
+pub mod growth;
 pub mod held_fd;
 pub mod held_ipc;
 pub mod held_mapping;
+pub mod held_memory;
 pub mod held_ring;
+pub mod held_signal;
 pub mod held_socket;
 pub mod held_task;
+pub mod near_limit;
+pub mod no_msync;
 pub mod order_class;
 pub mod order_global;
 pub mod order_instance;
+pub mod order_rank;
+pub mod over_budget;
 pub mod planned;
 pub mod posix_mq_left;
 pub mod posix_sem_left;
 pub mod posix_shm_left;
 pub mod release_failed;
+pub mod ring_closed_in_flight;
+pub mod slow_teardown;
+pub mod stale_operation;
 pub mod sysv_msg_left;
 pub mod sysv_sem_left;
 pub mod sysv_shm_left;
@@ -31,7 +45,10 @@ use super::{
     residue::Thing,
 };
 use crate::{
-    model::facts::{Class, ProcessFacts},
+    model::{
+        conduct::Hazard,
+        facts::{Class, EndFacts, ProcessFacts},
+    },
     policy::OrderMode,
     report::{Level, Resource},
     sink::human,
@@ -168,30 +185,30 @@ pub const ALL: &[&RuleInfo] = &[
     &planned::BPF_PIN_LEFT,
     &held_fd::RULE,
     &held_socket::RULE,
-    &planned::HELD_SIGNAL,
+    &held_signal::RULE,
     &held_ring::RULE,
     &held_task::RULE,
     &held_ipc::RULE,
     &held_mapping::RULE,
-    &planned::HELD_MEMORY,
+    &held_memory::RULE,
     &order_instance::RULE,
     &order_class::RULE,
     &order_global::RULE,
-    &planned::ORDER_RANK,
+    &order_rank::RULE,
     &bad_close::RULE,
     &release_failed::RULE,
-    &planned::DOUBLE_RELEASE,
-    &planned::SLOW_TEARDOWN,
+    &double_release::RULE,
+    &slow_teardown::RULE,
     &term_ignored::RULE,
-    &planned::NEAR_LIMIT,
-    &planned::ACQUIRE_FAILED,
-    &planned::GROWTH,
-    &planned::OVER_BUDGET,
-    &planned::STALE_OPERATION,
-    &planned::RING_CLOSED_IN_FLIGHT,
-    &planned::BUFFERS_UNMAPPED_BEFORE_RING,
-    &planned::EPOLL_STALE,
-    &planned::NO_MSYNC,
+    &near_limit::RULE,
+    &acquire_failed::RULE,
+    &growth::RULE,
+    &over_budget::RULE,
+    &stale_operation::RULE,
+    &ring_closed_in_flight::RULE,
+    &buffers_unmapped_before_ring::RULE,
+    &epoll_stale::RULE,
+    &no_msync::RULE,
 ];
 
 /// The rule for a kind of residue.
@@ -284,12 +301,58 @@ fn breaches(case: &Case<'_>, modes: &[OrderMode]) -> Vec<Observation> {
         let Some(judged) = judged.filter(|judged| modes.contains(&judged.mode)) else {
             continue;
         };
-        seen.extend(judged.breaches.iter().map(|breach| Observation {
+        seen.extend(breach_observations(process, judged));
+    }
+    seen
+}
+
+fn breach_observations(
+    process: &ProcessFacts,
+    judged: &super::order::Judged,
+) -> impl Iterator<Item = Observation> {
+    judged.breaches.iter().map(|breach| Observation {
+        process: process.key,
+        resource: super::resource::report(&process.releases[breach.released].resource),
+        other: Some(super::resource::report(
+            &process.releases[breach.open].resource,
+        )),
+        ..Observation::default()
+    })
+}
+
+/// Observations of what is no fd and no mapping and was there at exit, of one class. As with
+/// [`held`], after a death by signal nothing is judged.
+fn left_at_exit(case: &Case<'_>, class: Class) -> Vec<Observation> {
+    let mut seen = scope_leaks(case, class);
+    for process in case.judged(Group::Held) {
+        let by_signal = |end: &EndFacts| end.signal().is_some();
+        if process.end.as_ref().is_none_or(by_signal) {
+            continue;
+        }
+        let left = process.conduct.left.iter();
+        let left = left.filter(|resource| resource.kind.class() == class);
+        seen.extend(left.map(|resource| Observation {
             process: process.key,
-            resource: super::resource::report(&process.releases[breach.released].resource),
-            other: Some(super::resource::report(
-                &process.releases[breach.open].resource,
-            )),
+            resource: super::resource::report(resource),
+            ..Observation::default()
+        }));
+    }
+    seen
+}
+
+/// Observations of hazards.
+fn hazards(case: &Case<'_>, wanted: impl Fn(&ProcessFacts, &Hazard) -> bool) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    for process in case.judged(Group::Hazard) {
+        let hazards = process.conduct.hazards.iter();
+        let hazards = hazards.filter(|hazard| wanted(process, hazard));
+        seen.extend(hazards.map(|hazard| Observation {
+            process: process.key,
+            resource: Resource {
+                released_ns: Some(hazard.at.0),
+                ..super::resource::report(&hazard.resource)
+            },
+            other: hazard.other.as_ref().map(super::resource::report),
             ..Observation::default()
         }));
     }

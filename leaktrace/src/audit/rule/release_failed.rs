@@ -2,7 +2,7 @@
 
 use leaktrace_common::abi::Op;
 
-use super::{Group, Remedy, RuleInfo, bad_close};
+use super::{Group, Remedy, RuleInfo, bad_close, double_release};
 use crate::{
     audit::case::{Case, Observation},
     model::facts::{ProcessFacts, Refused},
@@ -59,7 +59,10 @@ fn is_failure(refused: &Refused) -> bool {
             | Op::MSGCTL
             | Op::MQ_UNLINK
     );
-    of_held && refused.errno != EBADF && !(refused.op == Op::CLOSE && refused.errno == EINTR)
+    of_held
+        && !double_release::is_again(refused)
+        && refused.errno != EBADF
+        && !(refused.op == Op::CLOSE && refused.errno == EINTR)
 }
 
 fn is_data_loss(refused: &Refused) -> bool {
