@@ -648,8 +648,12 @@ impl Model {
     fn limited(&mut self, id: ProcessId, limit: u64) {
         // Until now it was the old limit that counted.
         self.note_nearest(id);
-        if let Some(process) = self.processes.get_mut(id) {
-            process.nofile = limit;
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        process.nofile = limit;
+        if let Some(table) = self.tables.get_mut(&process.table.0) {
+            table.open.peak = table.open.all;
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
     process::{self, Extent, Origin, Process, ProcessId},
     rate::Rate,
     scope::ScopedThread,
+    trend::Trend,
 };
 use crate::{
     decode::Text,
@@ -152,8 +153,10 @@ impl Model {
             // All other threads are gone, and nobody shares the table (begin_new_exec in
             // fs/exec.c).
             table.tasks = 1;
-            // How fast the last program opened fds says nothing about this one.
+            // How fast the last program opened fds, and how many, says nothing about this one.
             table.rate = Rate::default();
+            table.trend = Trend::default();
+            table.open.peak = table.open.all;
         }
         let old_mm = self.processes.get(id).map_or(0, |process| process.mm);
         self.new_space(old_mm, exec.task.mm, id);

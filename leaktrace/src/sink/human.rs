@@ -92,7 +92,7 @@ pub fn signal(number: i32) -> String {
     }
 }
 
-/// Name of an errno that a release can end with; the number for others (errno(3)).
+/// Name of an errno that a release or an acquisition can end with; the number for others (errno(3)).
 pub fn errno(number: i32) -> String {
     match number {
         1 => "EPERM".into(),
@@ -104,6 +104,8 @@ pub fn errno(number: i32) -> String {
         13 => "EACCES".into(),
         16 => "EBUSY".into(),
         22 => "EINVAL".into(),
+        23 => "ENFILE".into(),
+        24 => "EMFILE".into(),
         28 => "ENOSPC".into(),
         43 => "EIDRM".into(),
         122 => "EDQUOT".into(),
