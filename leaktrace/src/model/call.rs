@@ -629,6 +629,7 @@ impl Model {
         };
         if let Some(process) = self.processes.get_mut(id) {
             process.spent(Kind::Aio.class(), duration);
+            process.bytes_released += release.thing.bytes;
             process.gave_back(Kind::Aio, release.thing.bytes, Extent::Whole);
             process.phase.released(release, next_rank, &mut self.names);
         }
