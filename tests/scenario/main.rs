@@ -6,6 +6,7 @@
 use leaktrace_tests::Run;
 
 mod attach;
+mod baseline;
 mod bind_unix;
 mod descendant_running;
 mod environment;

@@ -19,6 +19,7 @@ use crate::{
     model::facts::{Facts, ProcessFacts, ResourceFacts},
     policy::{
         Policy,
+        date::Date,
         defaults::{Made, Survivor},
         program::Program,
         settings::Settings,
@@ -161,6 +162,11 @@ impl<'a> Case<'a> {
     pub(crate) fn is_scope_leak(&self, process: ProcessKey, resource: &ResourceFacts) -> bool {
         let mut leaks = self.leaks.get(&process).into_iter().flatten();
         leaks.any(|leak| leak.resource == *resource)
+    }
+
+    /// The day on which the run began.
+    pub fn today(&self) -> Date {
+        Date::of_realtime(self.start.clock.realtime_ns)
     }
 
     /// What holds for a process by policy.

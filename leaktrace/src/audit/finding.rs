@@ -6,12 +6,17 @@ use std::collections::BTreeMap;
 use crate::{
     audit::{
         case::{Case, Observation},
+        fingerprint::Identities,
         resource,
         rule::{self, RuleInfo},
     },
     id::ProcessKey,
     model::facts::ProcessFacts,
-    policy::allow::{Matcher, Subject},
+    policy::{
+        allow::{self, Subject},
+        baseline::{self, Baseline, Question},
+        fingerprint::{self, Identity},
+    },
     report::{Finding, Instance, Level},
 };
 
@@ -29,6 +34,13 @@ pub(crate) struct Findings {
     pub(crate) guilty: BTreeMap<ProcessKey, u64>,
     /// Things left that are not suppressed, by creator.
     pub(crate) residue: BTreeMap<ProcessKey, u64>,
+    /// How often each suppression of the policy fitted.
+    pub(crate) used: Vec<u64>,
+    /// Findings of the baseline that were there again.
+    pub(crate) again: u64,
+    /// Errors that no suppression covers, those of the baseline included: what a new baseline
+    /// would have.
+    pub(crate) errors: Vec<baseline::Known>,
 }
 
 /// What makes observations one finding.
@@ -42,58 +54,117 @@ struct Site {
     suppressed_by: Option<String>,
 }
 
+/// An observation, and what the policy says of it.
+struct Seen<'a> {
+    seen: Observation,
+    process: &'a ProcessFacts,
+    level: Level,
+    scope: Option<String>,
+    /// The suppression that fits.
+    allow: Option<usize>,
+    /// None of what is off.
+    identity: Option<Identity>,
+    fingerprint: Option<String>,
+    /// Whether the baseline has it.
+    known: bool,
+}
+
 /// Runs every rule and merges what they saw.
 pub(crate) fn collect(case: &Case<'_>) -> Findings {
-    let matcher = Matcher::new(&case.policy.allow);
-    let mut findings = Findings::default();
+    let mut identities = Identities::new(case);
+    let mut findings = Findings {
+        used: vec![0; case.policy.allow.len()],
+        ..Findings::default()
+    };
     for info in rule::ALL.iter().copied() {
         let Some(check) = info.check else { continue };
         let mut observations = check(case);
         observations.sort_by_key(|seen| (seen.process.start, seen.process.pid));
-        let merged = merge(case, info, observations, &matcher, &mut findings);
-        let (off, shown): (Vec<_>, Vec<_>) =
-            merged.into_iter().partition(|f| f.level == Level::Off);
+        let mut all: Vec<Seen<'_>> = observations
+            .into_iter()
+            .filter_map(|seen| held_against(case, info, seen, &mut identities))
+            .collect();
+        name(case, &mut all);
+        let (off, shown): (Vec<_>, Vec<_>) = merge(case, info, all, &mut findings)
+            .into_iter()
+            .partition(|f| f.level == Level::Off);
         findings.shown.extend(shown);
         findings.off.extend(off);
     }
     findings
 }
 
+/// Level and suppression of one observation.
+fn held_against<'a>(
+    case: &Case<'a>,
+    info: &RuleInfo,
+    seen: Observation,
+    identities: &mut Identities<'_>,
+) -> Option<Seen<'a>> {
+    let process = case.process(seen.process)?;
+    let level = case.level(info, process, seen.level);
+    let scope = seen.scope.clone().or_else(|| case.scopes.of(&seen));
+    let allow = suppression(case, info, &seen, process, scope.as_deref());
+    let identity =
+        (level != Level::Off).then(|| identities.of(info.id, &seen, process, scope.as_deref()));
+    Some(Seen {
+        seen,
+        process,
+        level,
+        scope,
+        allow,
+        identity,
+        fingerprint: None,
+        known: false,
+    })
+}
+
+/// Gives the observations of a rule their fingerprints, and finds out which are known.
+fn name(case: &Case<'_>, all: &mut [Seen<'_>]) {
+    let known = case.policy.baseline.as_ref();
+    let known = known.map_or(&[][..], |baseline| &baseline.known);
+    let mut named: Vec<&mut Seen<'_>> = all.iter_mut().filter(|it| it.identity.is_some()).collect();
+    let identities: Vec<(Identity, Question)> = named
+        .iter_mut()
+        .filter_map(|it| {
+            let question = match it.allow {
+                None => Question::Known,
+                Some(_) => Question::NameOnly,
+            };
+            Some((it.identity.clone()?, question))
+        })
+        .collect();
+    let matched = baseline::hold_against(known, &identities);
+    let outcome = matched.fingerprints.into_iter().zip(matched.known);
+    for (it, (fingerprint, known)) in named.into_iter().zip(outcome) {
+        it.fingerprint = Some(fingerprint);
+        it.known = known;
+    }
+}
+
 fn merge(
     case: &Case<'_>,
     info: &'static RuleInfo,
-    observations: Vec<Observation>,
-    matcher: &Matcher<'_>,
+    all: Vec<Seen<'_>>,
     findings: &mut Findings,
 ) -> Vec<Finding> {
     let mut places: BTreeMap<Site, usize> = BTreeMap::new();
     let mut merged: Vec<Finding> = Vec::new();
-    for seen in observations {
-        let Some(process) = case.process(seen.process) else {
-            continue;
-        };
-        let level = case.level(info, process, seen.level);
-        let suppressed_by = suppression(info, &seen, process, matcher);
-        if suppressed_by.is_none() {
-            if level == Level::Error {
-                *findings.guilty.entry(seen.process).or_default() += 1;
-            }
-            if info.counts_residue() {
-                *findings.residue.entry(seen.process).or_default() += 1;
-            }
-        }
+    for mut it in all {
+        let suppressed_by = suppressed_by(case, &it);
+        count(info, &mut it, suppressed_by.as_deref(), findings);
         let site = Site {
             rule: info.id,
-            level,
-            exe: process.exe.as_deref().map(resource::text),
-            site: seen.resource.syscall.clone(),
-            scope: seen.scope.clone().or_else(|| case.scopes.of(&seen)),
+            level: it.level,
+            exe: it.process.exe.as_deref().map(resource::text),
+            site: it.seen.resource.syscall.clone(),
+            scope: it.scope.clone(),
             suppressed_by,
         };
         match places.get(&site) {
-            Some(&place) => add(&mut merged[place], &seen, process),
+            Some(&place) => add(&mut merged[place], &it),
             None => {
-                merged.push(first(case, info, &site, seen, process));
+                merged.push(first(case, info, &site, it));
                 places.insert(site, merged.len() - 1);
             }
         }
@@ -101,37 +172,67 @@ fn merge(
     merged
 }
 
+/// `allow:…`, or `baseline:` and the fingerprint of the first of its group.
+fn suppressed_by(case: &Case<'_>, it: &Seen<'_>) -> Option<String> {
+    if let Some(allow) = it.allow {
+        return Some(format!("allow:{}", case.policy.allow[allow].text));
+    }
+    let fingerprint = it.fingerprint.as_deref().filter(|_| it.known)?;
+    let group = fingerprint::parse(fingerprint).map_or(fingerprint, |(group, _)| group);
+    Some(format!("baseline:{group}"))
+}
+
+fn count(info: &RuleInfo, it: &mut Seen<'_>, suppressed_by: Option<&str>, findings: &mut Findings) {
+    if let Some(allow) = it.allow {
+        findings.used[allow] += 1;
+    }
+    findings.again += u64::from(it.known);
+    if it.level == Level::Error && it.allow.is_none() {
+        let identity = it.identity.take();
+        let named = it.fingerprint.clone().zip(identity);
+        findings.errors.extend(Baseline::of(named).known);
+    }
+    if suppressed_by.is_some() {
+        return;
+    }
+    if it.level == Level::Error {
+        *findings.guilty.entry(it.seen.process).or_default() += 1;
+    }
+    if info.counts_residue() {
+        *findings.residue.entry(it.seen.process).or_default() += 1;
+    }
+}
+
 fn suppression(
+    case: &Case<'_>,
     info: &RuleInfo,
     seen: &Observation,
     process: &ProcessFacts,
-    matcher: &Matcher<'_>,
-) -> Option<String> {
+    scope: Option<&str>,
+) -> Option<usize> {
+    if case.policy.allow.is_empty() {
+        return None;
+    }
     let comm = resource::text(&process.comm);
     let exe = process.exe.as_deref().map(resource::text);
+    let id = seen.resource.id.map(|id| id.to_string());
     let subject = Subject {
         rule: info.id,
-        name: info.name,
         comm: &comm,
         exe: exe.as_deref(),
         path: seen.resource.path.as_deref(),
         kind: &seen.resource.kind,
-        id: seen.resource.id,
+        id: id.as_deref(),
+        scope,
+        stack: &seen.resource.stack,
     };
-    matcher
-        .find(&subject)
-        .map(|allow| format!("allow:{}", allow.text))
+    allow::find(&case.policy.allow, &subject, case.today())
 }
 
-fn first(
-    case: &Case<'_>,
-    info: &RuleInfo,
-    site: &Site,
-    seen: Observation,
-    process: &ProcessFacts,
-) -> Finding {
-    let message = (info.message)(case, &seen, process);
-    let instance = instance(&seen, process);
+fn first(case: &Case<'_>, info: &RuleInfo, site: &Site, it: Seen<'_>) -> Finding {
+    let instance = instance(&it);
+    let seen = it.seen;
+    let message = (info.message)(case, &seen, it.process);
     Finding {
         rule: info.id.to_owned(),
         name: info.name.to_owned(),
@@ -144,7 +245,7 @@ fn first(
         comm: instance.comm.clone(),
         count: 1,
         instances: vec![instance],
-        fingerprint: None,
+        fingerprint: it.fingerprint,
         scope: site.scope.clone(),
         site: site.site.clone(),
         location: None,
@@ -157,20 +258,30 @@ fn first(
     }
 }
 
-fn add(finding: &mut Finding, seen: &Observation, process: &ProcessFacts) {
+fn add(finding: &mut Finding, it: &Seen<'_>) {
     finding.count += 1;
     if finding.level != Level::Off || finding.instances.len() < OFF_INSTANCES {
-        finding.instances.push(instance(seen, process));
+        finding.instances.push(instance(it));
     }
-    finding.caused.extend(seen.caused.iter().cloned());
+    finding.caused.extend(it.seen.caused.iter().cloned());
+    // Which process came first may differ from run to run; the least fingerprint does not.
+    let rank = |text: &Option<String>| text.as_deref().and_then(fingerprint::parse).map(owned);
+    if rank(&it.fingerprint) < rank(&finding.fingerprint) {
+        finding.fingerprint.clone_from(&it.fingerprint);
+    }
 }
 
-fn instance(seen: &Observation, process: &ProcessFacts) -> Instance {
+fn owned((group, ordinal): (&str, usize)) -> (String, usize) {
+    (group.to_owned(), ordinal)
+}
+
+fn instance(it: &Seen<'_>) -> Instance {
     Instance {
-        process: process.key,
-        pid: process.key.pid.0,
-        comm: resource::text(&process.comm),
-        resource: seen.resource.clone(),
-        other: seen.other.clone(),
+        process: it.process.key,
+        pid: it.process.key.pid.0,
+        comm: resource::text(&it.process.comm),
+        fingerprint: it.fingerprint.clone(),
+        resource: it.seen.resource.clone(),
+        other: it.seen.other.clone(),
     }
 }

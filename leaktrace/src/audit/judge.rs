@@ -7,15 +7,13 @@ use crate::{
         case::Case,
         finding::{self, Findings},
         outcome::{self, Command},
-        process, resource, settle, trust,
+        process, resource, settle, tolerated, trust,
     },
     census::Answer,
     id::ProcessKey,
     model::facts::Facts,
     policy::Policy,
-    report::{
-        self, CoverageStatus, Known, PolicyFile, Process, Report, SelfCheck, Settle, Verdict,
-    },
+    report::{self, CoverageStatus, Known, Process, Report, SelfCheck, Settle, Verdict},
     source::{End, Start},
 };
 
@@ -32,7 +30,8 @@ pub fn judge(
     let case = Case::new(facts, answers, start, end, policy);
     let findings = finding::collect(&case);
     let inconclusive_because = trust::inconclusive(&case);
-    let verdict = if !findings.guilty.is_empty() {
+    let policy_use = tolerated::policy(&case, &findings);
+    let verdict = if !findings.guilty.is_empty() || !policy_use.complaints.is_empty() {
         Verdict::Findings
     } else if !inconclusive_because.is_empty() {
         Verdict::Inconclusive
@@ -44,7 +43,7 @@ pub fn judge(
         tool: start.tool.clone(),
         clock: start.clock.clone(),
         command: start.command.clone(),
-        policy: PolicyFile::default(),
+        policy: policy_use,
         child: end.child,
         exit: outcome::exit(verdict, end, Command::Check, None),
         verdict,
@@ -62,6 +61,7 @@ pub fn judge(
         scopes: case.scopes.report(&findings.shown),
         findings: findings.shown,
         off: findings.off,
+        errors: findings.errors,
     }
 }
 

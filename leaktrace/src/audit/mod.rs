@@ -16,11 +16,13 @@ pub mod teardown;
 mod ask;
 mod explain;
 mod finding;
+mod fingerprint;
 mod identity;
 mod judge;
 mod process;
 mod resource;
 mod scope;
+mod tolerated;
 mod trend;
 mod trust;
 

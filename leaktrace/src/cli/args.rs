@@ -35,6 +35,15 @@ pub struct JudgeArgs {
     /// Tolerate findings of a rule, where the resource's fact matches; repeatable.
     #[arg(long, value_name = "RULE[:KEY=GLOB]")]
     pub allow: Vec<String>,
+    /// Tolerate what this baseline has; only what is new fails.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Write the errors of this run as a baseline; they do not fail it.
+    #[arg(long, value_name = "FILE")]
+    pub write_baseline: Option<PathBuf>,
+    /// Fail if a suppression fits nothing or has expired.
+    #[arg(long)]
+    pub strict_suppressions: bool,
     /// How release order is judged.
     #[arg(long, value_name = "MODE", value_parser = value::order, default_value = "instance")]
     pub order: OrderMode,

@@ -9,13 +9,14 @@ use super::{
     command::{self, Ran, RunSpec},
     exit, look,
     output::{self, Call, Destination, Outputs},
+    tolerate,
     value::Format,
 };
 use crate::{
     audit::{Command, outcome},
     launch::{Found, environment::Environment},
     policy::{
-        Policy,
+        Policy, Strictness,
         allow::Allow,
         fail_on::{self, FailOn},
     },
@@ -35,13 +36,20 @@ pub(super) struct Judging {
     pub(super) output: OutputArgs,
 }
 
+impl Judging {
+    /// Whose the exit code is, and what it is for errors.
+    fn exit(&self) -> (Command, Option<i32>) {
+        (self.command, self.error_exitcode)
+    }
+}
+
 /// Runs or reads, judges, reports, ends.
 pub(super) fn run(call: Judging, found: Found) -> Outcome {
     let policy = policy(&call.judge)?;
     match &call.run.from {
         Some(path) => from_capture(path, &call, &policy),
         None if call.targets.names_some() => attached(&call, &policy),
-        None => live(call, policy, found),
+        None => live(&call, &policy, found),
     }
 }
 
@@ -68,7 +76,7 @@ fn attached(call: &Judging, policy: &Policy) -> Outcome {
         IfUnavailable::Skip | IfUnavailable::Run => outcome::UNAVAILABLE,
     };
     let pipeline = attach::judged(&run, on_unavailable)?;
-    let report = report(&pipeline, policy, call.command, call.error_exitcode);
+    let report = report(&pipeline, policy, call.exit(), &call.judge)?;
     write(outputs, &report, call.output.verbose)?;
     command::captured(&pipeline)?;
     Ok(Ending::Code(report.exit.code))
@@ -84,17 +92,17 @@ fn from_capture(path: &Path, call: &Judging, policy: &Policy) -> Outcome {
              nothing can be judged"
         )));
     }
-    let report = report(&pipeline, policy, call.command, call.error_exitcode);
+    let report = report(&pipeline, policy, call.exit(), &call.judge)?;
     write(outputs, &report, call.output.verbose)?;
     Ok(Ending::Code(report.exit.code))
 }
 
-fn live(call: Judging, policy: Policy, found: Found) -> Outcome {
+fn live(call: &Judging, policy: &Policy, found: Found) -> Outcome {
     let outputs = outputs(&call.output, Call::RunsCommand)?;
     let spec = RunSpec {
         launch: &call.run.launch,
         capture: call.run.capture.as_deref(),
-        policy: &policy,
+        policy,
         purpose: Purpose::Verdict,
         verbose: call.output.verbose,
     };
@@ -103,21 +111,29 @@ fn live(call: Judging, policy: Policy, found: Found) -> Outcome {
         Ran::Traced(pipeline) => pipeline,
         Ran::Untraced(status) => return Ok(command::untraced(status)),
     };
-    let report = report(&pipeline, &policy, call.command, call.error_exitcode);
+    let report = report(&pipeline, policy, call.exit(), &call.judge)?;
     write(outputs, &report, call.output.verbose)?;
     command::captured(&pipeline)?;
     Ok(exit::ending(report.exit, report.child))
 }
 
+/// Judges, and writes the baseline that was asked for; then what it has is known.
 pub(super) fn report(
     pipeline: &Pipeline,
     policy: &Policy,
-    command: Command,
-    error_exitcode: Option<i32>,
-) -> Report {
+    (command, error_exitcode): (Command, Option<i32>),
+    args: &JudgeArgs,
+) -> Result<Report, Failure> {
     let mut report = pipeline.judge(policy);
+    if let Some(path) = &args.write_baseline {
+        let baseline = tolerate::write_baseline(path, &report)?;
+        report = pipeline.judge(&Policy {
+            baseline: Some(baseline),
+            ..policy.clone()
+        });
+    }
     report.exit = outcome::exit(report.verdict, pipeline.end(), command, error_exitcode);
-    report
+    Ok(report)
 }
 
 fn outputs(args: &OutputArgs, call: Call) -> Result<Outputs, Failure> {
@@ -161,6 +177,17 @@ pub(super) fn policy(args: &JudgeArgs) -> Result<Policy, Failure> {
         ..Policy::default()
     };
     policy.settings.order = args.order;
+    policy.baseline = args
+        .baseline
+        .as_deref()
+        .map(tolerate::read_baseline)
+        .transpose()?;
+    if args.strict_suppressions {
+        policy.strictness = Strictness::Fail;
+    }
+    if let Some(path) = &args.write_baseline {
+        tolerate::can_be_written(path)?;
+    }
     if !args.fail_on.is_empty() {
         let words = args.fail_on.join(",");
         match fail_on::parse(&words).map_err(|error| usage("--fail-on", &error))? {

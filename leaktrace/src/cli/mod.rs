@@ -23,6 +23,7 @@ mod record;
 mod run;
 mod schema;
 mod target;
+mod tolerate;
 mod top;
 
 use std::{ffi::OsString, io::Write, panic};

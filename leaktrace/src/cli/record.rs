@@ -68,7 +68,7 @@ fn command(args: &RecordArgs, outputs: Outputs, found: Found) -> Outcome {
         Ran::Traced(pipeline) => pipeline,
         Ran::Untraced(status) => return Ok(command::untraced(status)),
     };
-    let report = judge::report(&pipeline, &policy, Command::Record, None);
+    let report = judge::report(&pipeline, &policy, (Command::Record, None), &args.judge)?;
     judge::write(outputs, &report, args.verbose)?;
     command::captured(&pipeline)?;
     Ok(exit::ending(report.exit, report.child))

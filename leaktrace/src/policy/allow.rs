@@ -1,69 +1,178 @@
-//! `--allow RULE[:key=glob]`: suppressions by the facts of a finding.
+//! Suppressions: by the facts of a finding first, by its stack second. `[[allow]]` and
+//! `--allow RULE[:key=glob,…]` are two spellings of one form.
 
-use globset::{Glob, GlobMatcher};
+use super::{PolicyError, date::Date, fail_on, pattern::Pattern};
 
-use super::{PolicyError, defaults::matches, fail_on};
-
-/// One suppression by resource facts.
+/// One suppression.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// The text as given.
+    /// In the form of the command line.
     pub text: String,
-    /// Rule id or name.
+    /// Rule id.
     pub rule: String,
-    /// Facts that must match, each a glob: `comm`, `exe`, `path`, `kind`, `id`.
-    pub facts: Vec<(String, String)>,
+    /// Facts that must match, all of them.
+    pub facts: Vec<(Key, Pattern)>,
+    /// Frames that must be on the stack of the acquisition, in this order, others between them.
+    pub stack: Vec<Pattern>,
+    /// Why it is tolerated; files must say.
+    pub reason: Option<String>,
+    /// The last day on which it counts.
+    pub expires: Option<Date>,
+    /// `leaktrace.toml:12`; none if it came on the command line.
+    pub source: Option<String>,
 }
 
-/// Keys that a suppression may name.
-pub const KEYS: [&str; 5] = ["comm", "exe", "path", "kind", "id"];
+macro_rules! keys {
+    ($($name:ident, $text:literal, $what:literal;)*) => {
+        /// Facts of a finding that a suppression may name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Key {
+            $(#[doc = $what] $name,)*
+        }
+        impl Key {
+            /// Every key.
+            pub const ALL: &'static [Key] = &[$(Key::$name,)*];
+            /// As written.
+            pub fn name(self) -> &'static str {
+                match self { $(Key::$name => $text,)* }
+            }
+        }
+    };
+}
+
+keys! {
+    Comm, "comm", "Name of the finding's process.";
+    Exe, "exe", "Path of its executable.";
+    Path, "path", "Path or name of the resource.";
+    Kind, "kind", "Kind of the resource.";
+    Id, "id", "ipc id, or pid.";
+    Scope, "scope", "Test or other scope.";
+}
+
+impl Key {
+    /// The key of this name.
+    pub fn parse(name: &str) -> Option<Key> {
+        Key::ALL.iter().copied().find(|key| key.name() == name)
+    }
+}
+
+/// Words besides the keys that the command line takes.
+const STACK: &str = "stack";
+const REASON: &str = "reason";
+const EXPIRES: &str = "expires";
 
 impl Allow {
-    /// Reads `RULE[:key=glob]`. In the glob `*` matches `/` too.
+    /// A suppression of everything of one rule.
     ///
     /// # Errors
-    /// An unknown rule, an unknown key, or a glob that does not parse.
+    /// An unknown rule.
+    pub fn of_rule(rule: &str) -> Result<Allow, PolicyError> {
+        Ok(Allow {
+            text: rule.to_owned(),
+            rule: fail_on::rule(rule)?.id.to_owned(),
+            ..Allow::default()
+        })
+    }
+
+    /// Reads `RULE[:key=glob[,key=glob…]]`. A comma that is not before a key belongs to the glob;
+    /// in the glob `*` matches `/` too.
+    ///
+    /// # Errors
+    /// An unknown rule, an unknown key, a glob that does not parse, or no such day.
     pub fn parse(text: &str) -> Result<Allow, PolicyError> {
-        let (rule, fact) = match text.split_once(':') {
-            Some((rule, fact)) => (rule, Some(fact)),
+        let (rule, facts) = match text.split_once(':') {
+            Some((rule, facts)) => (rule, Some(facts)),
             None => (text, None),
         };
-        let info = fail_on::rule(rule)?;
-        let facts = match fact {
-            None => Vec::new(),
-            Some(fact) => vec![parse_fact(text, fact)?],
-        };
-        Ok(Allow {
-            text: text.to_owned(),
-            rule: info.id.to_owned(),
-            facts,
-        })
+        let mut allow = Allow::of_rule(rule)?;
+        allow.text = text.to_owned();
+        for fact in facts.map(split).unwrap_or_default() {
+            let (key, value) = fact.split_once('=').ok_or_else(|| PolicyError::Shape {
+                text: text.to_owned(),
+            })?;
+            allow.take(key, value)?;
+        }
+        Ok(allow)
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> Result<(), PolicyError> {
+        match key {
+            STACK => self.stack.push(Pattern::new(value)?),
+            REASON => self.reason = Some(value.to_owned()),
+            EXPIRES => {
+                let date = Date::parse(value).ok_or_else(|| PolicyError::Date {
+                    text: value.to_owned(),
+                })?;
+                self.expires = Some(date);
+            }
+            _ => {
+                let known = Key::parse(key).ok_or_else(|| PolicyError::Key {
+                    key: key.to_owned(),
+                })?;
+                self.facts.push((known, Pattern::new(value)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Its facts in the form of the command line.
+    pub fn form(&self) -> String {
+        let facts = self.facts.iter().map(|(key, glob)| (key.name(), glob));
+        let frames = self.stack.iter().map(|glob| (STACK, glob));
+        let words: Vec<String> = facts
+            .chain(frames)
+            .map(|(key, glob)| format!("{key}={}", glob.text()))
+            .collect();
+        match words.is_empty() {
+            true => self.rule.clone(),
+            false => format!("{}:{}", self.rule, words.join(",")),
+        }
+    }
+
+    /// Whether its last day is over.
+    pub fn is_expired(&self, today: Date) -> bool {
+        self.expires.is_some_and(|expires| expires < today)
+    }
+
+    /// Whether it is about this.
+    pub fn fits(&self, subject: &Subject<'_>) -> bool {
+        self.rule == subject.rule
+            && self.facts.iter().all(|(key, glob)| {
+                let value = subject.fact(*key);
+                value.is_some_and(|value| glob.matches(value.as_bytes()))
+            })
+            && self.is_on(subject.stack)
+    }
+
+    fn is_on(&self, stack: &[String]) -> bool {
+        let mut frames = stack.iter();
+        self.stack
+            .iter()
+            .all(|glob| frames.any(|frame| glob.matches(frame.as_bytes())))
     }
 }
 
-fn parse_fact(text: &str, fact: &str) -> Result<(String, String), PolicyError> {
-    let (key, glob) = fact.split_once('=').ok_or_else(|| PolicyError::Shape {
-        text: text.to_owned(),
-    })?;
-    if !KEYS.contains(&key) {
-        return Err(PolicyError::Key {
-            key: key.to_owned(),
-        });
+/// Splits at commas that a key and `=` follow.
+fn split(facts: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut begin = 0;
+    for (comma, _) in facts.match_indices(',') {
+        let word = facts[comma + 1..].split('=').next().unwrap_or_default();
+        let is_key = Key::parse(word).is_some() || [STACK, REASON, EXPIRES].contains(&word);
+        if is_key && facts[comma + 1..].contains('=') {
+            parts.push(&facts[begin..comma]);
+            begin = comma + 1;
+        }
     }
-    Glob::new(glob).map_err(|error| PolicyError::Glob {
-        glob: glob.to_owned(),
-        why: error.kind().to_string(),
-    })?;
-    Ok((key.to_owned(), glob.to_owned()))
+    parts.push(&facts[begin..]);
+    parts
 }
 
 /// What a suppression is held against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Subject<'a> {
     /// Rule id.
     pub rule: &'a str,
-    /// Rule name.
-    pub name: &'a str,
     /// comm of the finding's process.
     pub comm: &'a str,
     /// Its executable.
@@ -72,118 +181,34 @@ pub struct Subject<'a> {
     pub path: Option<&'a str>,
     /// Kind of the resource.
     pub kind: &'a str,
-    /// ipc id, or pid.
-    pub id: Option<i64>,
+    /// ipc id, or pid, as text.
+    pub id: Option<&'a str>,
+    /// Test or other scope.
+    pub scope: Option<&'a str>,
+    /// Stack of the acquisition, innermost first.
+    pub stack: &'a [String],
 }
 
-/// Suppressions with their globs compiled.
-pub struct Matcher<'a> {
-    allows: Vec<(&'a Allow, Vec<Fact<'a>>)>,
-}
-
-/// A key and its glob; none if that does not parse.
-type Fact<'a> = (&'a str, Option<GlobMatcher>);
-
-impl<'a> Matcher<'a> {
-    /// Compiles each glob once. One that does not parse matches nothing: suppressing too little
-    /// is the safe side.
-    pub fn new(allows: &'a [Allow]) -> Self {
-        let compile = |glob: &str| Glob::new(glob).ok().map(|glob| glob.compile_matcher());
-        let allows = allows
-            .iter()
-            .map(|allow| {
-                let facts = allow
-                    .facts
-                    .iter()
-                    .map(|(key, glob)| (key.as_str(), compile(glob)))
-                    .collect();
-                (allow, facts)
-            })
-            .collect();
-        Matcher { allows }
-    }
-
-    /// The first suppression that fits.
-    pub fn find(&self, subject: &Subject<'_>) -> Option<&'a Allow> {
-        self.allows
-            .iter()
-            .find(|(allow, facts)| {
-                (allow.rule == subject.rule || allow.rule == subject.name)
-                    && facts.iter().all(|(key, glob)| {
-                        glob.as_ref()
-                            .is_some_and(|glob| fact_matches(subject, key, glob))
-                    })
-            })
-            .map(|(allow, _)| *allow)
+impl<'a> Subject<'a> {
+    fn fact(&self, key: Key) -> Option<&'a str> {
+        match key {
+            Key::Comm => Some(self.comm),
+            Key::Exe => self.exe,
+            Key::Path => self.path,
+            Key::Kind => Some(self.kind),
+            Key::Id => self.id,
+            Key::Scope => self.scope,
+        }
     }
 }
 
-fn fact_matches(subject: &Subject<'_>, key: &str, glob: &GlobMatcher) -> bool {
-    let id = subject.id.map(|id| id.to_string());
-    let value = match key {
-        "comm" => Some(subject.comm),
-        "exe" => subject.exe,
-        "path" => subject.path,
-        "kind" => Some(subject.kind),
-        "id" => id.as_deref(),
-        _ => None,
-    };
-    value.is_some_and(|value| matches(glob, value.as_bytes()))
+/// The first suppression that fits and has not expired, by its place in the list.
+pub fn find(allows: &[Allow], subject: &Subject<'_>, today: Date) -> Option<usize> {
+    allows
+        .iter()
+        .position(|allow| !allow.is_expired(today) && allow.fits(subject))
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-
-    const SUBJECT: Subject<'static> = Subject {
-        rule: "LT109",
-        name: "temp-file-left",
-        comm: "cc1",
-        exe: Some("/usr/lib/gcc/cc1"),
-        path: Some("/tmp/a/b.s"),
-        kind: "file",
-        id: None,
-    };
-
-    fn allowed(text: &str) -> bool {
-        let allows = [Allow::parse(text).unwrap()];
-        Matcher::new(&allows).find(&SUBJECT).is_some()
-    }
-
-    #[test]
-    fn a_rule_alone_allows_everything_of_it() {
-        assert!(allowed("LT109"));
-        assert!(allowed("temp-file-left"));
-        assert!(!allowed("LT110"));
-    }
-
-    #[test]
-    fn a_fact_narrows_it() {
-        assert!(allowed("LT109:comm=cc*"));
-        assert!(!allowed("LT109:comm=ld"));
-        assert!(allowed("LT109:path=/tmp/*.s"));
-        assert!(allowed("LT109:exe=*/cc1"));
-        assert!(allowed("LT109:kind=file"));
-        assert!(!allowed("LT109:id=*"), "it has no id");
-    }
-
-    #[test]
-    fn mistakes_are_told_in_one_sentence() {
-        let error = |text| Allow::parse(text).unwrap_err().to_string();
-        assert_eq!(
-            error("LT109:com=x"),
-            "`com` is not a fact of a finding (use comm, exe, path, kind or id)"
-        );
-        assert_eq!(
-            error("LT109:x"),
-            "`LT109:x` is not of the form RULE[:key=glob]"
-        );
-        assert_eq!(
-            error("LT119x"),
-            "`LT119x` is not a rule; did you mean `LT119`?"
-        );
-        assert!(error("LT109:path=[").starts_with("the glob `[` does not parse: "));
-    }
-}
+#[path = "allow_tests.rs"]
+mod tests;

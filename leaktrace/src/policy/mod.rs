@@ -1,8 +1,11 @@
 //! What the user tolerates: one value, handed to audit.
 
 pub mod allow;
+pub mod baseline;
+pub mod date;
 pub mod defaults;
 pub mod fail_on;
+pub mod fingerprint;
 pub mod pattern;
 pub mod program;
 pub mod settings;
@@ -31,6 +34,12 @@ pub struct Policy {
     pub fail_on_none: bool,
     /// `--allow` and `[[allow]]`.
     pub allow: Vec<allow::Allow>,
+    /// `--baseline`: what is known.
+    pub baseline: Option<baseline::Baseline>,
+    /// Whether suppressions that are of no use fail the run.
+    pub strictness: Strictness,
+    /// The file that was read: path and SHA-256.
+    pub file: Option<(String, String)>,
     /// Known caches and daemons.
     pub known: defaults::Known,
     /// What holds for all programs.
@@ -45,6 +54,16 @@ pub struct Policy {
     pub require: Vec<String>,
     /// `--allow-loss`: loss does not make the run inconclusive.
     pub allow_loss: bool,
+}
+
+/// What becomes of suppressions that nothing matched or whose day is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are reported.
+    #[default]
+    Report,
+    /// They fail the run (`--strict-suppressions`).
+    Fail,
 }
 
 /// Order modes.
@@ -116,7 +135,7 @@ pub enum PolicyError {
     #[error("`none` cannot be combined with other words")]
     NoneWithOthers,
     /// An unknown key.
-    #[error("`{key}` is not a fact of a finding (use comm, exe, path, kind or id)")]
+    #[error("`{key}` is not a fact of a finding (use comm, exe, path, kind, id, scope or stack)")]
     Key {
         /// As given.
         key: String,
@@ -124,6 +143,12 @@ pub enum PolicyError {
     /// No `=`.
     #[error("`{text}` is not of the form RULE[:key=glob]")]
     Shape {
+        /// As given.
+        text: String,
+    },
+    /// Not a day.
+    #[error("`{text}` is not a day, write it as 2026-12-31")]
+    Date {
         /// As given.
         text: String,
     },

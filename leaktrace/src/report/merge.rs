@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Because, Child, Coverage, Events, Exit, FamilyEvents, Finding, Report, SelfCheck, Settle,
-    Verdict,
+    Because, Child, Coverage, Events, Exit, FamilyEvents, Finding, PolicyFile, Report, SelfCheck,
+    Settle, Verdict,
 };
 
 /// Joins reports; `None` if there are none. What is one thing of each run becomes the worst of
@@ -29,10 +29,7 @@ fn pair(one: Report, other: Report) -> Report {
             true => one.command,
             false => Vec::new(),
         },
-        policy: match one.policy == other.policy {
-            true => one.policy,
-            false => super::PolicyFile::default(),
-        },
+        policy: policy(one.policy, other.policy),
         child: child(one.child, other.child),
         exit: exit(one.exit, other.exit),
         verdict,
@@ -57,6 +54,35 @@ fn pair(one: Report, other: Report) -> Report {
         scopes: one.scopes.into_iter().chain(other.scopes).collect(),
         findings: findings(one.findings, other.findings),
         off: Vec::new(),
+        errors: Vec::new(),
+    }
+}
+
+/// The file, if both had the same; a suppression of both is one that was used as often as in
+/// both together.
+fn policy(one: PolicyFile, other: PolicyFile) -> PolicyFile {
+    let (path, sha256) = match (&one.path, &one.sha256) == (&other.path, &other.sha256) {
+        true => (one.path, one.sha256),
+        false => (None, None),
+    };
+    let mut suppressions = one.suppressions;
+    for more in other.suppressions {
+        let same = suppressions
+            .iter_mut()
+            .find(|it| (&it.form, &it.source) == (&more.form, &more.source));
+        match same {
+            Some(same) => same.used += more.used,
+            None => suppressions.push(more),
+        }
+    }
+    PolicyFile {
+        path,
+        sha256,
+        suppressions,
+        baseline: one
+            .baseline
+            .filter(|it| Some(it) == other.baseline.as_ref()),
+        complaints: union(one.complaints, other.complaints),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::ProcessKey;
+use crate::{id::ProcessKey, policy::baseline};
 
 mod merge;
 
@@ -62,6 +62,10 @@ pub struct Report {
     /// JSON contract.
     #[serde(skip)]
     pub off: Vec<Finding>,
+    /// What a baseline of this run would have: errors that no suppression covers. Not part of
+    /// the JSON contract.
+    #[serde(skip)]
+    pub errors: Vec<baseline::Known>,
 }
 
 impl Report {
@@ -88,6 +92,7 @@ impl Report {
             scopes: Vec::new(),
             findings: Vec::new(),
             off: Vec::new(),
+            errors: Vec::new(),
         }
     }
 }
@@ -121,6 +126,43 @@ pub struct PolicyFile {
     pub path: Option<String>,
     /// Hash of its content; null for the defaults.
     pub sha256: Option<String>,
+    /// Every suppression and expectation, and how often it fitted.
+    #[serde(default)]
+    pub suppressions: Vec<Suppression>,
+    /// The baseline in force; null if none.
+    #[serde(default)]
+    pub baseline: Option<BaselineUse>,
+    /// Suppressions that `--strict-suppressions` makes fail the run, a sentence each.
+    #[serde(default)]
+    pub complaints: Vec<String>,
+}
+
+/// A suppression and what it was good for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Suppression {
+    /// `LT109:path=/tmp/x-*`, `expect:comm=my-daemon`.
+    pub form: String,
+    /// Why; null where the command line does not say.
+    pub reason: Option<String>,
+    /// Where it stands (`leaktrace.toml:12`); null for the command line.
+    pub source: Option<String>,
+    /// Its last day, as 2026-12-31; null if it has none.
+    pub expires: Option<String>,
+    /// Whether that day is over, so that it does not count any more.
+    pub expired: bool,
+    /// How many things it covered.
+    pub used: u64,
+}
+
+/// What a baseline was good for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BaselineUse {
+    /// Its path.
+    pub path: String,
+    /// Findings in it.
+    pub known: u64,
+    /// Of these, there again.
+    pub again: u64,
 }
 
 /// How the root process ended; both null while it runs.
@@ -548,7 +590,7 @@ pub struct Finding {
     pub count: u64,
     /// Every one of them, the first included.
     pub instances: Vec<Instance>,
-    /// Identity of the finding across runs; null until policies with baselines exist.
+    /// Identity of the finding across runs: the least of its instances'; null of what is off.
     pub fingerprint: Option<String>,
     /// Test or other scope; null if none.
     pub scope: Option<String>,
@@ -581,6 +623,9 @@ pub struct Instance {
     pub pid: u32,
     /// Its comm.
     pub comm: String,
+    /// Identity of this one across runs; null of what is off.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// What.
     pub resource: Resource,
     /// The other one of an order breach; absent otherwise.

@@ -1,0 +1,81 @@
+//! Files of what is tolerated: baselines.
+
+use std::{fs, path::Path};
+
+use super::{
+    Failure,
+    output::{self, Content},
+};
+use crate::{policy::baseline::Baseline, report::Report, sink::escape_str};
+
+/// Files of the user are read up to this size: above any that is meant.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A path as messages show it.
+pub(super) fn shown(path: &Path) -> String {
+    escape_str(&path.to_string_lossy())
+}
+
+/// Reads a file that the user wrote; `option` is what named it.
+///
+/// # Errors
+/// It cannot be read, is too long, or is not text: a usage error.
+pub(super) fn read(option: &str, path: &Path) -> Result<String, Failure> {
+    let fail = |why: &str| Failure::usage(format!("{option}: {} {why}", shown(path)));
+    let cannot = |error: std::io::Error| fail(&format!("cannot be read: {error}"));
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    if metadata.len() > MAX_BYTES {
+        return Err(fail("is too long to be the right file"));
+    }
+    let bytes = fs::read(path).map_err(cannot)?;
+    String::from_utf8(bytes).map_err(|_| fail("is not text"))
+}
+
+/// Reads `--baseline FILE`.
+///
+/// # Errors
+/// It cannot be read or is no baseline: a usage error.
+pub(super) fn read_baseline(path: &Path) -> Result<Baseline, Failure> {
+    let text = read("--baseline", path)?;
+    Baseline::parse(&path.to_string_lossy(), &text).map_err(|error| {
+        let error = escape_str(&error.to_string());
+        Failure::usage(format!(
+            "--baseline: {} is no baseline: {error}",
+            shown(path)
+        ))
+    })
+}
+
+/// Finds out before anything runs whether a file can be written, without touching what is in it.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn can_be_written(path: &Path) -> Result<(), Failure> {
+    let is_new = !path.exists();
+    output::open(path, Content::Replaced)?;
+    if is_new {
+        // An empty file would not be a baseline, should the run not get to its end.
+        drop(fs::remove_file(path));
+    }
+    Ok(())
+}
+
+/// Writes the errors of a run as a baseline.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_baseline(path: &Path, report: &Report) -> Result<Baseline, Failure> {
+    let mut known = report.errors.clone();
+    known.sort();
+    let baseline = Baseline {
+        path: path.to_string_lossy().into_owned(),
+        known,
+    };
+    fs::write(path, baseline.write()).map_err(|error| {
+        Failure::internal(format!(
+            "cannot write the baseline {}: {error}",
+            shown(path)
+        ))
+    })?;
+    Ok(baseline)
+}
