@@ -33,7 +33,7 @@ pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) ->
         .map(|process| Question::Process { key: process.key })
         .collect();
     for suspect in residue::suspects(facts, start) {
-        if is_wanted(suspect.created.resource.kind, policy, scope) {
+        if is_wanted(&suspect, policy, scope) {
             let through = through(facts, start, &suspect);
             questions.insert(with_through(suspect.question, through));
         }
@@ -41,29 +41,39 @@ pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) ->
     questions.into_iter().collect()
 }
 
-fn is_wanted(kind: Kind, policy: &Policy, scope: Scope) -> bool {
+fn is_wanted(suspect: &residue::Suspect<'_>, policy: &Policy, scope: Scope) -> bool {
     let on = |thing: &Thing| {
         let info = rule::of_thing(*thing);
         policy.highest_level(info) != Level::Off
     };
     match scope {
         Scope::Everything => true,
-        Scope::Judged => rules_for(kind).iter().any(on),
+        Scope::Judged => rules_for(suspect).iter().any(on),
     }
 }
 
 /// The rules that a kind may turn out to be for: a file's type is known to the census only.
-fn rules_for(kind: Kind) -> Vec<Thing> {
-    match (residue::sysv(kind), kind == Kind::PosixMq) {
-        (Some((_, thing)), _) => vec![thing],
-        (None, true) => vec![Thing::PosixMq],
-        (None, false) => vec![
+fn rules_for(suspect: &residue::Suspect<'_>) -> Vec<Thing> {
+    let kind = suspect.created.resource.kind;
+    match &suspect.question {
+        Question::Process { .. } => Vec::new(),
+        Question::Sysv { .. } => residue::sysv(kind)
+            .map(|(_, thing)| thing)
+            .into_iter()
+            .collect(),
+        Question::Mq { .. } => vec![Thing::PosixMq],
+        Question::Mount { .. } => vec![Thing::Mount, Thing::Namespace],
+        Question::PidFile { .. } => vec![Thing::StaleLock],
+        Question::Path { .. } if kind == Kind::BpfPin => vec![Thing::BpfPin],
+        Question::Path { .. } => vec![
             Thing::PosixShm,
             Thing::PosixSem,
             Thing::TempFile,
             Thing::TempDir,
             Thing::UnixSocket,
             Thing::Fifo,
+            Thing::Cgroup,
+            Thing::StaleLock,
         ],
     }
 }
@@ -73,13 +83,18 @@ fn through(facts: &Facts, start: &Start, suspect: &residue::Suspect<'_>) -> Vec<
     let namespace = suspect.created.namespace;
     let foreign = match &suspect.question {
         Question::Process { .. } => false,
-        Question::Path { .. } => namespace != 0 && namespace != start.mnt_ns,
+        Question::Path { .. } | Question::PidFile { .. } | Question::Mount { .. } => {
+            namespace != 0 && namespace != start.mnt_ns
+        }
         Question::Sysv { .. } | Question::Mq { .. } => namespace != 0 && namespace != start.ipc_ns,
     };
     if !foreign {
         return Vec::new();
     }
-    let by_mount = matches!(suspect.question, Question::Path { .. });
+    let by_mount = matches!(
+        suspect.question,
+        Question::Path { .. } | Question::PidFile { .. } | Question::Mount { .. }
+    );
     facts
         .processes
         .values()
@@ -94,6 +109,8 @@ fn with_through(mut question: Question, members: Vec<ProcessKey>) -> Question {
     match &mut question {
         Question::Process { .. } => {}
         Question::Path { through, .. }
+        | Question::PidFile { through, .. }
+        | Question::Mount { through, .. }
         | Question::Sysv { through, .. }
         | Question::Mq { through, .. } => *through = members,
     }

@@ -49,6 +49,7 @@ impl<'a> Evidence<'a> {
                 Found::Gone => Alive::Ended,
                 Found::Unknown { .. }
                 | Found::File { .. }
+                | Found::Mount { .. }
                 | Found::Sysv { .. }
                 | Found::Mq { .. } => Alive::Unknown,
             },
@@ -78,6 +79,8 @@ pub fn subject(question: &Question) -> Question {
     match &mut subject {
         Question::Process { .. } => {}
         Question::Path { through, .. }
+        | Question::PidFile { through, .. }
+        | Question::Mount { through, .. }
         | Question::Sysv { through, .. }
         | Question::Mq { through, .. } => through.clear(),
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     census::Found,
     id::FileId,
-    model::facts::{Created, Kind},
+    model::facts::{Created, Facts, Kind, ProcessFacts},
     report::Resource,
     source::Start,
 };
@@ -42,6 +42,7 @@ const TYPES: [(Kind, u32); 7] = [
 pub(super) fn identify(
     created: &Created,
     found: &Found,
+    facts: &Facts,
     start: &Start,
 ) -> Option<(Thing, Resource)> {
     let mut resource = resource::report(&created.resource);
@@ -80,23 +81,108 @@ pub(super) fn identify(
             bytes,
             entries,
             birth_ns,
-            ..
+            holds_pid,
         } => {
             if !same_file(created, id, *mode, *birth_ns, start) {
                 return None;
             }
-            let (thing, kind) = file_thing(&residue::path_of(created), *mode);
+            let (mut thing, mut kind) = file_thing(&residue::path_of(created), *mode);
+            if created.resource.kind == Kind::BpfPin {
+                (thing, kind) = (Thing::BpfPin, Kind::BpfPin);
+            } else if thing == Thing::TempDir
+                && residue::is_cgroup(start, &residue::path_of(created))
+            {
+                (thing, kind) = (Thing::Cgroup, Kind::Cgroup);
+            } else if let (Thing::TempFile, Some(pid)) = (thing, holds_pid)
+                && is_stale(created, *pid, facts)
+            {
+                thing = Thing::StaleLock;
+                resource.id = Some(i64::from(*pid));
+            }
             resource::set_kind(&mut resource, kind);
-            resource.bytes = Some(*bytes);
+            if !matches!(thing, Thing::Cgroup | Thing::BpfPin) {
+                resource.bytes = Some(*bytes);
+            }
             if thing == Thing::TempDir {
                 resource.entries = Some(*entries);
             }
             resource::set_id(&mut resource, *id);
             thing
         }
+        Found::Mount {
+            id,
+            root,
+            filesystem,
+        } => mounted(
+            created,
+            &mut resource,
+            (*id, root, filesystem),
+            facts,
+            start,
+        )?,
         Found::Gone | Found::Unknown { .. } | Found::Process { .. } => return None,
     };
     Some((thing, resource))
+}
+
+/// Whether a mount is the one that was made: it was not there before, and is of the type that the
+/// call named. A namespace of the run that is mounted is told as that.
+fn mounted(
+    created: &Created,
+    resource: &mut Resource,
+    (id, root, filesystem): (u64, &[u8], &[u8]),
+    facts: &Facts,
+    start: &Start,
+) -> Option<Thing> {
+    let named = created.filesystem.as_deref();
+    // `fuse` mounts as `fuse.NAME`, and a helper may have named a type that stands for another.
+    let fits = named.is_none_or(|named| filesystem == named || filesystem.starts_with(b"fuse"));
+    if start.mounts_before.contains(&id) || !fits {
+        return None;
+    }
+    let inum = namespace_number(root).filter(|_| filesystem == b"nsfs");
+    let made = inum.and_then(|inum| facts.namespaces.iter().find(|made| made.inum == inum));
+    match made {
+        Some(made) => {
+            resource::set_kind(resource, Kind::Namespace);
+            resource.id = Some(i64::from(made.inum));
+            Some(Thing::Namespace)
+        }
+        None => Some(Thing::Mount),
+    }
+}
+
+/// `4026531840` of `net:[4026531840]`.
+fn namespace_number(root: &[u8]) -> Option<u32> {
+    let text = str::from_utf8(root).ok()?;
+    text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether a file that holds this number is the lock of a process that is gone: of the one that
+/// made it, of its parent or of a child; or, if the file was made as a lock is, by an open with O_EXCL
+/// or a link, of another child of its parent. A number alone proves nothing, so it must be one of those
+/// who had to do with the file; and one that was locked is no lock by being there.
+fn is_stale(created: &Created, pid: u32, facts: &Facts) -> bool {
+    if created.locked {
+        return false;
+    }
+    let creator = created.creator;
+    let parent = facts.processes.get(&creator).map(|process| process.parent);
+    let exclusive = created.exclusive == Some(true);
+    let related = |process: &&ProcessFacts| {
+        process.key == creator
+            || Some(process.key) == parent
+            || process.parent == creator
+            || exclusive && Some(process.parent) == parent
+    };
+    let named = |process: &&ProcessFacts| process.key.pid.0 == pid || process.ns_pid.0 == pid;
+    let mut owners = facts
+        .processes
+        .values()
+        .filter(named)
+        .filter(related)
+        .peekable();
+    owners.peek().is_some() && owners.all(|process| process.end.is_some())
 }
 
 fn same_file(

@@ -40,6 +40,16 @@ pub enum Thing {
     UnixSocket,
     /// LT112.
     Fifo,
+    /// LT113.
+    StaleLock,
+    /// LT118.
+    Mount,
+    /// LT119.
+    Namespace,
+    /// LT120.
+    Cgroup,
+    /// LT121.
+    BpfPin,
 }
 
 /// SysV kinds with their numbers and rules.
@@ -50,7 +60,9 @@ const SYSV: [(Kind, u32, Thing); 3] = [
 ];
 
 /// Kinds that count wherever their names are.
-const ANYWHERE: [Kind; 5] = [
+const ANYWHERE: [Kind; 7] = [
+    Kind::Mount,
+    Kind::BpfPin,
     Kind::PosixMq,
     Kind::PosixShm,
     Kind::PosixSem,
@@ -113,14 +125,56 @@ pub fn suspects<'a>(facts: &'a Facts, start: &Start) -> Vec<Suspect<'a>> {
         .filter(|created| created.resource.kind == Kind::Directory)
         .filter_map(|created| Some((created.namespace, created.resource.path.as_deref()?)))
         .collect();
-    candidates
+    let mut suspects: Vec<_> = candidates
         .into_iter()
         .filter(|created| !is_covered(created, &directories))
         .filter_map(|created| {
             let question = question(created)?;
             Some(Suspect { created, question })
         })
+        .collect();
+    suspects.extend(possible_locks(facts, &roots, start));
+    suspects
+}
+
+/// Files outside of the temp roots that may hold the pid of whoever made them. A build makes tens
+/// of thousands: of those that nothing marks as a lock only the last are looked at.
+fn possible_locks<'a>(facts: &'a Facts, roots: &Roots<'_>, start: &Start) -> Vec<Suspect<'a>> {
+    let files = facts.created.iter().filter(|created| {
+        created.resource.kind == Kind::File
+            && !created.locked
+            && ours(facts, created.creator, created.resource.acquired)
+            && !in_scope(created, roots, start)
+    });
+    let (marked, others): (Vec<_>, Vec<_>) =
+        files.partition(|created| created.exclusive == Some(true));
+    let latest = |files: Vec<&'a Created>| {
+        let skipped = files.len().saturating_sub(LOCKS);
+        files.into_iter().skip(skipped)
+    };
+    latest(marked)
+        .chain(latest(others))
+        .filter_map(|created| {
+            let path = created.resource.path.as_deref()?;
+            path.starts_with(b"/").then(|| Suspect {
+                created,
+                question: Question::PidFile {
+                    path: path.to_vec(),
+                    mnt_ns: created.namespace,
+                    through: Vec::new(),
+                },
+            })
+        })
         .collect()
+}
+
+/// Files of one sort that are looked at for a pid.
+const LOCKS: usize = 1_000;
+
+/// Whether a path is that of a control group.
+pub(super) fn is_cgroup(start: &Start, path: &[u8]) -> bool {
+    let below = |root: &Vec<u8>| super::roots::inside(root, path).is_some();
+    start.cgroup_roots.iter().any(below)
 }
 
 fn in_scope(created: &Created, roots: &Roots<'_>, start: &Start) -> bool {
@@ -132,13 +186,15 @@ fn in_scope(created: &Created, roots: &Roots<'_>, start: &Start) -> bool {
     }
     ANYWHERE.contains(&resource.kind)
         || resource.path.as_deref().is_some_and(|path| {
-            identity::directly_in_shm(path) || matches!(roots.place(path), Place::Temp { .. })
+            is_cgroup(start, path)
+                || identity::directly_in_shm(path)
+                || matches!(roots.place(path), Place::Temp { .. })
         })
 }
 
 /// Whether one of the directories lies above it.
 fn is_covered(created: &Created, directories: &BTreeSet<(u32, &[u8])>) -> bool {
-    if created.resource.kind == Kind::PosixMq {
+    if matches!(created.resource.kind, Kind::PosixMq | Kind::Mount) {
         return false;
     }
     let Some(path) = created.resource.path.as_deref() else {
@@ -168,6 +224,13 @@ fn question(created: &Created) -> Option<Question> {
             through: Vec::new(),
         });
     }
+    if resource.kind == Kind::Mount {
+        return Some(Question::Mount {
+            path: path.to_vec(),
+            mnt_ns: created.namespace,
+            through: Vec::new(),
+        });
+    }
     // Abstract and relative names cannot be looked up.
     path.starts_with(b"/").then(|| Question::Path {
         path: path.to_vec(),
@@ -190,6 +253,10 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
     let mut unknown = Vec::new();
     for (position, suspect) in suspects(facts, start).into_iter().enumerate() {
         let Some(answer) = evidence.about(&suspect.question) else {
+            if matches!(suspect.question, Question::PidFile { .. }) {
+                // Others have been made since; these were not among the last any more.
+                continue;
+            }
             unknown.push(format!("{}: not looked up", display(suspect.created)));
             continue;
         };
@@ -197,7 +264,13 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
             unknown.push(format!("{}: {why}", display(suspect.created)));
             continue;
         }
-        if let Some((thing, resource)) = identity::identify(suspect.created, &answer.found, start) {
+        if let Some((thing, resource)) =
+            identity::identify(suspect.created, &answer.found, facts, start)
+        {
+            // Outside of the temp roots any other file is output.
+            if matches!(suspect.question, Question::PidFile { .. }) && thing != Thing::StaleLock {
+                continue;
+            }
             let found = Left {
                 creator: suspect.created.creator,
                 thing,

@@ -25,7 +25,7 @@ use super::{
     seed, selftest, statistics,
 };
 use crate::{
-    census::{host, sysv_present},
+    census::{cgroup_roots, host, mounts_present, sysv_present},
     report::{Coverage, Events, FamilyEvents},
     source::{Kernel, Start},
 };
@@ -182,6 +182,8 @@ fn start(coverage: &[Coverage], probes: (u32, u32)) -> anyhow::Result<Start> {
         mnt_ns,
         ipc_ns,
         sysv_before: sysv_present().context("list SysV objects")?,
+        mounts_before: mounts_present().context("list mounts")?,
+        cgroup_roots: cgroup_roots().context("list mounts")?,
         self_pid: std::process::id(),
         coverage: coverage.to_vec(),
         probes,

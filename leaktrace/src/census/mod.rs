@@ -21,6 +21,7 @@ pub mod host;
 pub mod limit;
 
 mod directory;
+mod mount;
 mod mq;
 mod namespace;
 mod path;
@@ -28,6 +29,7 @@ pub mod process;
 mod sysv;
 mod worker;
 
+pub use mount::{cgroup_roots, present as mounts_present};
 pub use sysv::{Segment, present as sysv_present, segments};
 pub use worker::LiveCensus;
 
@@ -64,6 +66,24 @@ pub enum Question {
         mnt_ns: u32,
         /// Processes of the tree that may still live in that namespace, to look through
         /// (at most 8).
+        through: Vec<ProcessKey>,
+    },
+    /// Is there a short file at this path whose first line is a number?
+    PidFile {
+        /// Absolute path, raw bytes.
+        path: Vec<u8>,
+        /// As for paths.
+        mnt_ns: u32,
+        /// As for paths.
+        through: Vec<ProcessKey>,
+    },
+    /// What is mounted at this path?
+    Mount {
+        /// Absolute path, raw bytes.
+        path: Vec<u8>,
+        /// As for paths.
+        mnt_ns: u32,
+        /// As for paths.
         through: Vec<ProcessKey>,
     },
     /// Does this SysV object exist?
@@ -133,6 +153,15 @@ pub enum Found {
         birth_ns: Option<u64>,
         /// A short regular file's first line, if it is a decimal number (pid files).
         holds_pid: Option<u32>,
+    },
+    /// Something is mounted there.
+    Mount {
+        /// Its id.
+        id: u64,
+        /// What of the file system is its root; of a namespace `net:[4026531840]` and the like.
+        root: Vec<u8>,
+        /// Type of the file system.
+        filesystem: Vec<u8>,
     },
     /// A SysV object is there.
     Sysv {

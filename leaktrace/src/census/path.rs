@@ -50,6 +50,37 @@ pub(super) fn find(
     }
 }
 
+/// Looks for a short file that begins with a number. There may be many to look at, and hardly one
+/// is: anything else is as good as gone.
+pub(super) fn find_pid_file(
+    path: &[u8],
+    mnt_ns: u32,
+    through: &[ProcessKey],
+    own: &Own,
+    identify: &dyn Identify,
+) -> Found {
+    let opened = match own.place("mnt", mnt_ns, through) {
+        Place::Own | Place::Nobody => open_here(path),
+        Place::Through(key) => open_through(key, path),
+        Place::Unknown(why) => return Found::unknown(why),
+    };
+    let short = |fd: &OwnedFd| -> io::Result<bool> {
+        let status = statx(fd.as_fd())?;
+        let regular = u32::from(status.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+        Ok(regular && (1..=MAX_PID_FILE).contains(&status.stx_size))
+    };
+    match opened.and_then(|fd| Ok((short(&fd)?, fd))) {
+        Ok((true, fd)) => match describe(fd.as_fd(), identify) {
+            found @ Found::File {
+                holds_pid: Some(_), ..
+            } => found,
+            _ => Found::Gone,
+        },
+        Ok((false, _)) => Found::Gone,
+        Err(error) => Found::from_error(&error),
+    }
+}
+
 /// Opens what is at `path`, be it a link.
 fn open_here(path: &[u8]) -> io::Result<OwnedFd> {
     open2(libc::AT_FDCWD, &c_path(path)?, LOOK, 0)

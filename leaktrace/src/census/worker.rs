@@ -5,7 +5,7 @@ use std::{io, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Census, Found, Identify, Question, host, mq, namespace::Own, path, process, sysv,
+    Answer, Census, Found, Identify, Question, host, mount, mq, namespace::Own, path, process, sysv,
 };
 
 struct Request {
@@ -81,6 +81,16 @@ fn answer(question: Question, own: &Own, identify: &dyn Identify) -> Answer {
             mnt_ns,
             through,
         } => path::find(path, *mnt_ns, through, own, identify),
+        Question::PidFile {
+            path,
+            mnt_ns,
+            through,
+        } => path::find_pid_file(path, *mnt_ns, through, own, identify),
+        Question::Mount {
+            path,
+            mnt_ns,
+            through,
+        } => mount::find(path, *mnt_ns, through, own),
         Question::Sysv {
             what,
             id,

@@ -33,6 +33,12 @@ pub struct Start {
     pub ipc_ns: u32,
     /// SysV objects there at attach: (what, id).
     pub sysv_before: Vec<(u32, i32)>,
+    /// Ids of the mounts of leaktrace's own namespace at attach.
+    #[serde(default)]
+    pub mounts_before: Vec<u64>,
+    /// Where control groups are mounted, raw bytes.
+    #[serde(default)]
+    pub cgroup_roots: Vec<Vec<u8>>,
     /// leaktrace's own pid.
     pub self_pid: u32,
     /// What this kernel lets us see.

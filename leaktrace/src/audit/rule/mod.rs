@@ -2,7 +2,9 @@
 
 pub mod acquire_failed;
 pub mod bad_close;
+pub mod bpf_pin_left;
 pub mod buffers_unmapped_before_ring;
+pub mod cgroup_left;
 pub mod descendant_running;
 pub mod double_release;
 pub mod epoll_stale;
@@ -16,6 +18,8 @@ pub mod held_ring;
 pub mod held_signal;
 pub mod held_socket;
 pub mod held_task;
+pub mod mount_left;
+pub mod namespace_left;
 pub mod near_limit;
 pub mod no_msync;
 pub mod order_class;
@@ -30,6 +34,7 @@ pub mod posix_shm_left;
 pub mod release_failed;
 pub mod ring_closed_in_flight;
 pub mod slow_teardown;
+pub mod stale_lock_left;
 pub mod stale_operation;
 pub mod sysv_msg_left;
 pub mod sysv_sem_left;
@@ -174,15 +179,15 @@ pub const ALL: &[&RuleInfo] = &[
     &temp_dir_left::RULE,
     &unix_socket_left::RULE,
     &fifo_left::RULE,
-    &planned::STALE_LOCK_LEFT,
+    &stale_lock_left::RULE,
     &planned::DESCRIPTION_KEPT,
     &planned::LISTENER_KEPT,
     &planned::FLOCK_KEPT,
     &planned::RING_PENDING,
-    &planned::MOUNT_LEFT,
-    &planned::NAMESPACE_LEFT,
-    &planned::CGROUP_LEFT,
-    &planned::BPF_PIN_LEFT,
+    &mount_left::RULE,
+    &namespace_left::RULE,
+    &cgroup_left::RULE,
+    &bpf_pin_left::RULE,
     &held_fd::RULE,
     &held_socket::RULE,
     &held_signal::RULE,
@@ -224,6 +229,11 @@ pub(crate) fn of_thing(thing: Thing) -> &'static RuleInfo {
         Thing::TempDir => &temp_dir_left::RULE,
         Thing::UnixSocket => &unix_socket_left::RULE,
         Thing::Fifo => &fifo_left::RULE,
+        Thing::StaleLock => &stale_lock_left::RULE,
+        Thing::Mount => &mount_left::RULE,
+        Thing::Namespace => &namespace_left::RULE,
+        Thing::Cgroup => &cgroup_left::RULE,
+        Thing::BpfPin => &bpf_pin_left::RULE,
     }
 }
 

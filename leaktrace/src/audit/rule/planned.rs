@@ -38,15 +38,6 @@ fn remedy(_: &Resource) -> Remedy {
     Remedy::default()
 }
 
-/// LT113.
-pub static STALE_LOCK_LEFT: RuleInfo = planned(
-    "LT113",
-    "stale-lock-left",
-    Group::Residue,
-    Level::Error,
-    "A lock file that nobody holds is left.",
-);
-
 /// LT114.
 pub static DESCRIPTION_KEPT: RuleInfo = planned(
     "LT114",
@@ -81,40 +72,4 @@ pub static RING_PENDING: RuleInfo = planned(
     Group::Residue,
     Level::Error,
     "Requests of a ring are still going on after its process is gone.",
-);
-
-/// LT118.
-pub static MOUNT_LEFT: RuleInfo = planned(
-    "LT118",
-    "mount-left",
-    Group::Residue,
-    Level::Error,
-    "A mount is left.",
-);
-
-/// LT119.
-pub static NAMESPACE_LEFT: RuleInfo = planned(
-    "LT119",
-    "namespace-left",
-    Group::Residue,
-    Level::Error,
-    "A namespace is left.",
-);
-
-/// LT120.
-pub static CGROUP_LEFT: RuleInfo = planned(
-    "LT120",
-    "cgroup-left",
-    Group::Residue,
-    Level::Error,
-    "A cgroup is left.",
-);
-
-/// LT121.
-pub static BPF_PIN_LEFT: RuleInfo = planned(
-    "LT121",
-    "bpf-pin-left",
-    Group::Residue,
-    Level::Error,
-    "A pinned BPF object is left.",
 );
