@@ -13,6 +13,7 @@ mod cgroup_left;
 mod descendant_running;
 mod environment;
 mod exit_status;
+mod formats;
 mod held;
 mod hist;
 mod identity;

@@ -20,7 +20,7 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 11] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 12] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
@@ -33,6 +33,7 @@ const SCENARIO_PROGRAMS: [(&str, &str); 11] = [
     ("tmux", "tmux"),
     ("strace", "strace"),
     ("bpftool", "bpftool"),
+    ("xmllint", "libxml2-utils"),
 ];
 
 /// Sees to it that the kernel object can be built here.

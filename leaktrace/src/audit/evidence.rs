@@ -51,7 +51,8 @@ impl<'a> Evidence<'a> {
                 | Found::File { .. }
                 | Found::Mount { .. }
                 | Found::Sysv { .. }
-                | Found::Mq { .. } => Alive::Unknown,
+                | Found::Mq { .. }
+                | Found::Source => Alive::Unknown,
             },
         }
     }
@@ -77,7 +78,7 @@ pub enum Alive {
 pub fn subject(question: &Question) -> Question {
     let mut subject = question.clone();
     match &mut subject {
-        Question::Process { .. } => {}
+        Question::Process { .. } | Question::Source { .. } => {}
         Question::Path { through, .. }
         | Question::PidFile { through, .. }
         | Question::Mount { through, .. }

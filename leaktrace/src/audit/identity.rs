@@ -120,7 +120,9 @@ pub(super) fn identify(
             facts,
             start,
         )?,
-        Found::Gone | Found::Unknown { .. } | Found::Process { .. } => return None,
+        Found::Gone | Found::Unknown { .. } | Found::Process { .. } | Found::Source => {
+            return None;
+        }
     };
     Some((thing, resource))
 }

@@ -6,6 +6,7 @@ use crate::{
     audit::{
         case::Case,
         finding::{self, Findings},
+        location,
         outcome::{self, Command},
         process, resource, settle, tolerated, trust,
     },
@@ -28,7 +29,9 @@ pub fn judge(
     policy: &Policy,
 ) -> Report {
     let case = Case::new(facts, answers, start, end, policy);
-    let findings = finding::collect(&case);
+    let mut findings = finding::collect(&case);
+    location::put(&case, answers, &mut findings.shown);
+    location::put(&case, answers, &mut findings.off);
     let inconclusive_because = trust::inconclusive(&case);
     let policy_use = tolerated::policy(&case, &findings);
     let verdict = if !findings.guilty.is_empty() || !policy_use.complaints.is_empty() {

@@ -220,7 +220,7 @@ fn named(scope: &ScopeFacts) -> Option<String> {
 
 /// The file that the name of a test begins with: `tests/test_a.py::test_b`, but not the module
 /// of `store::tests::opens`.
-fn file_of(name: &str) -> Option<&str> {
+pub(super) fn file_of(name: &str) -> Option<&str> {
     let (file, _) = name.split_once("::")?;
     file.contains(['.', '/']).then_some(file)
 }

@@ -102,6 +102,16 @@ pub fn temp_roots(tmpdir: Option<&[u8]>, cwd: &Path, uid: u32) -> Vec<Vec<u8>> {
     roots
 }
 
+/// The root of the repository that a directory is in: the nearest one above that git works in,
+/// else the directory itself.
+pub fn repository(directory: &Path) -> Vec<u8> {
+    // A worktree's `.git` is a file.
+    let root = directory
+        .ancestors()
+        .find(|above| fs::symlink_metadata(above.join(".git")).is_ok());
+    root.unwrap_or(directory).as_os_str().as_bytes().to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

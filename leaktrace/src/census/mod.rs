@@ -97,6 +97,11 @@ pub enum Question {
         /// As for paths.
         through: Vec<ProcessKey>,
     },
+    /// Is a script or a source at this path, as leaktrace itself sees it?
+    Source {
+        /// Absolute path, raw bytes.
+        path: Vec<u8>,
+    },
     /// Does this POSIX message queue exist?
     Mq {
         /// Name without the leading slash, raw bytes.
@@ -176,6 +181,8 @@ pub enum Found {
         /// shm: marked for removal once nobody is attached.
         dying: bool,
     },
+    /// A regular file is there that begins with text.
+    Source,
     /// A POSIX message queue is there.
     Mq {
         /// The kernel's identity; null if not readable.

@@ -22,6 +22,8 @@ use crate::id::{FileId, ProcessKey};
 
 /// A pid file is no longer than this; lock files pad the number with blanks.
 const MAX_PID_FILE: u64 = 32;
+/// Bytes that are looked at to tell text.
+const TEXT: u64 = 512;
 /// Open without opening.
 const LOOK: i32 = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
@@ -77,6 +79,26 @@ pub(super) fn find_pid_file(
             _ => Found::Gone,
         },
         Ok((false, _)) => Found::Gone,
+        Err(error) => Found::from_error(&error),
+    }
+}
+
+/// Whether what is at an absolute path is a regular file that begins with text: one without a
+/// NUL byte, as git tells text from other content.
+pub(super) fn source(path: &[u8]) -> Found {
+    let look = || -> io::Result<bool> {
+        let fd = open_here(path)?;
+        let is_file = u32::from(statx(fd.as_fd())?.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+        if !is_file {
+            return Ok(false);
+        }
+        let mut begin = Vec::new();
+        reopen(fd.as_fd())?.take(TEXT).read_to_end(&mut begin)?;
+        Ok(!begin.contains(&0))
+    };
+    match look() {
+        Ok(true) => Found::Source,
+        Ok(false) => Found::Gone,
         Err(error) => Found::from_error(&error),
     }
 }
@@ -199,16 +221,21 @@ pub(super) fn statx(fd: BorrowedFd<'_>) -> io::Result<libc::statx> {
 
 /// The number that a short regular file's first line is.
 fn read_pid(fd: BorrowedFd<'_>) -> Option<u32> {
-    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    // Through the fd, so that it is the file that was looked at and no other.
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let file = open2(libc::AT_FDCWD, &path, flags, 0).ok()?;
     let mut text = Vec::new();
-    File::from(file)
+    reopen(fd)
+        .ok()?
         .take(MAX_PID_FILE)
         .read_to_end(&mut text)
         .ok()?;
     parse_pid(&text)
+}
+
+/// A regular file, for reading, through the fd by which it was looked at: it is that file and
+/// no other.
+fn reopen(fd: BorrowedFd<'_>) -> io::Result<File> {
+    let path = c_path(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_bytes())?;
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    open2(libc::AT_FDCWD, &path, flags, 0).map(File::from)
 }
 
 fn parse_pid(text: &[u8]) -> Option<u32> {

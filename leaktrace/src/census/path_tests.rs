@@ -157,3 +157,21 @@ fn paths_that_cannot_be_looked_at_are_unknown_not_gone() {
         Found::unknown("its identity: no programs are loaded")
     );
 }
+
+#[test]
+fn a_source_is_a_regular_file_of_text() {
+    let dir = std::env::temp_dir().join(format!("leaktrace-source-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let file = |name: &str, content: &[u8]| {
+        std::fs::write(dir.join(name), content).unwrap();
+    };
+    file("script", b"#!/bin/sh\n\xff\n");
+    file("program", b"\x7fELF\0\0");
+    std::os::unix::fs::symlink("script", dir.join("link")).unwrap();
+    let found: Vec<_> = ["script", "program", "link", "missing", ""]
+        .map(|name| source(dir.join(name).to_str().unwrap().as_bytes()))
+        .into();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let gone = || Found::Gone;
+    assert_eq!(found, [Found::Source, gone(), gone(), gone(), gone()]);
+}

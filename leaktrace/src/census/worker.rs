@@ -91,6 +91,7 @@ fn answer(question: Question, own: &Own, identify: &dyn Identify) -> Answer {
             mnt_ns,
             through,
         } => mount::find(path, *mnt_ns, through, own),
+        Question::Source { path } => path::source(path),
         Question::Sysv {
             what,
             id,

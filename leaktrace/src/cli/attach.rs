@@ -51,6 +51,7 @@ pub(super) fn load(verbose: u8) -> Result<Attached, Failure> {
     // SAFETY: getuid cannot fail and has no preconditions.
     let uid = unsafe { libc::getuid() };
     let start = Start {
+        repository: host::repository(&cwd),
         temp_roots: host::temp_roots(None, &cwd, uid),
         cwd: cwd.into_os_string().into_vec(),
         ..kernel.start()

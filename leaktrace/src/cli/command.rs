@@ -148,6 +148,7 @@ impl Run<'_> {
         let start = Start {
             command: self.start.command.clone(),
             cwd: self.start.cwd.clone(),
+            repository: self.start.repository.clone(),
             temp_roots: self.start.temp_roots.clone(),
             settle_ns: self.start.settle_ns,
             ..kernel.start()
@@ -290,6 +291,7 @@ fn start(args: &LaunchArgs, environment: &Environment, user: Option<&User>) -> S
             .iter()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
+        repository: host::repository(&cwd),
         temp_roots: host::temp_roots(tmpdir, &cwd, uid),
         cwd: cwd.into_os_string().into_vec(),
         settle_ns: u64::try_from(args.settle.unwrap_or(SETTLE).as_nanos()).unwrap_or(u64::MAX),

@@ -123,6 +123,7 @@ fn of_command(args: DoctorArgs, found: Found) -> Result<Parity, Failure> {
         let start = Start {
             command: start.command,
             cwd: start.cwd,
+            repository: start.repository,
             temp_roots: start.temp_roots,
             settle_ns: start.settle_ns,
             ..kernel.start()

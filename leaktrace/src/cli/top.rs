@@ -187,6 +187,7 @@ fn begin_command(prepared: Prepared) -> Result<(Attached, Option<Running>), Fail
     let start = Start {
         command: start.command,
         cwd: start.cwd,
+        repository: start.repository,
         temp_roots: start.temp_roots,
         settle_ns: start.settle_ns,
         ..kernel.start()

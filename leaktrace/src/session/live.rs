@@ -209,6 +209,8 @@ impl<K: Kernel, C: Census> Live<K, C> {
         }
         settled.settle.waited_ns = host::boottime_ns().saturating_sub(reaped.0);
         self.ask(|_| true).await?;
+        let sources = self.pipeline.sources(&self.policy, self.scope);
+        self.answer(sources).await;
         Ok(settled)
     }
 
@@ -223,10 +225,14 @@ impl<K: Kernel, C: Census> Live<K, C> {
     async fn ask(&mut self, wanted: impl Fn(&Question) -> bool) -> anyhow::Result<()> {
         let mut questions = self.pipeline.questions(&self.policy, self.scope);
         questions.retain(wanted);
+        self.answer(questions).await;
+        Ok(())
+    }
+
+    async fn answer(&mut self, questions: Vec<Question>) {
         for answer in self.census.ask(questions).await {
             self.take(Item::Answer(Box::new(answer)));
         }
-        Ok(())
     }
 
     /// Takes the programs out of the kernel, counts, and closes the capture. Records that came

@@ -116,6 +116,13 @@ impl Pipeline {
         audit::questions(&self.model.facts(), &self.start, policy, scope)
     }
 
+    /// What putting the findings into files needs to know: to be asked when everything else has
+    /// been answered.
+    pub fn sources(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
+        let facts = self.model.facts();
+        audit::sources(&facts, &self.answers, &self.start, policy, scope)
+    }
+
     /// The verdict and what it stands on. The exit is that of `check`.
     pub fn judge(&self, policy: &Policy) -> Report {
         let facts = self.model.facts();

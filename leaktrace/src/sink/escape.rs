@@ -77,7 +77,9 @@ fn is_unseen(c: char) -> bool {
 /// is and [`escape`] would not show becomes `\uNNNN`. It stays the same value.
 pub fn json(text: String) -> String {
     let acts = |c: char| c != '\n' && (c.is_control() || is_unseen(c));
-    if !text.contains(acts) {
+    // Reports have tens of megabytes; the first test takes many bytes at a time.
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+    if text.as_bytes().iter().all(plain) || !text.contains(acts) {
         return text;
     }
     let mut out = String::with_capacity(text.len() + 64);

@@ -3,17 +3,15 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
+    audit::location::POLICY,
     report::{Finding, Level, Location, Report},
     sink::escape_str,
 };
 
-/// Where a finding is put that nothing in the repository can be named for.
-const NOWHERE: &str = "leaktrace.toml";
-
 /// The place to annotate.
 pub(super) fn place(finding: &Finding) -> Location {
     finding.location.clone().unwrap_or_else(|| Location {
-        file: NOWHERE.to_owned(),
+        file: POLICY.to_owned(),
         line: 1,
         column: None,
     })

@@ -25,6 +25,10 @@ pub struct Start {
     pub command: Vec<String>,
     /// The working directory at start, raw bytes.
     pub cwd: Vec<u8>,
+    /// Root of the repository that this is in, raw bytes; the working directory where it is in
+    /// none.
+    #[serde(default)]
+    pub repository: Vec<u8>,
     /// Temp roots in force, absolute, raw bytes, symlinks resolved.
     pub temp_roots: Vec<Vec<u8>>,
     /// Inode numbers of leaktrace's own mount, ipc and pid namespaces.

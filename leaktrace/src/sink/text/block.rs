@@ -1,10 +1,13 @@
 //! One finding as a block of lines.
 
 use crate::{
-    audit::rule::{self, RuleInfo},
+    audit::{
+        location,
+        rule::{self, RuleInfo},
+    },
     id::ProcessKey,
     policy::fail_on,
-    report::{Finding, Instance, Level, Process, Resource},
+    report::{Finding, Instance, Level, Location, Process, Resource},
     sink::{escape::is_plain, escape_str, human},
 };
 
@@ -27,7 +30,9 @@ pub(super) fn lines(page: &Page<'_>, finding: &Finding) -> Vec<String> {
     } else {
         lines.extend(since(page, finding).map(|text| field("since", &text)));
     }
-    if let Some(at) = &finding.location {
+    // The policy's file stands in where nothing is known; that helps nobody who reads.
+    let known = |at: &&Location| at.file != location::POLICY;
+    if let Some(at) = finding.location.as_ref().filter(known) {
         lines.push(field(
             "at",
             &escape_str(&format!("{}:{}", at.file, at.line)),
