@@ -60,6 +60,13 @@ macro_rules! other_ops {
 
 other_ops! {
     SECCOMP_ADDFD = 0x40, "seccomp addfd";
+    URING_OPENAT = 0x41, "io_uring openat";
+    URING_OPENAT2 = 0x42, "io_uring openat2";
+    URING_ACCEPT = 0x43, "io_uring accept";
+    URING_SOCKET = 0x44, "io_uring socket";
+    URING_PIPE = 0x45, "io_uring pipe";
+    URING_INSTALL = 0x46, "io_uring fixed_fd_install";
+    URING_CLOSE = 0x47, "io_uring close";
 }
 
 impl Op {
@@ -242,7 +249,7 @@ pub const fn target_key(ns_pid: u32, start_ns: u64) -> u64 {
 macro_rules! offsets {
     ($($name:ident: $path:literal;)*) => {
         /// Byte offsets of kernel structure members, read from this kernel's BTF at start.
-        /// `sizeof(struct)` is a size, `has(struct.member)` 1 or 0.
+        /// `sizeof(struct)` is a size, `has(struct.member)` 1 or 0, `arguments(tracepoint)` how many it has.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
         pub struct Offsets { $(#[doc = concat!("`", $path, "`")] pub $name: u32,)* }
@@ -378,6 +385,21 @@ offsets! {
     unix_sock_path: "unix_sock.path";
     ring_sq_head: "io_ring_ctx.cached_sq_head";
     ring_cq_tail: "io_ring_ctx.cached_cq_tail";
+    uring_complete_arguments: "arguments(io_uring_complete)";
+    ring_files: "io_ring_ctx.file_table.bitmap";
+    ring_files_count: "io_ring_ctx.file_table.data.nr|io_ring_ctx.nr_user_files";
+    ring_buffers_count: "io_ring_ctx.buf_table.nr|io_ring_ctx.nr_user_bufs";
+    kiocb_opcode: "io_kiocb.opcode";
+    kiocb_flags: "io_kiocb.flags";
+    kiocb_ctx: "io_kiocb.ctx";
+    kiocb_user_data: "io_kiocb.cqe.user_data";
+    uring_open_slot: "io_open.file_slot";
+    uring_accept_slot: "io_accept.file_slot";
+    uring_socket_slot: "io_socket.file_slot";
+    uring_pipe_slot: "io_pipe.file_slot";
+    uring_pipe_fds: "io_pipe.fds";
+    uring_close_slot: "io_close.file_slot";
+    uring_close_fd: "io_close.fd";
     seccomp_filter_notif: "seccomp_filter.notif";
     notification_list: "notification.notifications";
     knotif_list: "seccomp_knotif.list";

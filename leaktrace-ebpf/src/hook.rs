@@ -89,3 +89,35 @@ fn workqueue_execute_end(ctx: BtfTracePointContext) -> i32 {
     probe::ring::work(ctx.arg::<u64>(0), ring_exit::ENDED);
     0
 }
+
+#[btf_tracepoint(function = "io_uring_submit_req")]
+fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
+    probe::uring::submitted(ctx.arg::<u64>(0));
+    0
+}
+
+/// Up to Linux 6.12 the completion is told in numbers, since then as a structure
+/// (include/trace/events/io_uring.h).
+#[btf_tracepoint(function = "io_uring_complete")]
+fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
+    let (ring, request) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    let completed = if crate::kernel::offset!(uring_complete_arguments) == 3 {
+        // `struct io_uring_cqe` is of the user's ABI: user_data, res, flags.
+        let entry = ctx.arg::<u64>(2);
+        probe::uring::Completed {
+            ring,
+            request,
+            user_data: crate::kernel::read(entry, 0),
+            result: crate::kernel::read(entry, 8),
+        }
+    } else {
+        probe::uring::Completed {
+            ring,
+            request,
+            user_data: ctx.arg::<u64>(2),
+            result: ctx.arg::<u64>(3) as i32,
+        }
+    };
+    probe::uring::completed(&completed);
+    0
+}

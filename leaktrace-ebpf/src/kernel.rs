@@ -362,3 +362,12 @@ pub fn file_at(table: &Table, fd: u64) -> u64 {
     }
     read(table.fds.wrapping_add(fd * 8), 0)
 }
+
+/// Bits that are set, in parallel: there is no popcount instruction.
+#[inline(always)]
+pub fn ones(mut word: u64) -> u32 {
+    word -= word >> 1 & 0x5555_5555_5555_5555;
+    word = (word & 0x3333_3333_3333_3333) + (word >> 2 & 0x3333_3333_3333_3333);
+    word = word + (word >> 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    (word.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32
+}

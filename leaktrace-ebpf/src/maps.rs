@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use leaktrace_common::{
     ABI_VERSION,
@@ -64,6 +64,15 @@ pub static TASKS: HashMap<u64, Slot> = HashMap::with_max_entries(32768, 0);
 /// Who made a ring, by the address of the work that ends it.
 #[map]
 pub static RINGS: HashMap<u64, Slot> = HashMap::with_max_entries(1024, 0);
+
+/// Requests of io_uring to close an fd, by the address of the request: when they were made.
+#[map]
+pub static CLOSING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Requests of io_uring to accept connections, by ring and user data: one may complete many
+/// times, and those completions name no request.
+#[map]
+pub static ACCEPTING: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(4096, 0);
 
 /// What the iterators look for: addresses of `struct file` and inode numbers, which cannot be
 /// mistaken for each other.

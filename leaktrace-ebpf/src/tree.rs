@@ -81,6 +81,8 @@ pub struct Paths {
 pub mod flag {
     /// A 32-bit system call was reported.
     pub const COMPAT: u32 = 1 << 16;
+    /// A request of io_uring without a completion was reported.
+    pub const SILENT: u32 = 1 << 17;
 }
 
 /// PF_EXITING and PF_IO_WORKER (include/linux/sched.h).

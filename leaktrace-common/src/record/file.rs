@@ -99,6 +99,25 @@ pub mod lock_owner {
     pub const PROCESS: u8 = 2;
 }
 
+/// A number was taken out of the table by something else than a call of its own: an io_uring
+/// request. What it held is what the table is known to have there, unless that is `now`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FdGone {
+    /// Address of the `struct file` that the number holds by now; 0: none.
+    pub now: u64,
+    /// Submission, ns of CLOCK_BOOTTIME; 0: not known.
+    pub begin_ns: u64,
+    /// The number.
+    pub fd: i32,
+    /// [`crate::abi::Op`].
+    pub op: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+const _: () = assert!(size_of::<FdGone>() == 24);
+
 /// close_range(2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -107,6 +107,8 @@ pub mod kind {
     pub const FD_SEED: u16 = 0x0106;
     /// flock, fcntl with F_SETLK and its kin ([`super::file::FdLock`]).
     pub const FD_LOCK: u16 = 0x0118;
+    /// A number has been taken out of a table ([`super::file::FdGone`]).
+    pub const FD_GONE: u16 = 0x0107;
     /// A socket fd came into a table ([`super::socket::SocketAcquire`]).
     pub const SOCKET_ACQUIRE: u16 = 0x0201;
     /// bind, listen, connect ([`super::socket::SocketName`]).
@@ -122,6 +124,8 @@ pub mod kind {
     pub const REMAP: u16 = 0x0303;
     /// io_uring_setup ([`super::ring::RingSetup`]).
     pub const RING_SETUP: u16 = 0x0401;
+    /// What a ring holds by itself ([`super::ring::RingState`]).
+    pub const RING_STATE: u16 = 0x0402;
     /// A ring's end in the kernel ([`super::ring::RingExit`]).
     pub const RING_EXIT: u16 = 0x0410;
     /// A signal was sent ([`super::signal::SignalGenerate`]).

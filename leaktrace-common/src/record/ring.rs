@@ -22,6 +22,27 @@ pub struct RingSetup {
 
 const _: () = assert!(size_of::<RingSetup>() == 88);
 
+/// What a ring has registered: files of its own table (direct descriptors), which are in no fd
+/// table, and buffers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RingState {
+    /// The `io_ring_ctx`.
+    pub ring: u64,
+    /// Its `struct file`; 0: as told before.
+    pub file: u64,
+    /// Slots of its table that hold a file.
+    pub direct: u32,
+    /// Slots there are.
+    pub slots: u32,
+    /// Buffers.
+    pub buffers: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<RingState>() == 32);
+
 /// The kernel's own end of a ring: its last reference has gone, and a worker waits for the
 /// requests in flight. The header is that of the task that made the ring.
 #[repr(C)]

@@ -141,6 +141,9 @@ pub struct Taint {
 pub mod taint {
     /// The process makes 32-bit system calls; fds are known by walks only.
     pub const COMPAT: u32 = 1;
+    /// The process asks io_uring to change fds and to tell no completion; until the next walk
+    /// its table may lack some.
+    pub const SILENT: u32 = 2;
 }
 
 /// A task that was there before ([`super::kind::ROOT`], [`super::kind::SEED`]).

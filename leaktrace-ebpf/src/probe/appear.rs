@@ -13,7 +13,7 @@
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use leaktrace_common::abi::Op;
 
-use super::{Arguments, file};
+use super::{Arguments, file, uring};
 use crate::{
     kernel::{Chunk, Table, file_at, file_facts, offset, read, table_at},
     tree::{self, Slot},
@@ -71,6 +71,9 @@ pub fn end(slot: &mut Slot, op: Op, result: i64) {
         slot.returned = result as u32;
         slot.count = u32::from(result >= 0);
     } else {
+        if op == Op::IO_URING_ENTER {
+            vanished(slot, &table);
+        }
         compare(slot, &table);
     }
     if slot.count != 0 {
@@ -139,6 +142,45 @@ fn number(index: u32, last: u32, slot: &Slot) -> u32 {
         return NONE;
     }
     fd
+}
+
+/// Tells which numbers the table has no more: a request of io_uring that posts no completion may
+/// have closed them. Another thread's close is told twice then, which the model knows.
+#[inline(never)]
+fn vanished(slot: &mut Slot, table: &Table) {
+    let now = taken(table);
+    // SAFETY: what `begin` left there; any bits are numbers.
+    let before = unsafe { &slot.room.taken };
+    let gone =
+        before[0] & !now[0] | before[1] & !now[1] | before[2] & !now[2] | before[3] & !now[3];
+    if gone == 0 {
+        return;
+    }
+    let mut state = State { slot, table };
+    // SAFETY: the callback has the signature that bpf_loop wants.
+    unsafe {
+        bpf_loop(
+            NEAR,
+            one_gone as *mut core::ffi::c_void,
+            (&raw mut state).cast(),
+            0,
+        );
+    }
+}
+
+extern "C" fn one_gone(index: u64, state: *mut State) -> i64 {
+    // SAFETY: bpf_loop passes what `vanished` gave it; the slot lives as long as its task.
+    let (slot, table) = unsafe { (&mut *(*state).slot, &*(*state).table) };
+    let (word, bit) = (index / 64 & 3, index & 63);
+    // SAFETY: what `begin` left there.
+    let before = unsafe { slot.room.taken[word as usize] };
+    if before >> bit & 1 != 0 {
+        let now: u64 = read(table.open.wrapping_add(word * 8), 0);
+        if table.max_fds as u64 > index && now >> bit & 1 == 0 {
+            uring::gone(slot, table, Op::IO_URING_ENTER, index as u32, 0);
+        }
+    }
+    0
 }
 
 /// SECCOMP_IOCTL_NOTIF_ADDFD (include/uapi/linux/seccomp.h).

@@ -13,6 +13,7 @@ pub mod scope;
 pub mod signal;
 pub mod socket;
 pub mod task;
+pub mod uring;
 pub mod walk;
 
 use leaktrace_common::abi::{self, Op};

@@ -7,14 +7,14 @@ use leaktrace_common::{
         Family,
         call::Call,
         kind,
-        ring::{RingExit, RingSetup, ring_exit},
+        ring::{RingExit, RingSetup, RingState, ring_exit},
     },
 };
 
 use super::{Arguments, call, call::file_of, file, path};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, in_flight, offset, read},
+    kernel::{Detail, in_flight, offset, ones, read},
     maps::{RING_OPERATIONS, RINGS, count_fault},
     tree::Slot,
 };
@@ -28,6 +28,7 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
         return;
     };
     RING_OPERATIONS.set(read(facts.file, offset!(file_op)));
+    state(slot, facts.private_data, facts.file);
     follow(slot, facts.private_data);
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
@@ -80,6 +81,7 @@ pub fn register(slot: &mut Slot, arguments: Arguments, result: i64) {
     }
     slot.begin_ns = 0;
     let file = file_of(arguments.a0());
+    state(slot, read(file, offset!(file_private_data)), file);
     let argument = arguments.a2();
     let (first, count) = match arguments.a1() as u32 {
         REGISTER_BUFFERS => (argument, arguments.a3() & 0xffff_ffff),
@@ -223,4 +225,66 @@ pub fn work(work: u64, phase: u32) {
     if phase == ring_exit::ENDED {
         let _ = RINGS.remove(work);
     }
+}
+
+/// Words of the bitmap of a ring's own table that are counted: 32768 slots, as many as there can
+/// be (IORING_MAX_FIXED_FILES in io_uring/rsrc.h is 1 << 20, tables of that length are cut).
+const WORDS: u32 = 512;
+
+struct Count {
+    bitmap: u64,
+    slots: u32,
+    direct: u32,
+}
+
+/// Tells what a ring has registered. `file` 0: which ring it is has been told.
+#[inline(never)]
+pub fn state(slot: &Slot, ring: u64, file: u64) {
+    const SIZE: usize = HEADER + size_of::<RingState>();
+    let slots: u32 = read(ring, offset!(ring_files_count));
+    let mut count = Count {
+        bitmap: read(ring, offset!(ring_files)),
+        slots,
+        direct: 0,
+    };
+    let context: *mut Count = &raw mut count;
+    // SAFETY: the callback has the signature that bpf_loop wants.
+    unsafe {
+        bpf_loop(
+            WORDS,
+            count_word as *mut core::ffi::c_void,
+            context.cast(),
+            0,
+        );
+    }
+    let record = emit::reserve::<SIZE>(Family::Ring);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both.
+    unsafe {
+        let payload = record.add(HEADER).cast::<RingState>();
+        (*payload).ring = ring;
+        (*payload).file = file;
+        (*payload).direct = core::ptr::read_volatile(&raw const (*context).direct);
+        (*payload).slots = slots;
+        (*payload).buffers = read(ring, offset!(ring_buffers_count));
+        (*payload).reserved = 0;
+        emit::finish(record, kind::RING_STATE, SIZE, slot, Position::default());
+    }
+}
+
+extern "C" fn count_word(index: u64, count: *mut Count) -> i64 {
+    // SAFETY: bpf_loop passes what `state` gave it.
+    let count = unsafe { &mut *count };
+    let first = (index as u32 & 0xffff) * 64;
+    if first >= count.slots {
+        return 1;
+    }
+    let mut word: u64 = read(count.bitmap.wrapping_add(u64::from(first / 8)), 0);
+    if count.slots - first < 64 {
+        word &= (1 << ((count.slots - first) & 63)) - 1;
+    }
+    count.direct += ones(word);
+    0
 }

@@ -291,11 +291,17 @@ fn reaped(slot: &mut Slot, pid: u32) {
 /// A 32-bit system call: told once a process.
 #[inline(never)]
 pub fn compat(slot: &mut Slot) {
+    taint(slot, taint::COMPAT, flag::COMPAT);
+}
+
+/// Something that cannot be followed: told once a task.
+#[inline(always)]
+pub fn taint(slot: &mut Slot, reason: u32, mark: u32) {
     const SIZE: usize = HEADER + size_of::<Taint>();
-    if slot.flags & flag::COMPAT != 0 {
+    if slot.flags & mark != 0 {
         return;
     }
-    slot.flags |= flag::COMPAT;
+    slot.flags |= mark;
     let record = emit::reserve::<SIZE>(Family::Task);
     if record.is_null() {
         return;
@@ -303,7 +309,7 @@ pub fn compat(slot: &mut Slot) {
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<Taint>();
-        (*payload).reason = taint::COMPAT;
+        (*payload).reason = reason;
         (*payload).reserved = 0;
         emit::finish(record, kind::TAINT, SIZE, slot, Position::default());
     }

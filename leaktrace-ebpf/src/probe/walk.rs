@@ -9,7 +9,9 @@ use leaktrace_common::record::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, FileRoom, IO_URING, Table, file_facts_by, identify, in_flight, offset, read},
+    kernel::{
+        Detail, FileRoom, IO_URING, Table, file_facts_by, identify, in_flight, offset, ones, read,
+    },
     maps::LAST_WALK,
     tree::Slot,
 };
@@ -77,14 +79,8 @@ pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
 extern "C" fn count_word(index: u64, state: *mut State) -> i64 {
     // SAFETY: bpf_loop passes what table gave it.
     let state = unsafe { &mut *state };
-    let mut word: u64 = read(state.open.wrapping_add((index & 0xff_ffff) * 8), 0);
-    // Bits set, in parallel: there is no popcount instruction.
-    word -= word >> 1 & 0x5555_5555_5555_5555;
-    word = (word & 0x3333_3333_3333_3333) + (word >> 2 & 0x3333_3333_3333_3333);
-    word = word + (word >> 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    state.total = state
-        .total
-        .wrapping_add((word.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32);
+    let word: u64 = read(state.open.wrapping_add((index & 0xff_ffff) * 8), 0);
+    state.total = state.total.wrapping_add(ones(word));
     0
 }
 

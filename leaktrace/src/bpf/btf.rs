@@ -194,7 +194,7 @@ impl<'a> Btf<'a> {
     /// Byte offset of a member. `path` is `struct.member`, or `struct.member.sub` where the
     /// member is itself a structure; alternatives separated by `|` are tried in order.
     /// `None`: no alternative exists here, or it is a bitfield. `sizeof(struct)` is the size
-    /// of a structure, `has(struct.member)` is 1 or 0.
+    /// of a structure, `has(struct.member)` is 1 or 0, `arguments(tracepoint)` how many it has.
     pub fn offset(&self, path: &str) -> Option<u32> {
         path.split('|')
             .find_map(|alternative| self.offset_of(alternative.trim()))
@@ -204,6 +204,10 @@ impl<'a> Btf<'a> {
         if let Some(name) = argument(path, "sizeof") {
             let named = self.named(TypeKind::Struct, name.as_bytes()).next()?;
             return self.resolve(named.id).map(|ty| ty.value);
+        }
+        if let Some(tracepoint) = argument(path, "arguments") {
+            let params = self.param_count(&format!("btf_trace_{tracepoint}"))?;
+            return params.checked_sub(1);
         }
         if let Some(member) = argument(path, "has") {
             return Some(u32::from(self.offset_of(member).is_some()));

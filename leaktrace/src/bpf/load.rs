@@ -312,10 +312,13 @@ fn verify(ebpf: &mut Ebpf, types: &Btf) -> BTreeMap<&'static str, Result<Hook, P
 
 fn load_one(program: &mut Program, probe: &Probe, types: &Btf) -> Result<Hook, ProgramError> {
     let program: &mut BtfTracePoint = program.try_into()?;
-    match program.load(probe.hook, types) {
-        Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => Ok(Hook::Absent),
-        loaded => loaded.map(|()| Hook::Present),
+    for hook in probe.hook.split('|') {
+        match program.load(hook, types) {
+            Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => {}
+            loaded => return loaded.map(|()| Hook::Present),
+        }
     }
+    Ok(Hook::Absent)
 }
 
 fn attach_one(ebpf: &mut Ebpf, probe: &Probe, hook: Hook) -> Result<Option<FdLink>, ProgramError> {

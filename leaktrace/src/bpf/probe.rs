@@ -16,7 +16,7 @@ pub enum Need {
 pub struct Probe {
     /// Name of the program in the object.
     pub program: &'static str,
-    /// Name of the tracepoint.
+    /// Name of the tracepoint; names it has had, separated by `|`.
     pub hook: &'static str,
     /// Families whose records it makes.
     pub families: &'static [Family],
@@ -101,6 +101,20 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Ring],
         need: Need::Optional,
         without: "the end of requests that outlive their process is not seen",
+    },
+    Probe {
+        program: "io_uring_submit_req",
+        hook: "io_uring_submit_req|io_uring_submit_sqe",
+        families: &[Family::File, Family::Ring],
+        need: Need::Optional,
+        without: "what io_uring is asked to close and to accept is not seen",
+    },
+    Probe {
+        program: "io_uring_complete",
+        hook: "io_uring_complete",
+        families: &[Family::File, Family::Ring],
+        need: Need::Optional,
+        without: "fds that io_uring makes and closes are not seen at once",
     },
     Probe {
         program: "sys_enter",

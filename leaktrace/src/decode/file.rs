@@ -80,6 +80,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::FD_RANGE => Body::FdRange(plain(number, bytes)?),
         kind::FD_WALK => Body::FdWalk(walk(number, bytes)?),
         kind::FD_LOCK => Body::FdLock(plain(number, bytes)?),
+        kind::FD_GONE => Body::FdGone(plain(number, bytes)?),
         kind::FD_TABLE => Body::FdTable(plain(number, bytes)?),
         _ => return Ok(None),
     }))

@@ -24,12 +24,12 @@ use leaktrace_common::record::{
     Family, Header,
     call::{Call, ExitPending},
     exit::{ExitGroup, ExitMm, ExitNotify, ExitProcess, ExitThread},
-    file::{FdAcquire, FdLock, FdRange, FdRelease, FdTable},
+    file::{FdAcquire, FdGone, FdLock, FdRange, FdRelease, FdTable},
     ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, ShmAttach, ShmDetach},
     kind as kinds,
     mapping::{Map, Remap, Unmap},
     name::Name,
-    ring::{RingExit, RingSetup},
+    ring::{RingExit, RingSetup, RingState},
     scope::Scope,
     signal::{SignalAction, SignalDeliver, SignalGenerate},
     socket::{SocketAcquire, SocketName},
@@ -59,6 +59,8 @@ pub enum Body<'a> {
     FdRelease(FdRelease),
     /// `FD_RANGE`
     FdRange(FdRange),
+    /// `FD_GONE`
+    FdGone(FdGone),
     /// `FD_WALK`
     FdWalk(Walk<'a>),
     /// `FD_TABLE`
@@ -79,6 +81,8 @@ pub enum Body<'a> {
     Remap(Remap),
     /// `RING_SETUP`
     RingSetup(RingSetup),
+    /// `RING_STATE`
+    RingState(RingState),
     /// `RING_EXIT`
     RingExit(RingExit),
     /// `SIGNAL_GENERATE`

@@ -67,7 +67,12 @@ impl Model {
         let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
         held.extend(self.held_mappings(mm, id));
         held.extend(self.held_aio(id));
-        if let Some(walk) = walk.as_ref().filter(|_| !shared) {
+        // What cannot be followed has been declared: the table is not claimed to be right.
+        let followed = self
+            .processes
+            .get(id)
+            .is_none_or(|process| process.unfollowed == 0);
+        if let Some(walk) = walk.as_ref().filter(|_| !shared && followed) {
             self.check_self(header.table, walk);
         }
         let own = self.processes.get(id).map(|process| process.key);

@@ -409,6 +409,19 @@ pub struct ResourceFacts {
     pub op: Option<Op>,
     /// How it came, for fds; `None`: not known.
     pub how: Option<How>,
+    /// What an io_uring ring holds by itself.
+    pub ring: Option<RingFacts>,
+}
+
+/// What an io_uring ring has registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingFacts {
+    /// Direct descriptors: files in the ring's own table.
+    pub direct: u32,
+    /// Slots of that table.
+    pub slots: u32,
+    /// Buffers.
+    pub buffers: u32,
 }
 
 /// One explicit release that may belong to teardown.

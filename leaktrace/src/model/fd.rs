@@ -28,8 +28,11 @@ impl Model {
         let Some(process) = self.live_of(header) else {
             return;
         };
+        if self.is_told(header.table, fd) {
+            return;
+        }
         // The mark stays with the file (f_mode), so a dup of it has the flag as well.
-        let opened = matches!(Op(fd.op), Op::OPEN | Op::OPENAT | Op::OPENAT2 | Op::CREAT);
+        let opened = kind::opens(Op(fd.op));
         let created =
             fd.flags & acquire_flag::CREATED != 0 && fd.flags & acquire_flag::TMPFILE == 0;
         if created && opened {
@@ -52,6 +55,9 @@ impl Model {
         let Some(process) = self.live_of(header) else {
             return;
         };
+        if self.is_told(header.table, &socket.fd) {
+            return;
+        }
         if let Some(description) = self.acquire(header, process, &socket.fd, Part::Takes) {
             self.socket_ends(description, socket);
         }
@@ -83,9 +89,6 @@ impl Model {
         let number = u32::try_from(fd.fd).ok()?;
         let op = Op(fd.op);
         let found = fd.flags & acquire_flag::FOUND != 0;
-        if found && self.is_told(header.table, number, &fd.identity) {
-            return None;
-        }
         let known = match found || kind::shares_description(op) {
             true => self.descriptions.find_same(&fd.identity),
             false => None,
@@ -108,18 +111,22 @@ impl Model {
         (known.is_none() && still_open).then_some(description)
     }
 
-    /// Whether an fd that was found in a table has been told of before. What was found was
-    /// there after all releases that have come so far: none of them waits for it.
-    fn is_told(&mut self, table: u32, fd: u32, identity: &FileIdentity) -> bool {
+    /// Whether this is an fd that was found in a table and has been told of before. What was
+    /// found was there after all releases that have come so far: none of them waits for it.
+    fn is_told(&mut self, table: u32, fd: &FdAcquire) -> bool {
+        if fd.flags & acquire_flag::FOUND == 0 {
+            return false;
+        }
+        let number = fd.fd.cast_unsigned();
         let Some(table) = self.tables.get_mut(&table) else {
             return false;
         };
-        if let Some(slot) = table.get(fd)
-            && self.descriptions.get(slot.description).is(identity)
+        if let Some(slot) = table.get(number)
+            && self.descriptions.get(slot.description).is(&fd.identity)
         {
             return true;
         }
-        let waits = |parked: &Parked| parked.fd == fd && parked.file == identity.file;
+        let waits = |parked: &Parked| parked.fd == number && parked.file == fd.identity.file;
         table.parked.retain(|parked| !waits(parked));
         false
     }

@@ -159,6 +159,20 @@ pub(super) fn shares_description(op: Op) -> bool {
     )
 }
 
+/// Whether the operation opens by name, and so may have made the file.
+pub(super) fn opens(op: Op) -> bool {
+    matches!(
+        op,
+        Op::OPEN
+            | Op::OPENAT
+            | Op::OPENAT2
+            | Op::CREAT
+            | Op::URING_OPENAT
+            | Op::URING_OPENAT2
+            | Op::IO_URING_ENTER
+    )
+}
+
 /// How an fd came that this operation put into a table.
 pub(super) fn how(op: Op) -> Option<How> {
     match op {
@@ -167,6 +181,13 @@ pub(super) fn how(op: Op) -> Option<How> {
         Op::RECVMSG | Op::RECVMMSG => Some(How::Socket),
         Op::PIDFD_GETFD => Some(How::Pidfd),
         Op::SECCOMP_ADDFD => Some(How::Supervisor),
+        Op::IO_URING_ENTER
+        | Op::URING_OPENAT
+        | Op::URING_OPENAT2
+        | Op::URING_ACCEPT
+        | Op::URING_SOCKET
+        | Op::URING_PIPE
+        | Op::URING_INSTALL => Some(How::Ring),
         _ => Some(How::Made),
     }
 }

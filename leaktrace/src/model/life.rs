@@ -236,6 +236,7 @@ impl Model {
         process.unfollowed = process.unfollowed.saturating_add(1);
         let why = match reason.reason {
             taint::COMPAT => "32-bit system calls",
+            taint::SILENT => "io_uring requests that tell no completion",
             _ => "calls that cannot be followed",
         };
         process.taint(&Trust::Tainted {

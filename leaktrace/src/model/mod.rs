@@ -36,6 +36,7 @@ mod rate;
 mod reference_tests;
 mod release;
 mod remains;
+mod ring;
 mod run;
 mod runtime;
 mod scope;
@@ -69,6 +70,7 @@ use self::{
     names::Names,
     process::{Origin, Process, ProcessId, Processes},
     remains::Remains,
+    ring::Rings,
     scope::Scopes,
     space::{Cut, Space},
     table::Table,
@@ -138,6 +140,7 @@ pub struct Model {
     /// Kept between calls, so that an munmap takes no memory.
     cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,
+    rings: Rings,
     ledger: Ledger,
     remains: Remains,
     scopes: Scopes,
@@ -200,6 +203,7 @@ impl Model {
             Body::FdAcquire(fd, text) => self.fd_acquire(header, fd, text),
             Body::FdRelease(release) => self.fd_release(header, release),
             Body::FdRange(range) => self.fd_range(header, range),
+            Body::FdGone(gone) => self.fd_gone(header, gone),
             Body::FdWalk(walk) => self.fd_walk(header, walk),
             Body::FdSeed(fd, text) => self.fd_seed(header, fd, text),
             Body::SocketSeed(socket) => self.socket_seed(header, socket),
@@ -211,6 +215,7 @@ impl Model {
             Body::Unmap(unmap) => self.unmap(header, unmap),
             Body::Remap(remap) => self.remap(header, remap),
             Body::RingSetup(ring) => self.ring_setup(header, ring),
+            Body::RingState(state) => self.ring_state(state),
             Body::RingExit(exit) => self.ring_exit(header, exit),
             Body::SignalGenerate(signal) => self.signal_generate(header, signal),
             Body::SignalDeliver(_) => {}

@@ -4,7 +4,7 @@ use leaktrace_common::{
     abi::Op,
     record::{
         Header,
-        file::{FdRange, FdRelease},
+        file::{FdGone, FdRange, FdRelease},
     },
 };
 
@@ -65,6 +65,35 @@ impl Model {
         if let Some(last) = last {
             self.note_kept(last, release);
         }
+    }
+
+    /// A number was taken out of the table by something else than a call of its own. What it
+    /// held is what is known to be there, unless that is what the number holds by now; then it
+    /// is what has been pushed out.
+    pub(super) fn fd_gone(&mut self, header: &Header, gone: &FdGone) {
+        let (Some(process), Ok(fd)) = (self.live_of(header), u32::try_from(gone.fd)) else {
+            return;
+        };
+        let Some(table) = self.tables.get(&header.table) else {
+            return;
+        };
+        let pushed_out = table.displaced.iter().filter(|(number, _)| *number == fd);
+        let candidates = table.get(fd).into_iter();
+        let candidates = candidates.chain(pushed_out.map(|(_, slot)| slot));
+        let file = |slot: &Slot| self.descriptions.get(slot.description).file;
+        let Some(file) = candidates.map(file).find(|file| *file != gone.now) else {
+            return;
+        };
+        let how = Release {
+            fd,
+            begin: match gone.begin_ns {
+                0 => header.time_ns,
+                known => known,
+            },
+            end: header.time_ns,
+            tid: header.tid,
+        };
+        self.release(header.table, process, file, header.seq as u32, how);
     }
 
     /// Takes the fd that a release means out of its table, or from among those that were pushed

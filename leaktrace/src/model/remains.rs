@@ -96,6 +96,7 @@ impl Model {
         let rings = &mut self.remains.rings;
         let at = KtimeNs(header.time_ns);
         if exit.phase == ring_exit::ENDED {
+            self.rings.forget(exit.ring);
             // The address may be used again by another ring: the newest is meant.
             let open = |end: &&mut RingEnd| end.ring == exit.ring && end.ended.is_none();
             if let Some(end) = rings.iter_mut().rev().find(open) {

@@ -98,6 +98,7 @@ impl Thing {
             tid: (self.tid != 0).then_some(Tid(self.tid)),
             op: (self.op != Op::NONE).then_some(self.op),
             how: self.how,
+            ring: None,
         }
     }
 }

@@ -220,7 +220,7 @@ impl Model {
                 ..thing
             };
             Held {
-                resource: thing.facts(&self.names),
+                resource: self.with_ring(entry.identity.file, thing.facts(&self.names)),
                 inherited,
                 count: u32::from(entry.identity.count),
                 description: entry.identity.file,
@@ -255,7 +255,10 @@ impl Model {
         let held = table.iter().map(|(fd, slot)| {
             let description = self.descriptions.get(slot.description);
             Held {
-                resource: Thing::of_slot(fd, slot, description).facts(&self.names),
+                resource: self.with_ring(
+                    description.file,
+                    Thing::of_slot(fd, slot, description).facts(&self.names),
+                ),
                 inherited: table.is_inherited(fd, slot),
                 count: 0,
                 description: description.file,

@@ -546,6 +546,12 @@ pub struct Resource {
     /// How an fd came: `made`, `dup`, `inherited at fork`, `passed over a socket`…
     #[serde(skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
+    /// Direct descriptors of an io_uring ring: files in its own table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<u32>,
+    /// Registered buffers of an io_uring ring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffers: Option<u32>,
     /// Stack of the acquisition, innermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<String>,
