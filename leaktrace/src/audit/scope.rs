@@ -1,6 +1,6 @@
 //! Scopes: which of them a thing is of, and what outlives its own.
 //!
-//! A thing is of the scope that was open in its process when it was acquired; the innermost
+//! A thing is of the scope that was open in its process when it was acquired: the innermost
 //! one, and the acquiring thread's where several threads have scopes. A process that has none
 //! is of the scope that its environment names, else of the one in which it was made.
 
@@ -112,8 +112,8 @@ impl<'a> Scopes<'a> {
         None
     }
 
-    /// The innermost open scope of a process: the thread's own, or anyone's if all of them are
-    /// one thread's.
+    /// The innermost open scope of a process. Where several tests run at once it is the thread's
+    /// own; tests of runtimes that move their tasks between threads are not told apart then.
     fn marked_at(
         &self,
         process: ProcessKey,
@@ -122,19 +122,18 @@ impl<'a> Scopes<'a> {
     ) -> Option<&'a ScopeFacts> {
         let marked = self.marked.get(&process)?;
         let begun = marked.partition_point(|scope| scope.begin <= at);
-        let mut last: Option<&'a ScopeFacts> = None;
-        let mut several = false;
-        for scope in marked[..begun].iter().rev() {
-            if scope.end.is_some_and(|end| end <= at) {
-                continue;
+        let is_open = |scope: &&ScopeFacts| scope.end.is_none_or(|end| end > at);
+        let mut open = marked[..begun].iter().rev().copied().filter(is_open);
+        let last = open.next()?;
+        let mut tests: Vec<_> = std::iter::once(last).chain(open).collect();
+        tests.retain(|scope| scope.judged != ScopeJudged::Nothing);
+        match tests.windows(2).all(|pair| is_within(pair[0], pair[1])) {
+            true => Some(last),
+            false => {
+                let mut own = tests.into_iter().filter(|scope| scope.tid == tid);
+                own.next().filter(|own| own.judged == ScopeJudged::All)
             }
-            if scope.tid == tid {
-                return Some(scope);
-            }
-            several |= last.is_some_and(|last| last.tid != scope.tid);
-            last = last.or(Some(scope));
         }
-        last.filter(|_| !several)
     }
 
     /// What outlives the scope that it was acquired in, by process. What is left in the system
@@ -202,6 +201,14 @@ impl<'a> Scopes<'a> {
     }
 }
 
+/// Whether a scope was begun within an older one that is open too, not beside it.
+fn is_within(inner: &ScopeFacts, outer: &ScopeFacts) -> bool {
+    match inner.judged {
+        ScopeJudged::Plain => inner.name.starts_with(&outer.name),
+        ScopeJudged::All | ScopeJudged::Nothing => inner.tid == outer.tid,
+    }
+}
+
 fn told_of(scope: &ScopeFacts, name: String) -> Scope {
     Scope {
         file: file_of(&name).map(str::to_owned),
@@ -252,7 +259,9 @@ fn is_judged(resource: &ResourceFacts) -> bool {
 fn is_plain(resource: &ResourceFacts) -> bool {
     match resource.kind {
         Kind::File | Kind::Directory | Kind::Fifo => true,
-        kind => matches!(kind.class(), Class::Socket | Class::Ipc),
+        // Clients of HTTP and databases keep connections for the next request.
+        kind if kind.class() == Class::Socket => resource.peer.is_none(),
+        kind => kind.class() == Class::Ipc,
     }
 }
 

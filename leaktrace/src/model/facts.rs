@@ -60,7 +60,8 @@ pub enum ScopeJudged {
     /// Everything that is held past its end.
     #[default]
     All,
-    /// What a language's runtime does not make for itself: files, directories, sockets, queues.
+    /// What a language's runtime does not make for itself: files, directories, sockets that are
+    /// not connected, queues.
     Plain,
     /// Nothing: what is acquired in it is meant to outlive it.
     Nothing,

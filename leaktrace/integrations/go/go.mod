@@ -1,0 +1,3 @@
+module leaktrace
+
+go 1.18
