@@ -208,7 +208,7 @@ fn fifty(leaks: &[(usize, &str)]) -> String {
     file
 }
 
-fn pytest(leaks: &[(usize, &str)]) -> Outcome {
+fn pytest(leaks: &[(usize, &str)]) -> (Outcome, String) {
     let place = Place::new();
     std::fs::write(place.cwd().join("test_fifty.py"), fifty(leaks)).expect("write the tests");
     let plugin = concat!(
@@ -216,20 +216,33 @@ fn pytest(leaks: &[(usize, &str)]) -> Outcome {
         "/../leaktrace/integrations/pytest"
     );
     let command = ["/usr/bin/python3", "-m", "pytest", "-p", "pytest_leaktrace"];
+    let cases = place.root().join("cases.xml");
     let outcome = Run::check(command)
+        .args(["-f", &format!("junit:{}", cases.display())])
         .env("PYTHONPATH", plugin)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .at(&place)
         .end();
     assert!(outcome.stdout.contains("50 passed"), "{outcome}");
-    outcome
+    let cases = std::fs::read_to_string(&cases).expect("a report was written");
+    (outcome, cases)
+}
+
+/// Of a JUnit report: how many cases, and the names of those that failed.
+fn failed_cases(cases: &str) -> (usize, Vec<&str>) {
+    let each: Vec<_> = cases.split("<testcase ").skip(1).collect();
+    let failed = each.iter().filter(|case| case.contains("<failure "));
+    let named = failed.filter_map(|case| case.split(" name=\"").nth(1)?.split('"').next());
+    (each.len(), named.collect())
 }
 
 #[test]
 fn of_fifty_tests_in_one_process_those_that_leak_are_named() {
-    pytest(&[]).clean();
+    let (outcome, cases) = pytest(&[]);
+    outcome.clean();
+    assert_eq!(failed_cases(&cases), (50, Vec::new()), "{cases}");
     for _ in 0..10 {
-        let outcome = pytest(&LEAKS);
+        let (outcome, cases) = pytest(&LEAKS);
         let mut named: Vec<_> = outcome
             .errors()
             .iter()
@@ -252,5 +265,45 @@ fn of_fifty_tests_in_one_process_those_that_leak_are_named() {
         assert_eq!(named, expected, "{outcome}");
         let scopes = outcome.report["scopes"].as_array().expect("scopes");
         assert_eq!(scopes.len(), 50, "{outcome}");
+        let expected = [17, 31, 44].map(|test| format!("test_fifty.py::test_{test}"));
+        assert_eq!(
+            failed_cases(&cases),
+            (50, expected.iter().map(String::as_str).collect())
+        );
     }
+}
+
+/// Tests for node's own runner: an fd and a file that are left, and what node opens for itself.
+const NODE_TESTS: &str = r#"
+import fs from 'node:fs';
+import test from 'node:test';
+const kept = [];
+test('clean', () => fs.closeSync(fs.openSync('/etc/hosts')));
+test('threads of the runtime', () => fs.promises.readFile('/etc/hosts'));
+test('fd', () => { kept.push(fs.openSync('/etc/hosts')); });
+test('file', () => fs.writeFileSync(process.env.LEFT, ''));
+"#;
+
+#[test]
+fn tests_of_node_that_leak_are_named() {
+    let place = Place::new();
+    std::fs::write(place.cwd().join("a.test.mjs"), NODE_TESTS).expect("write the tests");
+    let hooks = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../leaktrace/integrations/node/node-test.mjs"
+    );
+    let outcome = Run::check(["node", "--test", "--import", hooks])
+        .env("LEFT", place.temp("left"))
+        .at(&place)
+        .end();
+    let errors = outcome.errors();
+    let named: Vec<_> = errors
+        .iter()
+        .map(|finding| (&finding["rule"], &finding["scope"]))
+        .collect();
+    let expected = [
+        (&"LT109".into(), &"a.test.mjs::file".into()),
+        (&"LT201".into(), &"a.test.mjs::fd".into()),
+    ];
+    assert_eq!(named, expected, "{outcome}");
 }

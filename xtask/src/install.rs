@@ -20,10 +20,11 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 12] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 13] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
+    ("node", "nodejs"),
     ("make", "make"),
     ("gcc", "gcc"),
     ("git", "git"),

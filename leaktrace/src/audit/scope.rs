@@ -283,3 +283,7 @@ fn is_left(process: ProcessKey, thing: &ResourceFacts, left: &[Left]) -> bool {
         left.creator == process && (file || attach)
     })
 }
+
+#[cfg(test)]
+#[path = "scope_tests.rs"]
+mod tests;
