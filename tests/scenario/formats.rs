@@ -160,6 +160,51 @@ fn a_path_that_cannot_be_written_is_found_before_the_command_runs() {
 }
 
 #[test]
+fn a_terminal_has_colours_unless_it_is_told_not_to() {
+    let place = Place::new();
+    let on_terminal = |variables: &[(&str, &str)], columns: u32| {
+        let script = "mktemp >/dev/null";
+        let call = format!(
+            "stty cols {columns}; {} check -- sh -c '{script}'",
+            leaktrace().display()
+        );
+        let output = Command::new("script")
+            .args(["-qec", &call, "/dev/null"])
+            .current_dir(place.cwd())
+            .env("TMPDIR", place.tmp())
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
+            .output()
+            .expect("run script");
+        assert_eq!(output.status.code(), Some(100), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let coloured = on_terminal(&[], 80);
+    assert!(coloured.contains("\u{1b}[1;31merror"), "{coloured}");
+    let narrow = on_terminal(&[("NO_COLOR", "1")], 40);
+    assert!(narrow.contains("error LT109"), "{narrow}");
+    assert!(!narrow.contains('\u{1b}'), "{narrow}");
+    let widest = narrow
+        .lines()
+        .map(|line| line.trim_end().chars().count())
+        .max();
+    assert!(widest <= Some(40), "{narrow}");
+    assert!(!on_terminal(&[("TERM", "dumb")], 80).contains('\u{1b}'));
+}
+
+#[test]
+fn a_command_that_cannot_be_run_leaves_no_empty_report() {
+    let place = Place::new();
+    let outcome = Run::check(["/no/such/command"])
+        .at(&place)
+        .args(into_files(&place, &["junit"]))
+        .end();
+    assert_eq!(outcome.code(), 127, "{outcome}");
+    assert!(!place.root().join("junit").exists(), "{outcome}");
+}
+
+#[test]
 fn merged_reports_tell_of_every_run() {
     let place = Place::new();
     let report = |name: &str| place.root().join(name);

@@ -203,7 +203,10 @@ fn start_of(selection: &Selection, settle: Option<Duration>, kernel: &Programs) 
     // SAFETY: getuid cannot fail and has no preconditions.
     let uid = unsafe { libc::getuid() };
     let settle = settle.unwrap_or(SETTLE).as_nanos();
+    // The service's sources are where its report is asked for, not where it works.
+    let here = std::env::current_dir().unwrap_or_default();
     Start {
+        repository: host::repository(&here),
         temp_roots: host::temp_roots(tmpdir.as_deref(), &cwd, uid),
         cwd: cwd.into_os_string().into_vec(),
         settle_ns: u64::try_from(settle).unwrap_or(u64::MAX),

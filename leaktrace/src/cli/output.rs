@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, IsTerminal, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -143,8 +143,60 @@ impl Route {
 /// Reports waiting to be written; their files are open.
 #[derive(Debug)]
 pub struct Outputs {
-    reports: Vec<(Format, Destination, Option<File>)>,
+    reports: Vec<Output>,
     last_line: LastLine,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Output {
+    format: Format,
+    place: Destination,
+    file: Option<Opened>,
+}
+
+/// A file that is open for a report.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    path: PathBuf,
+    /// Made by this call and empty: to be removed if there is no report after all, for an
+    /// empty file is none in any format.
+    unwritten: bool,
+}
+
+impl Opened {
+    fn new(path: &Path, content: Content) -> Result<Opened, Failure> {
+        let made = path.symlink_metadata().is_err();
+        Ok(Opened {
+            file: open(path, content)?,
+            path: path.to_owned(),
+            unwritten: made,
+        })
+    }
+
+    fn write(mut self, bytes: &[u8], content: Content) -> io::Result<()> {
+        self.unwritten = false;
+        if content == Content::Replaced && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write_all(bytes)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let is_it = || {
+            let (ours, there) = (self.file.metadata(), self.path.symlink_metadata());
+            matches!((ours, there), (Ok(ours), Ok(there))
+                if (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        };
+        if self.unwritten && is_it() {
+            // What cannot be removed is an empty file; the reason why there is no report is
+            // told already.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
 }
 
 impl Outputs {
@@ -158,10 +210,14 @@ impl Outputs {
         for (format, place) in route.reports {
             let file = match &place {
                 Destination::Stdout | Destination::Stderr => None,
-                Destination::File(path) => Some(open(path, Content::Replaced)?),
-                Destination::EndOf(path) => Some(open(path, Content::Kept)?),
+                Destination::File(path) => Some(Opened::new(path, Content::Replaced)?),
+                Destination::EndOf(path) => Some(Opened::new(path, Content::Kept)?),
             };
-            reports.push((format, place, file));
+            reports.push(Output {
+                format,
+                place,
+                file,
+            });
         }
         Ok(Outputs {
             reports,
@@ -180,7 +236,12 @@ impl Outputs {
         last_line: &str,
     ) -> Result<(), Failure> {
         let mut failure = None;
-        for (format, place, file) in self.reports {
+        for output in self.reports {
+            let Output {
+                format,
+                place,
+                file,
+            } = output;
             let done = match render(format, &place) {
                 Ok(text) => put(&place, file, text.as_bytes()).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -257,7 +318,7 @@ fn give_to_user(file: &File) -> io::Result<()> {
     }
 }
 
-fn put(place: &Destination, file: Option<File>, bytes: &[u8]) -> io::Result<()> {
+fn put(place: &Destination, file: Option<Opened>, bytes: &[u8]) -> io::Result<()> {
     let done = match (place, file) {
         (Destination::Stdout, _) => {
             let mut out = io::stdout().lock();
@@ -266,13 +327,8 @@ fn put(place: &Destination, file: Option<File>, bytes: &[u8]) -> io::Result<()> 
         (Destination::Stderr, _) | (Destination::File(_) | Destination::EndOf(_), None) => {
             io::stderr().write_all(bytes)
         }
-        (Destination::EndOf(_), Some(mut file)) => file.write_all(bytes),
-        (Destination::File(_), Some(mut file)) => {
-            if file.metadata()?.is_file() {
-                file.set_len(0)?;
-            }
-            file.write_all(bytes)
-        }
+        (Destination::EndOf(_), Some(file)) => file.write(bytes, Content::Kept),
+        (Destination::File(_), Some(file)) => file.write(bytes, Content::Replaced),
     };
     match done {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -149,3 +149,21 @@ fn annotations_bring_the_job_summary_which_is_appended_to() {
     let without = route(&["-f", "json:/dev/null"]).with_job_summary(summary);
     assert_eq!(without.reports.len(), 1);
 }
+
+#[test]
+fn without_a_report_a_new_file_goes_and_an_old_one_stays() {
+    let dir = std::env::temp_dir().join(format!("leaktrace-unwritten-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let (new, old) = (dir.join("new"), dir.join("old"));
+    std::fs::write(&old, "old").unwrap();
+    let spec = |format: &str, path: &std::path::Path| format!("{format}:{}", path.display());
+    let words = [spec("json", &new), spec("text", &old)];
+    let words = ["-f", &words[0], "-f", &words[1]];
+    let outputs = Outputs::open(route(&args(&words), Call::RunsCommand).unwrap()).unwrap();
+    let was_there = new.exists();
+    drop(outputs);
+    let (is_there, kept) = (new.exists(), std::fs::read_to_string(&old));
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(was_there && !is_there);
+    assert_eq!(kept.unwrap(), "old");
+}
