@@ -292,6 +292,7 @@ offsets! {
     pid_numbers: "pid.numbers";
     upid_nr: "upid.nr";
     signal_live: "signal_struct.live";
+    signal_threads: "signal_struct.nr_threads";
     signal_flags: "signal_struct.flags";
     signal_group_exit_code: "signal_struct.group_exit_code";
     signal_rlim: "signal_struct.rlim";
@@ -422,8 +423,11 @@ offsets! {
 pub struct FamilyCount {
     /// Records that a program set out to write.
     pub produced: u64,
-    /// Records for which the ring had no room.
+    /// Records for which no ring had room.
     pub lost: u64,
+    /// Those of the lost ones without which it is not known what there is: births, ends, names,
+    /// objects that outlive their maker.
+    pub vital: u64,
 }
 
 /// A process that has something: a line of what the holder iterators write.
@@ -480,6 +484,8 @@ pub mod fault {
     pub const LEAVE_FAILED: u32 = 2;
     /// There was no room to follow the end of a ring.
     pub const RING_NOT_FOLLOWED: u32 = 7;
+    /// A record was lost of a task that is not watched: no process is marked for it.
+    pub const UNATTRIBUTED: u32 = 3;
     /// Number of counters.
     pub const LEN: u32 = 8;
 }

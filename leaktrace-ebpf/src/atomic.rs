@@ -6,7 +6,7 @@
 
 use core::{
     cell::UnsafeCell,
-    intrinsics::{AtomicOrdering, atomic_xadd},
+    intrinsics::{AtomicOrdering, atomic_or, atomic_xadd, atomic_xchg},
 };
 
 /// A counter in a global.
@@ -52,6 +52,26 @@ impl Counter {
 pub unsafe fn add(place: *mut u64, amount: u64) {
     // SAFETY: by contract.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(place, amount) };
+}
+
+/// Sets bits.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn set_bits(place: *mut u64, bits: u64) {
+    // SAFETY: by contract.
+    unsafe { atomic_or::<u64, u64, { AtomicOrdering::SeqCst }>(place, bits) };
+}
+
+/// Puts zero and returns what was there.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn take(place: *mut u64) -> u64 {
+    // SAFETY: by contract.
+    unsafe { atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(place, 0) }
 }
 
 /// Adds one and returns what is there after.

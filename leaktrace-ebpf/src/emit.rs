@@ -12,13 +12,16 @@ use aya_ebpf::{
     },
 };
 use aya_log_ebpf::debug;
-use leaktrace_common::record::{Family, Header};
+use leaktrace_common::{
+    abi::fault,
+    record::{Family, Header, header_flag},
+};
 
 use crate::{
     atomic,
     kernel::Table,
-    maps::{COUNTS, DROPPED, RING, SEQUENCES, wake_bytes},
-    tree::Slot,
+    maps::{COUNTS, DROPPED, RING, SEQUENCES, SPARE, SPARE_BYTES, count_fault, wake_bytes},
+    tree::{self, Slot},
 };
 
 /// Size of a header.
@@ -36,6 +39,11 @@ fn ring() -> *mut core::ffi::c_void {
     (&raw const RING).cast_mut().cast()
 }
 
+#[inline(always)]
+fn spare() -> *mut core::ffi::c_void {
+    (&raw const SPARE).cast_mut().cast()
+}
+
 /// Counts a record that a program set out to write.
 #[inline(always)]
 fn produced(family: Family) {
@@ -45,15 +53,60 @@ fn produced(family: Family) {
     }
 }
 
-/// Counts a record for which there was no room.
+/// Whether it can be found out otherwise what a record tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// The table or the address space can be read again.
+    Usual,
+    /// It cannot: a birth, an end, a name, an object that outlives its maker.
+    Vital,
+}
+
+/// Counts a record for which there was no room, and marks the task of which it would have told:
+/// the next record of that task that comes says so.
 #[inline(never)]
-fn lost(family: Family) {
+fn lost_of(family: Family, worth: Worth, slot: &Slot) {
+    counted(family, worth);
+    let mut bits = mark(family);
+    if worth == Worth::Vital {
+        bits |= mark(Family::Name);
+    }
+    // SAFETY: the slot lives until the task leaves; others may mark it too, hence atomic.
+    unsafe { atomic::set_bits((&raw const slot.lost).cast_mut(), bits) };
+}
+
+/// The same for the current task.
+#[inline(never)]
+fn lost(family: Family, worth: Worth) {
+    match tree::slot_of(tree::current()) {
+        Some(slot) => lost_of(family, worth, slot),
+        None => {
+            counted(family, worth);
+            count_fault(fault::UNATTRIBUTED);
+        }
+    }
+}
+
+#[inline(always)]
+fn counted(family: Family, worth: Worth) {
+    let vital = worth == Worth::Vital;
     if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
         // SAFETY: this CPU's map value.
-        unsafe { atomic::add(&raw mut (*counts).lost, 1) };
+        unsafe {
+            atomic::add(&raw mut (*counts).lost, 1);
+            if vital {
+                atomic::add(&raw mut (*counts).vital, 1);
+            }
+        }
     }
     DROPPED.next();
     debug!((), "ring full: a record of family {} is lost", family as u8);
+}
+
+/// The bit of [`Slot::lost`] for a family; a header has it in the same place.
+#[inline(always)]
+const fn mark(family: Family) -> u64 {
+    1 << (header_flag::LOST_SHIFT + family as u16)
 }
 
 /// Room for a record of `SIZE` bytes, or null, which is counted as lost.
@@ -63,6 +116,72 @@ pub fn reserve<const SIZE: usize>(family: Family) -> *mut u8 {
     reserve_again::<SIZE>(family)
 }
 
+/// Room for a record that cannot be replaced: the spare ring has some when the ring has none.
+#[inline(always)]
+pub fn reserve_vital<const SIZE: usize>(family: Family) -> *mut u8 {
+    produced(family);
+    reserve_vital_again::<SIZE>(family)
+}
+
+/// Room for a record that tells of another task than the current one.
+#[inline(always)]
+pub fn reserve_of<const SIZE: usize>(family: Family, slot: &Slot) -> *mut u8 {
+    produced(family);
+    // SAFETY: the ring is a ring buffer map, the size a constant.
+    let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
+    if record.is_null() {
+        lost_of(family, Worth::Usual, slot);
+    }
+    record
+}
+
+/// As [`reserve_again`], for a record that cannot be replaced.
+#[inline(always)]
+pub fn reserve_vital_again<const SIZE: usize>(family: Family) -> *mut u8 {
+    // SAFETY: ring buffer maps, the size a constant.
+    let mut record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
+    if record.is_null() {
+        // SAFETY: as above.
+        record = unsafe { bpf_ringbuf_reserve(spare(), SIZE as u64, 0) }.cast::<u8>();
+        if record.is_null() {
+            lost(family, Worth::Vital);
+        }
+    }
+    record
+}
+
+/// Room for a record that is asked for again if there is none: nothing is lost then.
+#[inline(always)]
+pub fn reserve_if_room<const SIZE: usize>(family: Family) -> *mut u8 {
+    // SAFETY: the ring is a ring buffer map, the size a constant.
+    let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
+    if !record.is_null() {
+        produced(family);
+    }
+    record
+}
+
+/// Room for a part of a walk. What it tells can be read again, so it takes no more than half of
+/// the spare ring.
+#[inline(always)]
+pub fn reserve_part<const SIZE: usize>(family: Family, slot: &Slot) -> *mut u8 {
+    produced(family);
+    // SAFETY: ring buffer maps, the size a constant; flag 0 asks for the bytes that wait.
+    let mut record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
+    if record.is_null() {
+        // SAFETY: as above.
+        unsafe {
+            if bpf_ringbuf_query(spare(), 0) < SPARE_BYTES / 2 {
+                record = bpf_ringbuf_reserve(spare(), SIZE as u64, 0).cast::<u8>();
+            }
+        }
+        if record.is_null() {
+            lost_of(family, Worth::Usual, slot);
+        }
+    }
+    record
+}
+
 /// Room for a record in the place of one that was too small and has been discarded: it is
 /// counted already. Null is counted as lost.
 #[inline(always)]
@@ -70,7 +189,7 @@ pub fn reserve_again<const SIZE: usize>(family: Family) -> *mut u8 {
     // SAFETY: the ring is a ring buffer map, the size a constant.
     let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
     if record.is_null() {
-        lost(family);
+        lost(family, Worth::Usual);
     }
     record
 }
@@ -125,12 +244,17 @@ pub unsafe fn finish(record: *mut u8, kind: u16, len: usize, slot: &Slot, positi
 #[inline(never)]
 unsafe fn finish_shape(record: *mut u8, shape: u32, slot: &Slot, seq: u64, next_fd: u32) {
     let header = record.cast::<Header>();
+    let lost = &raw const slot.lost;
     // SAFETY: by contract. A ring buffer map; flag 0 asks for the bytes that wait.
     unsafe {
         (*header).len = shape as u16;
         (*header).kind = (shape >> 16) as u16;
         (*header).cpu = bpf_get_smp_processor_id() as u16;
         (*header).flags = slot.flags as u16;
+        // This record comes for sure, so it takes the marks along.
+        if core::ptr::read_volatile(lost) != 0 {
+            (*header).flags = slot.flags as u16 | atomic::take(lost.cast_mut()) as u16;
+        }
         (*header).dropped = DROPPED.get() as u32;
         (*header).pid = slot.pid;
         (*header).tid = slot.tid;

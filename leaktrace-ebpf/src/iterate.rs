@@ -9,25 +9,25 @@ use aya_ebpf::helpers::generated::bpf_seq_write;
 use leaktrace_common::{
     abi::{self, Holder, Op, fault, holder_kind},
     record::{
-        Header,
+        Family, Header,
         call::{Call, call_flag},
-        file::FdAcquire,
+        file::{FdAcquire, walk_cause},
         kind,
         socket::Endpoint,
-        task::Seed,
         task::TaskFacts,
+        task::{Reread, Seed},
         text_kind,
     },
 };
 
 use crate::{
-    emit,
+    emit::{self, Position},
     kernel::{
         Chunk, Detail, FileFacts, device, file_facts, identify, load, mode, offset, read, sock_of,
-        socket_type,
+        socket_type, table_of,
     },
-    maps::{self, LAST_TABLE, TASKS, count_fault},
-    probe::{call, socket::ends_of},
+    maps::{self, LAST_TABLE, TASKS, WANTED, count_fault},
+    probe::{call, socket::ends_of, walk},
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -127,6 +127,77 @@ extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
         );
     }
     0
+}
+
+/// One task: tells that records of it were lost, and, if its process is wanted, has that read
+/// again. What it tells goes through the ring, so that it stands in order with what the process
+/// does meanwhile.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn reread_tasks(ctx: *mut Context) -> i32 {
+    // SAFETY: the kernel's context.
+    let task = unsafe { core::ptr::read_volatile(&raw const (*ctx).task) };
+    if task == 0 {
+        return 0;
+    }
+    let Some(slot) = tree::slot_of(task) else {
+        return 0;
+    };
+    if slot.lost != 0 {
+        marked(slot);
+    }
+    if slot.pid == slot.tid && WANTED.get_ptr(slot.pid).is_some() {
+        // SAFETY: the iterator's task.
+        unsafe { again(task, slot) };
+    }
+    0
+}
+
+#[inline(never)]
+fn marked(slot: &Slot) {
+    const SIZE: usize = size_of::<Header>();
+    let record = emit::reserve_if_room::<SIZE>(Family::Task);
+    if !record.is_null() {
+        // SAFETY: the record has room for a header.
+        unsafe { emit::finish(record, kind::MARKED, SIZE, slot, Position::default()) };
+    }
+}
+
+/// # Safety
+/// `task` must be the iterator's task.
+#[inline(always)]
+unsafe fn again(task: u64, slot: &Slot) {
+    // SAFETY: by contract.
+    let table = unsafe { table_of(task) };
+    // A table that the slot does not know of yet is told by the task's next call.
+    let walk = if table.files != 0 && table.files == slot.files {
+        walk::table(slot, &table, walk_cause::ITERATOR)
+    } else {
+        0
+    };
+    // SAFETY: by contract.
+    unsafe { told_again(task, slot, walk) };
+}
+
+/// # Safety
+/// `task` must be the iterator's task.
+// A subprogram: the walk needs the stack.
+#[inline(never)]
+unsafe fn told_again(task: u64, slot: &Slot, walk: u32) {
+    const SIZE: usize = size_of::<Header>() + size_of::<Reread>();
+    let record = emit::reserve_if_room::<SIZE>(Family::Task);
+    if record.is_null() {
+        return;
+    }
+    // SAFETY: the record has room for both; the task by contract.
+    unsafe {
+        let signal: u64 = load(task, offset!(task_signal));
+        let payload = record.add(size_of::<Header>()).cast::<Reread>();
+        describe(task, slot, (&raw mut (*payload).task).cast::<TaskFacts>());
+        (*payload).walk = walk;
+        (*payload).threads = read(signal, offset!(signal_threads));
+        emit::finish(record, kind::REREAD, SIZE, slot, Position::default());
+    }
 }
 
 #[repr(C)]

@@ -56,6 +56,18 @@ pub static RING_OPERATIONS: Counter = Counter::new();
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
 
+/// Bytes of the spare ring.
+pub const SPARE_BYTES: u64 = 4 << 20;
+
+/// Records that cannot be replaced and for which the ring has no room: a storm of one family
+/// must not hide a birth, an end or a name.
+#[map]
+pub static SPARE: RingBuf = RingBuf::with_byte_size(SPARE_BYTES as u32, 0);
+
+/// Processes that are to be read again, by pid.
+#[map]
+pub static WANTED: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+
 /// The watched tasks by the address of their task_struct: that address cannot be used again
 /// before sched_process_free, which a pid can (it is free at release_task, 8-32 ms earlier).
 #[map]

@@ -28,6 +28,9 @@ pub struct Slot {
     pub begin_ns: u64,
     /// Sequence number taken at entry; where a table is compared, its `next_fd` then.
     pub seq: u64,
+    /// Families of which records of the task were lost since the last one that came: the bits of
+    /// a header's flags. Others may set them, for a signal that was sent.
+    pub lost: u64,
     /// `struct file` of the fd the syscall is about, or a count taken at entry.
     pub before: u64,
     pub pid: u32,
@@ -179,7 +182,7 @@ pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot
         return None;
     }
     const SIZE: usize = HEADER + size_of::<Seed>();
-    let record = emit::reserve::<SIZE>(Family::Task);
+    let record = emit::reserve_vital::<SIZE>(Family::Task);
     if !record.is_null() {
         // SAFETY: the record has room for both.
         unsafe {
@@ -294,7 +297,7 @@ pub fn table_changed(slot: &mut Slot, files: u64) {
     let old = slot.table;
     slot.table = LAST_TABLE.next() as u32;
     slot.files = files;
-    let record = emit::reserve::<SIZE>(Family::File);
+    let record = emit::reserve_vital::<SIZE>(Family::File);
     if !record.is_null() {
         let seq = emit::next_seq(slot);
         // SAFETY: the record has room for both.

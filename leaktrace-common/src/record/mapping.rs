@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::TextRef;
+
 /// mmap(2) succeeded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -25,6 +27,47 @@ pub struct Map {
 }
 
 const _: () = assert!(size_of::<Map>() == 48);
+
+/// A range of a process's address space as /proc lists it: what was mapped before it was
+/// watched, or while records were lost. The ranges of one reading come one after the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct MapSeed {
+    /// Where.
+    pub address: u64,
+    /// Length in bytes; 0: the reading has no range at all.
+    pub bytes: u64,
+    /// Inode number of the mapped file, 0 if anonymous.
+    pub ino: u64,
+    /// Its device, kernel encoding.
+    pub dev: u32,
+    /// [`map_seed_flag`].
+    pub flags: u32,
+    /// SysV id of an attach; -1 otherwise.
+    pub ipc_id: i32,
+    /// Size of the one text area.
+    pub area: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// The file's path, of shared mappings.
+    pub text: TextRef,
+    /// Zero.
+    pub padding: u32,
+}
+
+const _: () = assert!(size_of::<MapSeed>() == 48);
+
+/// Bits of [`MapSeed::flags`].
+pub mod map_seed_flag {
+    /// First of a reading.
+    pub const FIRST: u32 = 1;
+    /// Last of a reading.
+    pub const LAST: u32 = 2;
+    /// Shared, not private.
+    pub const SHARED: u32 = 4;
+    /// Writable.
+    pub const WRITE: u32 = 8;
+}
 
 /// munmap(2) returned.
 #[repr(C)]

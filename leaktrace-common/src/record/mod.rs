@@ -122,6 +122,8 @@ pub mod kind {
     pub const UNMAP: u16 = 0x0302;
     /// mremap ([`super::mapping::Remap`]).
     pub const REMAP: u16 = 0x0303;
+    /// A range that /proc lists ([`super::mapping::MapSeed`]).
+    pub const MAP_SEED: u16 = 0x0304;
     /// io_uring_setup ([`super::ring::RingSetup`]).
     pub const RING_SETUP: u16 = 0x0401;
     /// What a ring holds by itself ([`super::ring::RingState`]).
@@ -164,6 +166,10 @@ pub mod kind {
     pub const SEED: u16 = 0x0807;
     /// Namespaces were made ([`super::task::Namespaces`]).
     pub const NAMESPACES: u16 = 0x0811;
+    /// A process was read again after a loss ([`super::task::Reread`]).
+    pub const REREAD: u16 = 0x080a;
+    /// A task says in its header that records of it were lost; no payload.
+    pub const MARKED: u16 = 0x080b;
     /// The process marked a scope ([`super::scope::Scope`]).
     pub const SCOPE: u16 = 0x0808;
     /// A task that existed at attach and is a target, or a program that was started in the
@@ -227,6 +233,12 @@ const _: () = assert!(size_of::<Header>() == 56);
 pub mod header_flag {
     /// The task is an io_uring worker or SQPOLL thread.
     pub const IO_WORKER: u16 = 1;
+    /// Records of this task were lost since its last one that came: bit `LOST_SHIFT + family`
+    /// for each family ([`super::Family`]). For a file or socket that may have been given a name,
+    /// the bit of [`super::Family::Name`] is set too.
+    pub const LOST_SHIFT: u16 = 3;
+    /// All those bits.
+    pub const LOST: u16 = 0xfff0;
 }
 
 /// A piece of text in a record's text areas.

@@ -146,6 +146,21 @@ pub mod taint {
     pub const SILENT: u32 = 2;
 }
 
+/// A process as the kernel has it now: the walk of its fd table with the number given here is
+/// before this record in the ring. What records after it tell comes on top.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Reread {
+    /// Its leader.
+    pub task: TaskFacts,
+    /// Number of the walk; 0: the table could not be walked.
+    pub walk: u32,
+    /// `signal_struct.nr_threads`.
+    pub threads: u32,
+}
+
+const _: () = assert!(size_of::<Reread>() == 96);
+
 /// A task that was there before ([`super::kind::ROOT`], [`super::kind::SEED`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -19,7 +19,7 @@ use crate::{
 #[inline(always)]
 pub fn group(slot: &mut Slot, code: i32) {
     const SIZE: usize = HEADER + size_of::<ExitGroup>();
-    let record = emit::reserve::<SIZE>(Family::Exit);
+    let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
     }
@@ -88,7 +88,7 @@ unsafe fn pending(slot: &Slot, task: u64, signal: u64) {
     if pending == 0 {
         return;
     }
-    let record = emit::reserve::<SIZE>(Family::Exit);
+    let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
     }
@@ -104,7 +104,7 @@ unsafe fn pending(slot: &Slot, task: u64, signal: u64) {
 #[inline(always)]
 fn thread(slot: &mut Slot) {
     const SIZE: usize = HEADER + size_of::<ExitThread>();
-    let record = emit::reserve::<SIZE>(Family::Exit);
+    let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
     }
@@ -119,7 +119,7 @@ fn thread(slot: &mut Slot) {
 #[inline(never)]
 fn last(slot: &mut Slot, task: u64, signal: u64, walk: u32) {
     const SIZE: usize = HEADER + size_of::<ExitProcess>();
-    let record = emit::reserve::<SIZE>(Family::Exit);
+    let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
     }
@@ -198,7 +198,7 @@ pub fn mm(mm: u64) {
     let Some(slot) = tree::slot_of(tree::current()) else {
         return;
     };
-    let record = emit::reserve::<SIZE>(Family::Exit);
+    let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
     }

@@ -251,7 +251,7 @@ pub fn open(slot: &mut Slot, op: Op, name: u64, how: u64, result: i64) {
         },
     };
     if created {
-        let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
+        let record = emit::reserve_vital::<{ FIXED + MIDDLE }>(Family::File);
         by_path(record, slot, &opened);
     } else {
         by_name(slot, &opened);
@@ -336,7 +336,7 @@ fn large_name(slot: &mut Slot, opened: &Opened<'_>) {
 #[inline(never)]
 fn large_path(slot: &mut Slot, opened: &Opened<'_>) {
     let facts = opened.facts;
-    let record = emit::reserve_again::<{ FIXED + LARGE }>(Family::File);
+    let record = emit::reserve_vital_again::<{ FIXED + LARGE }>(Family::File);
     if !record.is_null() {
         // SAFETY: the record has room for header, payload and an area.
         unsafe {

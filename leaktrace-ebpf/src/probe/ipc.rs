@@ -92,7 +92,7 @@ pub fn get(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         flags & IPC_CREAT != 0,
         flags & IPC_EXCL != 0,
     );
-    let record = emit::reserve::<SIZE>(Family::Ipc);
+    let record = emit::reserve_vital::<SIZE>(Family::Ipc);
     if record.is_null() {
         return;
     }
@@ -122,7 +122,7 @@ pub fn control(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     if command & 0xff != 0 {
         return;
     }
-    let record = emit::reserve::<SIZE>(Family::Ipc);
+    let record = emit::reserve_vital::<SIZE>(Family::Ipc);
     if record.is_null() {
         return;
     }
@@ -151,7 +151,7 @@ pub fn attach(slot: &mut Slot, id: u64, result: i64) {
     if (-4095..0).contains(&result) {
         return;
     }
-    let record = emit::reserve::<SIZE>(Family::Ipc);
+    let record = emit::reserve_vital::<SIZE>(Family::Ipc);
     if record.is_null() {
         return;
     }
@@ -170,7 +170,7 @@ pub fn attach(slot: &mut Slot, id: u64, result: i64) {
 #[inline(never)]
 pub fn detach(slot: &mut Slot, address: u64, result: i64) {
     const SIZE: usize = HEADER + size_of::<ShmDetach>();
-    let record = emit::reserve::<SIZE>(Family::Ipc);
+    let record = emit::reserve_vital::<SIZE>(Family::Ipc);
     if record.is_null() {
         return;
     }
@@ -204,7 +204,7 @@ pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
         flags & O_CREAT != 0,
         flags & O_EXCL != 0,
     );
-    let record = emit::reserve::<{ FIXED + AREA }>(Family::Ipc);
+    let record = emit::reserve_vital::<{ FIXED + AREA }>(Family::Ipc);
     if record.is_null() {
         return;
     }
@@ -233,7 +233,7 @@ pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
 #[inline(never)]
 pub fn mq_unlink(slot: &mut Slot, name: u64, result: i64) {
     const FIXED: usize = HEADER + size_of::<MqUnlink>();
-    let record = emit::reserve::<{ FIXED + AREA }>(Family::Ipc);
+    let record = emit::reserve_vital::<{ FIXED + AREA }>(Family::Ipc);
     if record.is_null() {
         return;
     }

@@ -149,12 +149,12 @@ pub fn pinned(slot: &mut Slot, arguments: Arguments, result: i64) {
 
 #[inline(never)]
 fn told(slot: &mut Slot) {
-    let record = emit::reserve::<{ FIXED + 4 * SMALL }>(Family::Name);
+    let record = emit::reserve_vital::<{ FIXED + 4 * SMALL }>(Family::Name);
     // SAFETY: the record has room for header, payload and four areas.
     if record.is_null() || unsafe { write::<SMALL, false>(record, slot) } {
         return;
     }
-    let record = emit::reserve_again::<{ FIXED + 4 * LARGE }>(Family::Name);
+    let record = emit::reserve_vital_again::<{ FIXED + 4 * LARGE }>(Family::Name);
     if !record.is_null() {
         // SAFETY: the record has room for header, payload and four areas.
         unsafe { write::<LARGE, true>(record, slot) };

@@ -60,7 +60,7 @@ pub fn marked(slot: &mut Slot, name: u64) {
 
 #[inline(never)]
 fn tell(slot: &mut Slot, verb: u32, name: u64) {
-    let record = emit::reserve::<{ FIXED + NAME_LEN }>(Family::Task);
+    let record = emit::reserve_vital::<{ FIXED + NAME_LEN }>(Family::Task);
     if record.is_null() {
         return;
     }

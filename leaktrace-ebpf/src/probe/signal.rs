@@ -65,7 +65,7 @@ fn ending(event: &Generated) {
     let Some(slot) = tree::slot_of(event.target) else {
         return;
     };
-    let record = emit::reserve::<SIZE>(Family::Signal);
+    let record = emit::reserve_of::<SIZE>(Family::Signal, slot);
     if record.is_null() {
         return;
     }
@@ -113,7 +113,7 @@ fn notify(event: &Generated) {
     if due != event.signal {
         return;
     }
-    let record = emit::reserve::<SIZE>(Family::Exit);
+    let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
     }

@@ -149,7 +149,11 @@ pub fn name(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         return;
     }
     let facts = file_facts(address);
-    let record = emit::reserve::<SIZE>(Family::Socket);
+    let record = if op == Op::BIND {
+        emit::reserve_vital::<SIZE>(Family::Socket)
+    } else {
+        emit::reserve::<SIZE>(Family::Socket)
+    };
     if record.is_null() {
         return;
     }

@@ -61,7 +61,7 @@ fn join(task: u64, clone_flags: u64) {
     if TASKS.insert(task, slot, 0).is_err() {
         count_fault(fault::JOIN_FAILED);
     }
-    let record = emit::reserve::<SIZE>(Family::Task);
+    let record = emit::reserve_vital::<SIZE>(Family::Task);
     if record.is_null() {
         return;
     }
@@ -167,7 +167,7 @@ pub fn exec(task: u64, old_tid: u32, program: u64) {
 #[inline(never)]
 fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
     const FIXED: usize = HEADER + size_of::<Exec>();
-    let record = emit::reserve::<{ FIXED + 3 * AREA }>(Family::Task);
+    let record = emit::reserve_vital::<{ FIXED + 3 * AREA }>(Family::Task);
     if record.is_null() {
         return;
     }
@@ -228,7 +228,7 @@ pub fn free(task: u64) {
     let Some(slot) = tree::slot_of(key) else {
         return;
     };
-    let record = emit::reserve::<SIZE>(Family::Task);
+    let record = emit::reserve_vital::<SIZE>(Family::Task);
     if !record.is_null() {
         // SAFETY: the record has room for both.
         unsafe {
@@ -275,7 +275,7 @@ pub fn waitid(slot: &mut Slot, arguments: Arguments, result: i64) {
 #[inline(never)]
 fn reaped(slot: &mut Slot, pid: u32) {
     const SIZE: usize = HEADER + size_of::<Reap>();
-    let record = emit::reserve::<SIZE>(Family::Task);
+    let record = emit::reserve_vital::<SIZE>(Family::Task);
     if record.is_null() {
         return;
     }
@@ -302,7 +302,7 @@ pub fn taint(slot: &mut Slot, reason: u32, mark: u32) {
         return;
     }
     slot.flags |= mark;
-    let record = emit::reserve::<SIZE>(Family::Task);
+    let record = emit::reserve_vital::<SIZE>(Family::Task);
     if record.is_null() {
         return;
     }

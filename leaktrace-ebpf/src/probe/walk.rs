@@ -99,7 +99,10 @@ extern "C" fn send_part(index: u64, state: *mut State) -> i64 {
 fn send(state: &mut State, base: u32, mask: u16) {
     state.sent = 1;
     // Behind the record proper is room to work in: the stack is short this deep.
-    let record = emit::reserve::<{ SIZE + size_of::<FileRoom>() }>(Family::File);
+    let record = emit::reserve_part::<{ SIZE + size_of::<FileRoom>() }>(Family::File, unsafe {
+        // SAFETY: the caller's slot.
+        &*state.slot
+    });
     if record.is_null() {
         return;
     }

@@ -1,6 +1,7 @@
 use leaktrace_common::{abi::Op, record::Family};
 
 use super::super::fixture::{MS, Run, START, at, off, process, rules, running, sysv};
+use crate::model::facts::Families;
 use crate::{
     audit::{Scope, cleanup_line, questions},
     id::{KtimeNs, ProcessKey},
@@ -162,7 +163,7 @@ fn loss_reaches_the_verdict_only_where_a_failing_group_rests_on_it() {
     run.end.events = crate::report::Events::default();
     run.of(child).trust = Trust::Tainted {
         since: at(12),
-        family: Some(Family::File),
+        families: Families::of(&[Family::Name]),
         why: "12 records lost".into(),
     };
     let report = run.judge();
@@ -184,7 +185,7 @@ fn a_tainted_process_is_not_judged_held_or_in_order() {
     run.of(child).final_run = Some(at(19));
     run.of(child).trust = Trust::Tainted {
         since: at(12),
-        family: None,
+        families: Families::ANY,
         why: "12 records lost".into(),
     };
     let report = run.judge();

@@ -11,7 +11,7 @@ use crate::{
         resource,
         rule::{self, Group, Status},
     },
-    model::facts::{ProcessFacts, Trust},
+    model::facts::{Families, ProcessFacts, Trust},
     report::{CoverageStatus, Level},
 };
 
@@ -19,29 +19,29 @@ use crate::{
 const AT_MOST: usize = 5;
 
 /// Why claims of this group cannot be made about a process; `None` if they can.
+///
+/// What is held is known again once the tables have been read again; what rests on when and in
+/// which order its calls came is not, and a name that was made unseen is not looked for.
 pub fn doubt(process: &ProcessFacts, group: Group) -> Option<&str> {
-    match &process.trust {
-        Trust::Sure | Trust::Reread { .. } => None,
-        Trust::Tainted { family, why, .. } => rests_on(group, *family).then_some(why.as_str()),
-    }
+    let (now, why) = match &process.trust {
+        Trust::Tainted { families, why, .. } => (*families, why.as_str()),
+        Trust::Sure | Trust::Reread { .. } => (Families::NONE, process.lost_why.as_str()),
+    };
+    let lost = match group {
+        Group::Held => now,
+        Group::Residue | Group::Order | Group::Misuse | Group::Time | Group::Hazard => {
+            now.and(process.lost)
+        }
+    };
+    (!lost.both(evidence(group)).is_empty()).then_some(why)
 }
 
-/// Whether claims of a group rest on records of a family; `None` is any family.
-fn rests_on(group: Group, family: Option<Family>) -> bool {
-    let Some(family) = family else {
-        return true;
-    };
-    let families: &[Family] = match group {
-        // A lost record of one of these may be a creation that nobody will look up. bind(2) of
-        // a unix path is in the socket family.
-        Group::Residue => &[
-            Family::Task,
-            Family::Name,
-            Family::Ipc,
-            Family::File,
-            Family::Socket,
-        ],
-        Group::Held => &[
+/// The families on whose records claims of a group rest, where it is known whose were lost.
+const fn evidence(group: Group) -> Families {
+    match group {
+        // Of a file or a socket that may have been given a name, the family of names is lost.
+        Group::Residue => Families::of(&[Family::Task, Family::Name, Family::Ipc]),
+        Group::Held => Families::of(&[
             Family::File,
             Family::Socket,
             Family::Ring,
@@ -49,8 +49,8 @@ fn rests_on(group: Group, family: Option<Family>) -> bool {
             Family::Ipc,
             Family::Task,
             Family::Exit,
-        ],
-        Group::Order => &[
+        ]),
+        Group::Order => Families::of(&[
             Family::File,
             Family::Socket,
             Family::Ring,
@@ -58,12 +58,26 @@ fn rests_on(group: Group, family: Option<Family>) -> bool {
             Family::Ipc,
             Family::Signal,
             Family::Exit,
-        ],
-        Group::Misuse => &[Family::File, Family::Socket, Family::Mapping, Family::Ipc],
-        Group::Time => &[Family::Signal, Family::Exit, Family::Task],
-        Group::Hazard => &[Family::Ring, Family::Mapping, Family::File],
+        ]),
+        Group::Misuse => {
+            Families::of(&[Family::File, Family::Socket, Family::Mapping, Family::Ipc])
+        }
+        Group::Time => Families::of(&[Family::Signal, Family::Exit, Family::Task]),
+        Group::Hazard => Families::of(&[Family::Ring, Family::Mapping, Family::File]),
+    }
+}
+
+/// Whether claims of a group rest on records of a family; `None` is any family. For runs of
+/// which only the number of lost records is known.
+fn rests_on(group: Group, family: Option<Family>) -> bool {
+    let Some(family) = family else {
+        return true;
     };
-    families.contains(&family)
+    // A lost record of one of these may be a creation that nobody will look up. bind(2) of a
+    // unix path is in the socket family.
+    let may_name = matches!(family, Family::File | Family::Socket);
+    (group == Group::Residue && may_name)
+        || !evidence(group).both(Families::of(&[family])).is_empty()
 }
 
 /// Groups with a judged rule at level error.
@@ -96,7 +110,10 @@ pub fn inconclusive(case: &Case<'_>) -> Vec<String> {
     because.extend(missing_families(case));
     if !case.policy.allow_loss {
         let groups = failing_groups(case);
-        because.extend(lost_records(case, &groups));
+        because.extend(match case.start.loss_is_marked {
+            true => vital_records(case, &groups),
+            false => lost_records(case, &groups),
+        });
         because.extend(not_run(case, &groups));
         if !groups.is_empty() {
             because.extend(at_most(case.end.faults.clone(), "faults"));
@@ -146,6 +163,20 @@ fn lost_records(case: &Case<'_>, groups: &[Group]) -> Vec<String> {
         .collect()
 }
 
+/// Where each loss is known to be of some process, that process is told of; but whose record of
+/// a birth or an end was lost may not be known at all.
+fn vital_records(case: &Case<'_>, groups: &[Group]) -> Vec<String> {
+    let count = case.end.events.vital_lost;
+    let names: Vec<_> = groups.iter().map(|group| group.name()).collect();
+    if count == 0 || names.is_empty() {
+        return Vec::new();
+    }
+    let names = names.join(", ");
+    vec![format!(
+        "{names}: {count} records of births, ends, names and ipc objects lost"
+    )]
+}
+
 fn family(name: &str) -> Option<Family> {
     Family::ALL.into_iter().find(|family| family.name() == name)
 }
@@ -159,12 +190,12 @@ fn not_run(case: &Case<'_>, groups: &[Group]) -> Option<String> {
 fn tainted(case: &Case<'_>, groups: &[Group]) -> Vec<String> {
     let mut sentences = Vec::new();
     for process in case.facts.processes.values() {
-        let names: Vec<_> = groups
+        let doubts = groups
             .iter()
-            .filter(|group| doubt(process, **group).is_some())
-            .map(|group| group.name())
-            .collect();
-        if let (Trust::Tainted { why, .. }, false) = (&process.trust, names.is_empty()) {
+            .filter_map(|group| Some((group, doubt(process, *group)?)));
+        let (names, whys): (Vec<_>, Vec<_>) =
+            doubts.map(|(group, why)| (group.name(), why)).unzip();
+        if let Some(why) = whys.first() {
             sentences.push(format!(
                 "{} of {} ({}): {why}",
                 names.join(", "),

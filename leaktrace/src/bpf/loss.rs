@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leaktrace_common::record::{FAMILY_SLOTS, Header};
+use leaktrace_common::record::{FAMILY_SLOTS, Family, Header, header_flag};
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -94,9 +94,16 @@ pub(super) struct Losing {
     began: Instant,
     state: u64,
     /// Records dropped and counted, by family and CPU.
-    pub(super) lost: HashMap<(u8, u16), u64>,
+    lost: HashMap<(u8, u16), u64>,
+    /// Those that cannot be replaced.
+    pub(super) vital: u64,
     all: u32,
+    /// Marks that the next record of a thread has to carry.
+    marks: HashMap<u32, u16>,
 }
+
+/// Families of which every record is vital to the programs.
+const VITAL: [Family; 4] = [Family::Ipc, Family::Name, Family::Task, Family::Exit];
 
 impl Losing {
     pub(super) fn new(loss: Loss, seed: u64) -> Losing {
@@ -105,7 +112,9 @@ impl Losing {
             began: Instant::now(),
             state: loss.seed.unwrap_or(seed) | 1,
             lost: HashMap::new(),
+            vital: 0,
             all: 0,
+            marks: HashMap::new(),
         }
     }
 
@@ -136,6 +145,13 @@ impl Losing {
             let family = (header.kind >> 8) as u8;
             *self.lost.entry((family, header.cpu)).or_default() += 1;
             self.all += 1;
+            let marks = self.marks.entry(header.tid).or_default();
+            *marks |= header.flags & header_flag::LOST;
+            *marks |= 1 << (header_flag::LOST_SHIFT + u16::from(family));
+            if VITAL.iter().any(|vital| *vital as u8 == family) {
+                *marks |= 1 << (header_flag::LOST_SHIFT + Family::Name as u16);
+                self.vital += 1;
+            }
         }
         true
     }
@@ -147,15 +163,20 @@ impl Losing {
         }
         if let Ok((mut header, rest)) = Header::read_from_prefix(record) {
             header.dropped = header.dropped.wrapping_add(self.all);
+            header.flags |= self.marks.remove(&header.tid).unwrap_or(0);
             let at = record.len() - rest.len();
             record[..at].copy_from_slice(header.as_bytes());
         }
     }
 
-    /// How many of a family were dropped and counted.
-    pub(super) fn of_family(&self, family: u8) -> u64 {
-        let of = self.lost.iter().filter(|((of, _), _)| *of == family);
-        of.map(|(_, count)| count).sum()
+    /// How many of a family from one CPU were dropped and counted.
+    pub(super) fn of(&self, family: u8, cpu: u16) -> u64 {
+        self.lost.get(&(family, cpu)).copied().unwrap_or(0)
+    }
+
+    /// How many were dropped and counted.
+    pub(super) fn all(&self) -> u64 {
+        u64::from(self.all)
     }
 }
 
@@ -203,10 +224,11 @@ mod tests {
         };
         let dropped = (0..10_000).filter(|_| losing.drops(&header)).count() as u64;
         assert!((800..1200).contains(&dropped), "{dropped}");
-        assert_eq!(losing.of_family(1), dropped);
+        assert_eq!((losing.of(1, 0), losing.all()), (dropped, dropped));
         let mut record = header.as_bytes().to_vec();
         losing.mark(&mut record);
         let marked = Header::read_from_bytes(&record).expect("a header");
         assert_eq!(u64::from(marked.dropped), dropped);
+        assert_eq!(marked.flags & header_flag::LOST, 1 << 4);
     }
 }

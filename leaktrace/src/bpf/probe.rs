@@ -135,6 +135,9 @@ pub const PROBES: &[Probe] = &[
 /// Iterator programs: (program, iterator). They read what was there before.
 pub const ITERATORS: &[(&str, &str)] = &[("seed_tasks", "task"), ("seed_files", "task_file")];
 
+/// The iterator program that reads processes again after a loss.
+pub const REREAD: (&str, &str) = ("reread_tasks", "task");
+
 /// The iterator program that tells who has been waiting in a call for long.
 pub const WAITING: (&str, &str) = ("waiting_tasks", "task");
 

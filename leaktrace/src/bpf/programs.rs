@@ -30,6 +30,9 @@ use crate::{
     source::{Kernel, Start},
 };
 
+/// Processes that can be asked for at once.
+const WANTED: usize = 1024;
+
 /// Counters of one family on one CPU, as a map's value.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -49,6 +52,8 @@ pub struct Programs {
     counts: PerCpuArray<MapData, Count>,
     root: Array<MapData, u64>,
     faults: Array<MapData, u64>,
+    wanted: HashMap<MapData, u32, u32>,
+    rereads: seed::Rereads,
     start: Start,
     diagnostics: Option<Diagnostics>,
     /// Handlers that did not run, read before detaching.
@@ -86,11 +91,14 @@ impl Programs {
             diagnostics,
             reader: Reader::new(
                 RingBuf::try_from(take(&mut ebpf, "RING")?)?,
+                RingBuf::try_from(take(&mut ebpf, "SPARE")?)?,
                 options.loss.map(|loss| Losing::new(loss, nonce)),
             ),
             counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)?,
             root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
             faults: Array::try_from(take(&mut ebpf, "FAULTS")?)?,
+            wanted: HashMap::try_from(take(&mut ebpf, "WANTED")?)?,
+            rereads: seed::Rereads::default(),
             ebpf,
             links,
             outcomes,
@@ -144,17 +152,39 @@ impl Programs {
         seed::read(&mut self.ebpf)
     }
 
-    fn family(&self, family: Family) -> anyhow::Result<FamilyCount> {
+    /// Counters of a family, one for each CPU.
+    fn family(&self, family: Family) -> anyhow::Result<Vec<FamilyCount>> {
         let values = self
             .counts
             .get(&(family as u32), 0)
             .with_context(|| format!("read the counters of family {}", family.name()))?;
-        Ok(values
-            .iter()
-            .fold(FamilyCount::default(), |sum, one| FamilyCount {
-                produced: sum.produced + one.0.produced,
-                lost: sum.lost + one.0.lost,
-            }))
+        Ok(values.iter().map(|count| count.0).collect())
+    }
+
+    /// What was read of a family from one CPU, and dropped on demand.
+    fn read_of(&self, cpu: usize, family: Family) -> (u64, u64) {
+        let dropped = self.reader.losing.as_ref();
+        let dropped = dropped.map_or(0, |losing| losing.of(family as u8, cpu as u16));
+        (self.reader.received.of(cpu, family as usize), dropped)
+    }
+
+    /// Counts that do not add up, a clause each; none once all is read.
+    fn unaccounted(&self) -> anyhow::Result<Vec<String>> {
+        let mut clauses = Vec::new();
+        for family in Family::ALL {
+            for (cpu, count) in self.family(family)?.iter().enumerate() {
+                let (received, dropped) = self.read_of(cpu, family);
+                let missing = count.produced.wrapping_sub(received + count.lost + dropped);
+                if missing != 0 {
+                    clauses.push(format!(
+                        "{missing} records of family {} from CPU {cpu} are neither read nor \
+                         counted as lost",
+                        family.name()
+                    ));
+                }
+            }
+        }
+        Ok(clauses)
     }
 }
 
@@ -187,6 +217,7 @@ fn start(coverage: &[Coverage], probes: (u32, u32)) -> anyhow::Result<Start> {
         self_pid: std::process::id(),
         coverage: coverage.to_vec(),
         probes,
+        loss_is_marked: true,
         ..Start::default()
     })
 }
@@ -225,22 +256,24 @@ impl Kernel for Programs {
             ..Events::default()
         };
         for family in Family::ALL {
-            let mut count = self.family(family)?;
-            if let Some(losing) = &self.reader.losing {
-                count.lost += losing.of_family(family as u8);
+            let mut of_family = FamilyEvents::default();
+            for (cpu, count) in self.family(family)?.iter().enumerate() {
+                let (received, dropped) = self.read_of(cpu, family);
+                let by_cpu = events.by_cpu.entry(cpu as u32).or_default();
+                by_cpu.produced += count.produced;
+                by_cpu.received += received;
+                by_cpu.lost += count.lost + dropped;
+                of_family.received += received;
+                of_family.lost += count.lost + dropped;
+                events.produced += count.produced;
+                events.vital_lost += count.vital;
             }
-            let received = self.reader.received[family as usize];
-            events.produced += count.produced;
-            events.lost += count.lost;
-            events.received += received;
-            events.by_family.insert(
-                family.name().to_owned(),
-                FamilyEvents {
-                    received,
-                    lost: count.lost,
-                },
-            );
+            events.received += of_family.received;
+            events.lost += of_family.lost;
+            events.by_family.insert(family.name().to_owned(), of_family);
         }
+        let vital = self.reader.losing.as_ref().map_or(0, |losing| losing.vital);
+        events.vital_lost += vital;
         Ok(events)
     }
 
@@ -253,6 +286,10 @@ impl Kernel for Programs {
             ),
             (fault::WALK_CUT, "walks of fd tables were cut short"),
             (fault::LEAVE_FAILED, "tasks could not be forgotten"),
+            (
+                fault::UNATTRIBUTED,
+                "records were lost of tasks that are not watched",
+            ),
         ] {
             let count = self
                 .faults
@@ -262,7 +299,36 @@ impl Kernel for Programs {
                 clauses.push(format!("{count} {what}"));
             }
         }
+        if self.links.is_empty() {
+            clauses.extend(self.unaccounted()?);
+        }
         Ok(clauses)
+    }
+
+    fn lost(&mut self) -> anyhow::Result<u64> {
+        let mut lost = 0;
+        for family in Family::ALL {
+            lost += self
+                .family(family)?
+                .iter()
+                .map(|count| count.lost)
+                .sum::<u64>();
+        }
+        let dropped = self.reader.losing.as_ref();
+        Ok(lost + dropped.map_or(0, |losing| losing.all()))
+    }
+
+    fn reread(&mut self, pids: &[u32]) -> anyhow::Result<()> {
+        for pid in pids.iter().take(WANTED) {
+            self.wanted.insert(pid, 0, 0).context("ask for a process")?;
+        }
+        let read = seed::reread(&mut self.ebpf, &mut self.rereads);
+        for pid in pids.iter().take(WANTED) {
+            self.wanted
+                .remove(pid)
+                .context("take back what was asked for")?;
+        }
+        read
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
 
 use super::loss::Losing;
+use crate::census::host;
 
 /// Bytes after which a batch is handed on although more records wait.
 const BATCH: usize = 1 << 20;
@@ -20,14 +21,40 @@ const BATCH: usize = 1 << 20;
 /// Longest time between two looks at the ring: most records come without a wake-up.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The ring and what was read from it.
+/// The rings and what was read from them.
 pub struct Reader {
     ring: RingBuf<MapData>,
+    /// Records for which the ring had no room and which cannot be replaced.
+    spare: RingBuf<MapData>,
+    /// Of the spare ring, what is not in its place yet.
+    waiting: BytesMut,
     watch: Option<AsyncFd<OwnedFd>>,
-    /// Records read, by family number.
-    pub received: [u64; FAMILY_SLOTS],
+    /// Records read.
+    pub(super) received: Received,
     /// Loss on demand.
     pub(super) losing: Option<Losing>,
+}
+
+/// Records read, by CPU and family number.
+#[derive(Clone, Debug, Default)]
+pub struct Received(Vec<[u64; FAMILY_SLOTS]>);
+
+impl Received {
+    #[inline]
+    fn count(&mut self, cpu: u16, family: u8) {
+        let cpu = usize::from(cpu);
+        if cpu >= self.0.len() {
+            self.0.resize(cpu + 1, [0; FAMILY_SLOTS]);
+        }
+        if let Some(count) = self.0[cpu].get_mut(usize::from(family)) {
+            *count += 1;
+        }
+    }
+
+    /// Records of a family from one CPU.
+    pub(super) fn of(&self, cpu: usize, family: usize) -> u64 {
+        self.0.get(cpu).map_or(0, |families| families[family])
+    }
 }
 
 impl std::fmt::Debug for Reader {
@@ -39,30 +66,56 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// A reader of the ring; `losing` is for tests.
-    pub(super) fn new(ring: RingBuf<MapData>, losing: Option<Losing>) -> Self {
+    /// A reader of both rings; `losing` is for tests.
+    pub(super) fn new(
+        ring: RingBuf<MapData>,
+        spare: RingBuf<MapData>,
+        losing: Option<Losing>,
+    ) -> Self {
         Reader {
             ring,
+            spare,
+            waiting: BytesMut::new(),
             watch: None,
-            received: [0; FAMILY_SLOTS],
+            received: Received::default(),
             losing,
         }
     }
 
     /// The records that wait, up to a batch; does not wait.
     pub fn drain(&mut self) -> Bytes {
-        let mut batch = BytesMut::new();
         if let Some(losing) = &self.losing {
             losing.nap();
         }
-        while batch.len() < BATCH {
-            let Some(item) = self.ring.next() else { break };
-            match &mut self.losing {
-                None => append(&mut batch, &item, &mut self.received),
-                Some(losing) => append_or_lose(&mut batch, &item, &mut self.received, losing),
+        loop {
+            let now = host::boottime_ns();
+            let mut batch = BytesMut::new();
+            while batch.len() < BATCH {
+                let Some(item) = self.ring.next() else { break };
+                take(&mut batch, &item, &mut self.received, &mut self.losing);
+            }
+            while let Some(item) = self.spare.next() {
+                take(
+                    &mut self.waiting,
+                    &item,
+                    &mut self.received,
+                    &mut self.losing,
+                );
+            }
+            if self.waiting.is_empty() {
+                return batch.freeze();
+            }
+            // What is later than all that was read of the ring may be later than something that
+            // is still in it.
+            let until = match batch.len() < BATCH {
+                true => now,
+                false => last_time(&batch).unwrap_or(now),
+            };
+            let merged = merge(&batch, &mut self.waiting, until);
+            if !merged.is_empty() {
+                return merged;
             }
         }
-        batch.freeze()
     }
 
     /// Records; waits until there are some, or for a short while.
@@ -94,25 +147,25 @@ impl Reader {
     }
 }
 
-/// As [`append`], unless the record is to be lost.
-fn append_or_lose(
-    batch: &mut BytesMut,
-    item: &[u8],
-    received: &mut [u64; FAMILY_SLOTS],
-    losing: &mut Losing,
-) {
-    let drops = Header::read_from_prefix(item).is_ok_and(|(header, _)| losing.drops(&header));
-    if drops {
+/// Copies a record, unless it is to be lost.
+#[inline]
+fn take(batch: &mut BytesMut, item: &[u8], received: &mut Received, losing: &mut Option<Losing>) {
+    let Some(losing) = losing else {
+        append(batch, item, received);
         return;
+    };
+    let drops = Header::read_from_prefix(item).is_ok_and(|(header, _)| losing.drops(&header));
+    if !drops {
+        let at = batch.len();
+        append(batch, item, received);
+        losing.mark(&mut batch[at..]);
     }
-    let at = batch.len();
-    append(batch, item, received);
-    losing.mark(&mut batch[at..]);
 }
 
 /// Copies the written part of a record, padded to eight bytes, and counts it.
-pub fn append(batch: &mut BytesMut, item: &[u8], received: &mut [u64; FAMILY_SLOTS]) {
-    let (Some(len), Some(kind)) = (word(item, 0), word(item, 2)) else {
+#[inline]
+fn append(batch: &mut BytesMut, item: &[u8], received: &mut Received) {
+    let (Some(len), Some(kind), Some(cpu)) = (word(item, 0), word(item, 2), word(item, 4)) else {
         return;
     };
     let len = usize::from(len).min(item.len());
@@ -122,12 +175,80 @@ pub fn append(batch: &mut BytesMut, item: &[u8], received: &mut [u64; FAMILY_SLO
     batch.extend_from_slice(&item[..len]);
     let padded = batch.len().next_multiple_of(8);
     batch.resize(padded, 0);
-    if let Some(count) = received.get_mut(usize::from(kind >> 8)) {
-        *count += 1;
-    }
+    received.count(cpu, (kind >> 8) as u8);
 }
 
+#[inline]
 fn word(item: &[u8], at: usize) -> Option<u16> {
     let bytes = item.get(at..at + 2)?;
     Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
+}
+
+/// Length, padded, and time of the record at the front.
+fn front(records: &[u8]) -> Option<(usize, u64)> {
+    let (header, _) = Header::read_from_prefix(records).ok()?;
+    let len = usize::from(header.len).next_multiple_of(8);
+    (len > 0 && len <= records.len()).then_some((len, header.time_ns))
+}
+
+fn last_time(records: &[u8]) -> Option<u64> {
+    let mut rest = records;
+    let mut last = None;
+    while let Some((len, time)) = front(rest) {
+        last = Some(time);
+        rest = &rest[len..];
+    }
+    last
+}
+
+/// Both in the order of their times, each in its own order; of the second what is not later than
+/// `until`.
+fn merge(ring: &[u8], spare: &mut BytesMut, until: u64) -> Bytes {
+    let mut merged = BytesMut::with_capacity(ring.len() + spare.len());
+    let mut rest = ring;
+    while let Some((len, time)) = front(spare).filter(|(_, time)| *time <= until) {
+        while let Some((other, _)) = front(rest).filter(|(_, other)| *other <= time) {
+            merged.extend_from_slice(&rest[..other]);
+            rest = &rest[other..];
+        }
+        merged.extend_from_slice(&spare.split_to(len));
+    }
+    merged.extend_from_slice(rest);
+    merged.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    fn records(times: &[u64]) -> Vec<u8> {
+        let header = |time: &u64| Header {
+            len: 56,
+            time_ns: *time,
+            ..Header::default()
+        };
+        let all = times.iter().map(header);
+        all.flat_map(|header| header.as_bytes().to_vec()).collect()
+    }
+
+    fn times(mut records: &[u8]) -> Vec<u64> {
+        let mut times = Vec::new();
+        while let Some((len, time)) = front(records) {
+            times.push(time);
+            records = &records[len..];
+        }
+        times
+    }
+
+    #[test]
+    fn what_had_no_room_comes_where_it_belongs_and_not_too_early() {
+        let mut spare = BytesMut::from(&records(&[5, 15, 40])[..]);
+        let merged = merge(&records(&[1, 10, 20]), &mut spare, 30);
+        assert_eq!(times(&merged), [1, 5, 10, 15, 20]);
+        assert_eq!(times(&spare), [40]);
+        assert_eq!(times(&merge(&[], &mut spare, 40)), [40]);
+        assert!(spare.is_empty());
+    }
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use leaktrace_common::record::{Header, TextRef, file::FdAcquire, kind, text_kind};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::probe::{ITERATORS, WAITING};
+use super::probe::{ITERATORS, REREAD, WAITING};
 use crate::census::fd::path_of;
 
 /// Runs every iterator once, in order, and returns their records.
@@ -50,6 +50,42 @@ fn run(ebpf: &mut Ebpf, name: &str, iterator: &str) -> anyhow::Result<Vec<u8>> {
     file.read_to_end(&mut bytes)
         .with_context(|| format!("read iterator `{iterator}`"))?;
     Ok(bytes)
+}
+
+/// The program that has processes read again, once it is needed.
+#[derive(Debug, Default)]
+pub enum Rereads {
+    /// It was not needed yet.
+    #[default]
+    NotLoaded,
+    /// It is there.
+    Loaded,
+}
+
+/// Has those that are wanted read again; what that tells comes through the ring.
+pub fn reread(ebpf: &mut Ebpf, state: &mut Rereads) -> anyhow::Result<()> {
+    let (name, iterator) = REREAD;
+    let program: &mut Iter = ebpf
+        .program_mut(name)
+        .with_context(|| format!("find program `{name}` in the object"))?
+        .try_into()?;
+    if matches!(state, Rereads::NotLoaded) {
+        let types = Btf::from_sys_fs().context("read the kernel's BTF")?;
+        program
+            .load(iterator, &types)
+            .with_context(|| format!("load iterator `{iterator}`"))?;
+        *state = Rereads::Loaded;
+    }
+    let id = program
+        .attach()
+        .with_context(|| format!("attach iterator `{iterator}`"))?;
+    let mut file = program
+        .take_link(id)?
+        .into_file()
+        .context("open an iterator")?;
+    std::io::copy(&mut file, &mut std::io::sink())
+        .map(drop)
+        .with_context(|| format!("read iterator `{iterator}`"))
 }
 
 /// Puts paths behind the fds that have one. The iterator cannot: a path of any length does not

@@ -6,7 +6,15 @@ use std::{
     os::unix::ffi::OsStrExt,
 };
 
-use super::process;
+use bytes::{Bytes, BytesMut};
+use leaktrace_common::record::{
+    Header, TextRef, kind,
+    mapping::{MapSeed, map_seed_flag},
+    text_kind,
+};
+use zerocopy::IntoBytes;
+
+use super::{host, process};
 use crate::{
     id::{Pid, ProcessKey},
     parity::{Backing, By, HeldFd, Holdings, Range},
@@ -102,45 +110,120 @@ fn children(pid: Pid) -> io::Result<BTreeSet<u32>> {
 }
 
 /// What is mapped, ascending.
-///
-/// # Errors
-/// When the process is gone or may not be looked at.
-pub fn ranges(pid: Pid) -> io::Result<Vec<Range>> {
+fn ranges(pid: Pid) -> io::Result<Vec<Range>> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
+    let range = |(line, by): (Line<'_>, By)| Range {
+        start: line.start,
+        end: line.end,
+        backing: backing(&line),
+        by,
+    };
+    Ok(lines(pid, &maps).into_iter().map(range).collect())
+}
+
+/// What calls of a process have mapped, as records: what the model is to start from. `None` if
+/// the process is not there or may not be looked at.
+pub fn mapped(key: ProcessKey) -> Option<Bytes> {
+    if !process::runs(key) {
+        return None;
+    }
+    let maps = fs::read(format!("/proc/{}/maps", key.pid)).ok()?;
+    let mut lines = lines(key.pid, &maps);
+    lines.retain(|(_, by)| *by == By::Call);
+    if !process::runs(key) {
+        return None;
+    }
+    let mut seeds: Vec<(MapSeed, &[u8])> = lines.iter().map(|(line, _)| seed(line)).collect();
+    if seeds.is_empty() {
+        seeds.push((MapSeed::default(), b""));
+    }
+    let last = seeds.len() - 1;
+    seeds[0].0.flags |= map_seed_flag::FIRST;
+    seeds[last].0.flags |= map_seed_flag::LAST;
+    let mut records = BytesMut::new();
+    for (seed, path) in seeds {
+        let header = Header {
+            len: (size_of::<Header>() + size_of::<MapSeed>() + path.len()) as u16,
+            kind: kind::MAP_SEED,
+            pid: key.pid.0,
+            tid: key.pid.0,
+            start_ns: key.start.0,
+            time_ns: host::boottime_ns(),
+            ..Header::default()
+        };
+        records.extend_from_slice(header.as_bytes());
+        records.extend_from_slice(seed.as_bytes());
+        records.extend_from_slice(path);
+        records.resize(records.len().next_multiple_of(8), 0);
+    }
+    Some(records.freeze())
+}
+
+/// A range and the path that is told with it: of shared mappings of files only.
+fn seed<'a>(line: &Line<'a>) -> (MapSeed, &'a [u8]) {
+    let (dev, ino, ipc_id) = match backing(line) {
+        Backing::File { dev, ino } => (dev, ino, -1),
+        Backing::Sysv(id) => (0, 0, id),
+        Backing::Anonymous | Backing::Shared => (0, 0, -1),
+    };
+    let named = line.shared && ino != 0 && line.name.starts_with(b"/");
+    let path = &line.name[..line.name.len().min(if named { 4096 } else { 0 })];
+    let seed = MapSeed {
+        address: line.start,
+        bytes: line.end - line.start,
+        ino,
+        dev,
+        flags: if line.shared {
+            map_seed_flag::SHARED
+        } else {
+            0
+        } | if line.write { map_seed_flag::WRITE } else { 0 },
+        ipc_id,
+        area: path.len() as u16,
+        text: TextRef {
+            len: path.len() as u16,
+            kind: if path.is_empty() {
+                text_kind::NONE
+            } else {
+                text_kind::USER
+            },
+            flags: 0,
+        },
+        ..MapSeed::default()
+    };
+    (seed, path)
+}
+
+/// The lines of maps, each with who made the range.
+fn lines(pid: Pid, maps: &[u8]) -> Vec<(Line<'_>, By)> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let program = program.map(|path| path.into_os_string());
-    let interpreter = base(&fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default());
-    let lines: Vec<Line> = maps
-        .split(|byte| *byte == b'\n')
-        .filter_map(parse)
-        .collect();
+    let base = base(&fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default());
+    let lines = maps.split(|byte| *byte == b'\n').filter_map(parse);
+    let lines: Vec<Line> = lines.collect();
     let interpreter = lines
         .iter()
-        .find(|line| line.start == interpreter && line.ino != 0)
+        .find(|line| line.start == base && line.ino != 0)
         .map(|line| (line.dev, line.ino));
     let mut made_to = 0;
-    let range = |line: Line| {
+    let mut told = Vec::with_capacity(lines.len());
+    for line in lines {
         let by_exec = program
             .as_ref()
             .is_some_and(|path| path.as_bytes() == line.name)
             || interpreter.is_some_and(|file| file == (line.dev, line.ino));
         // What follows the image without a file is its zeroed data.
-        let by = match is_special(line.name) || by_exec || (line.ino == 0 && line.start == made_to)
-        {
-            true => By::Kernel,
-            false => By::Call,
-        };
+        let is_data = line.ino == 0 && line.start == made_to;
         if by_exec {
             made_to = line.end;
         }
-        Range {
-            start: line.start,
-            end: line.end,
-            backing: backing(&line),
-            by,
-        }
-    };
-    Ok(lines.into_iter().map(range).collect())
+        let by = match is_special(line.name) || by_exec || is_data {
+            true => By::Kernel,
+            false => By::Call,
+        };
+        told.push((line, by));
+    }
+    told
 }
 
 /// `[heap]`, `[stack]`, `[vdso]` and such; `[anon:…]` is memory that the program named.
@@ -179,6 +262,8 @@ fn base(auxv: &[u8]) -> u64 {
 struct Line<'a> {
     start: u64,
     end: u64,
+    shared: bool,
+    write: bool,
     dev: u32,
     ino: u64,
     name: &'a [u8],
@@ -194,7 +279,8 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
         Some(word)
     };
     let (start, end) = word()?.split_once('-')?;
-    let _ = (word()?, word()?);
+    let permissions = word()?.as_bytes();
+    word()?;
     let (major, minor) = word()?.split_once(':')?;
     // The inode is the last word where there is no name.
     let (ino, name) = match rest.iter().position(|byte| *byte == b' ') {
@@ -205,6 +291,8 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
     Some(Line {
         start: hex(start)?,
         end: hex(end)?,
+        shared: permissions.get(3) == Some(&b's'),
+        write: permissions.get(1) == Some(&b'w'),
         dev: (hex(major)? << 20 | hex(minor)?) as u32,
         ino: str::from_utf8(ino).ok()?.parse().ok()?,
         name,

@@ -104,6 +104,7 @@ pub(super) fn run(
         let purpose = Purpose::SystemDurations;
         let mut live = Live::begin(kernel, census, start, Policy::default(), purpose, capture)?;
         live.take(Item::Records(there));
+        live.take_mappings();
         let signals = signals
             .register()
             .map_err(|error| failed("watch signals", &error))?;

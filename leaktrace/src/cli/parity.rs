@@ -69,6 +69,7 @@ fn attached(args: &DoctorArgs) -> Result<Parity, Failure> {
         let purpose = Purpose::Pictures;
         let mut live = Live::begin(kernel, census, start, Policy::default(), purpose, None)?;
         live.take(Item::Records(there));
+        live.take_mappings();
         let chosen = |key: ProcessKey| args.pid.is_empty() || args.pid.contains(&key.pid.0);
         let mut parity = Parity::new();
         let until = args.duration.map(|time| Instant::now() + time);
@@ -153,6 +154,8 @@ fn end<K: Kernel>(
 ) -> anyhow::Result<Parity> {
     let pipeline = live.finish(told)?;
     parity.self_check = pipeline.model().self_check();
+    parity.at_exit = pipeline.model().differed().to_vec();
+    parity.reread = pipeline.model().rereads();
     parity.events = pipeline.end().events.clone();
     Ok(parity)
 }

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     bpf::{self, LoadOptions},
-    census::{LiveCensus, host},
+    census::{LiveCensus, holdings, host},
     id::{KtimeNs, ProcessKey},
     launch::{Found, Running},
     model::snapshot::Snapshot,
@@ -160,6 +160,11 @@ fn read(
         let mut gallery = Gallery::new();
         gallery.feed(Item::Start(Box::new(attached.start)));
         gallery.feed(Item::Records(attached.there));
+        for key in gallery.living() {
+            if let Some(mapped) = holdings::mapped(key) {
+                gallery.feed(Item::Records(mapped));
+            }
+        }
         drop(ready.send(Ok(child)));
         session::serve(attached.kernel, attached.census, gallery, requests).await
     };

@@ -27,13 +27,13 @@ use leaktrace_common::record::{
     file::{FdAcquire, FdGone, FdLock, FdRange, FdRelease, FdTable},
     ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, ShmAttach, ShmDetach},
     kind as kinds,
-    mapping::{Map, Remap, Unmap},
+    mapping::{Map, MapSeed, Remap, Unmap},
     name::Name,
     ring::{RingExit, RingSetup, RingState},
     scope::Scope,
     signal::{SignalAction, SignalDeliver, SignalGenerate},
     socket::{SocketAcquire, SocketName},
-    task::{Exec, Free, Namespaces, Reap, Seed, Taint, TaskNew},
+    task::{Exec, Free, Namespaces, Reap, Reread, Seed, Taint, TaskNew},
 };
 use zerocopy::FromBytes;
 
@@ -79,6 +79,8 @@ pub enum Body<'a> {
     Unmap(Unmap),
     /// `REMAP`
     Remap(Remap),
+    /// `MAP_SEED` and the file's path.
+    MapSeed(MapSeed, Text<'a>),
     /// `RING_SETUP`
     RingSetup(RingSetup),
     /// `RING_STATE`
@@ -123,6 +125,10 @@ pub enum Body<'a> {
     Seed(Seed),
     /// `TARGET`
     Target(Seed),
+    /// `REREAD`
+    Reread(Reread),
+    /// `MARKED`
+    Marked,
     /// `SCOPE` and its name.
     Scope(Scope, Text<'a>),
     /// `EXIT_GROUP`

@@ -21,6 +21,8 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::ROOT => Body::Root(plain(number, bytes)?),
         kind::SEED => Body::Seed(plain(number, bytes)?),
         kind::TARGET => Body::Target(plain(number, bytes)?),
+        kind::REREAD => Body::Reread(plain(number, bytes)?),
+        kind::MARKED => Body::Marked,
         kind::SCOPE => {
             let (scope, areas) = payload::<Scope>(number, bytes)?;
             Body::Scope(scope, text(number, areas, scope.area, scope.text, 0)?)

@@ -76,6 +76,8 @@ impl Model {
             nofile: process.nofile,
             table: process.table,
             trust: process.trust.clone(),
+            lost: process.lost,
+            lost_why: process.lost_why.clone(),
             born: process.born,
             exec: process.exec,
             threads: process.threads,

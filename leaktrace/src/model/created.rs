@@ -3,7 +3,7 @@
 use leaktrace_common::{
     abi::Op,
     record::{
-        FileIdentity, Header,
+        Family, FileIdentity, Header,
         file::{FdAcquire, acquire_flag},
         ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, created, what},
         name::Name,
@@ -13,7 +13,7 @@ use leaktrace_common::{
 
 use super::{
     Model,
-    facts::{Created, Kind, Refused, ResourceFacts, SampleKind, Trust},
+    facts::{Created, Families, Kind, Refused, ResourceFacts, SampleKind},
     kind, path,
     process::{Extent, ProcessId},
     runtime::Part,
@@ -100,10 +100,9 @@ impl Model {
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
-        process.taint(&Trust::Tainted {
-            since: KtimeNs(header.time_ns),
-            family: Some(leaktrace_common::record::Family::Name),
-            why: "the path of something it made could not be read".to_owned(),
+        let since = KtimeNs(header.time_ns);
+        process.taint(since, Families::of(&[Family::Name]), || {
+            "the path of something it made could not be read".to_owned()
         });
     }
 

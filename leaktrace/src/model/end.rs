@@ -1,7 +1,7 @@
 //! Tasks end and are reaped.
 
 use leaktrace_common::record::{
-    Header,
+    Family, Header,
     exit::{ExitMm, ExitProcess, exit_flag},
     header_flag,
     task::Reap,
@@ -9,7 +9,7 @@ use leaktrace_common::record::{
 
 use super::{
     EXITS, Mode, Model,
-    facts::{EndFacts, Kind, ProcessFacts, SampleKind, Trust},
+    facts::{EndFacts, Families, Kind, ProcessFacts, SampleKind},
     process::{self, Extent, Gone, Process, ProcessId, Sampled},
     scope, trigger,
 };
@@ -73,7 +73,8 @@ impl Model {
             .get(id)
             .is_none_or(|process| process.unfollowed == 0);
         if let Some(walk) = walk.as_ref().filter(|_| !shared && followed) {
-            self.check_self(header.table, walk);
+            let key = process::key(header.pid, header.start_ns);
+            self.check_self(key, header.table, walk);
         }
         let own = self.processes.get(id).map(|process| process.key);
         let may_live_on = match (shared, own) {
@@ -154,11 +155,9 @@ impl Model {
             .signal()
             .and_then(|signal| process.phase.last_signal(signal as u32));
         match end.walk_complete {
-            true => process.reread(at),
-            false => process.taint(&Trust::Tainted {
-                since: at,
-                family: None,
-                why: "its fd table could not be read at exit".to_owned(),
+            true => process.reread(at, Families::FDS.and(Families::of(&[Family::Task]))),
+            false => process.taint(at, Families::FDS, || {
+                "its fd table could not be read at exit".to_owned()
             }),
         }
         if end.autoreap {

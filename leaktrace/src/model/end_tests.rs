@@ -7,7 +7,7 @@ use leaktrace_common::{
 };
 
 use super::{
-    facts::{Kind, ProcessFacts, SampleKind, Trust},
+    facts::{Families, Kind, ProcessFacts, SampleKind, Trust},
     testing::{Actor, file},
     tests::{begin, own, play, process, stdio},
     trigger::{self, TriggerKind},
@@ -128,7 +128,12 @@ fn lost_records_taint_who_lived_and_a_walk_mends_the_table() {
     script.exit(&root, 0, &stdio());
     model.feed(&script.take());
     let facts = model.facts();
-    assert!(matches!(process(&facts, 100).trust, Trust::Reread { .. }));
+    // What it had mapped cannot be read any more.
+    let Trust::Tainted { families, .. } = process(&facts, 100).trust else {
+        panic!("nothing has been read of its mappings");
+    };
+    assert!(families.both(Families::FDS).is_empty());
+    assert!(!families.both(Families::MAPPINGS).is_empty());
     assert_eq!(facts.gaps.len(), 1, "the same count is no new gap");
 }
 

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use leaktrace_common::{abi::Op, record::Family};
+use leaktrace_common::{
+    abi::Op,
+    record::{Family, header_flag},
+};
 
 use super::conduct::Conduct;
 use crate::id::{Fd, FileId, KtimeNs, Pid, ProcessKey, TableId, Tid};
@@ -89,6 +92,71 @@ pub struct Gap {
     pub lost: u64,
 }
 
+/// A set of families.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families(u16);
+
+impl Families {
+    /// None of them.
+    pub const NONE: Families = Families(0);
+    /// Any that there may be.
+    pub const ANY: Families = Families(u16::MAX);
+    /// What the walk of an fd table tells.
+    pub const FDS: Families = Families::of(&[Family::File, Family::Socket, Family::Ring]);
+    /// What a list of mappings tells.
+    pub const MAPPINGS: Families = Families::of(&[Family::Mapping, Family::Ipc]);
+    /// What is read again for a process that lives.
+    pub const READABLE: Families =
+        Families(Families::FDS.0 | Families::MAPPINGS.0 | Families::of(&[Family::Task]).0);
+
+    /// These.
+    pub const fn of(families: &[Family]) -> Families {
+        let mut bits = 0;
+        let mut rest = families;
+        while let [first, more @ ..] = rest {
+            bits |= 1 << *first as u16;
+            rest = more;
+        }
+        Families(bits)
+    }
+
+    /// Those that a header says were lost.
+    pub const fn marked(flags: u16) -> Families {
+        Families((flags & header_flag::LOST) >> header_flag::LOST_SHIFT)
+    }
+
+    /// Both.
+    pub const fn and(self, other: Families) -> Families {
+        Families(self.0 | other.0)
+    }
+
+    /// This without the other.
+    pub const fn without(self, other: Families) -> Families {
+        Families(self.0 & !other.0)
+    }
+
+    /// What is in both.
+    pub const fn both(self, other: Families) -> Families {
+        Families(self.0 & other.0)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Their names, with commas; `any` if they are all.
+    pub fn names(self) -> String {
+        if self == Families::ANY {
+            return "any".to_owned();
+        }
+        let families = Family::ALL
+            .iter()
+            .filter(|it| self.0 >> **it as u16 & 1 != 0);
+        families.map(|it| it.name()).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// How far a process's tables can be trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
@@ -99,12 +167,12 @@ pub enum Trust {
     Tainted {
         /// Since when.
         since: KtimeNs,
-        /// Which family; `None`: any.
-        family: Option<Family>,
+        /// Of which families.
+        families: Families,
         /// A clause for people ("12 records lost", "32-bit system calls").
         why: String,
     },
-    /// Was tainted; its fd table has been replaced by the kernel's since.
+    /// Was tainted; its tables have been replaced by the kernel's since.
     Reread {
         /// When.
         at: KtimeNs,
@@ -147,6 +215,11 @@ pub struct ProcessFacts {
     pub table: TableId,
     /// Trust in its tables.
     pub trust: Trust,
+    /// Families of which any record was ever lost: what rests on the order or on the times of
+    /// its calls is not known, whatever has been read again since.
+    pub lost: Families,
+    /// A clause for people; empty if none was lost.
+    pub lost_why: String,
     /// First seen: its birth if it joined by fork.
     pub born: KtimeNs,
     /// Last exec.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     id::ProcessKey,
-    parity::{Backing, By, HeldFd, Holdings, Range},
+    parity::{Backing, By, Difference, HeldFd, Holdings, Range},
 };
 
 impl Model {
@@ -52,6 +52,11 @@ impl Model {
     /// fd tables compared at exit, and how many differed.
     pub fn self_check(&self) -> (u64, u64) {
         self.self_check
+    }
+
+    /// The first fds in which a table differed at its process's end.
+    pub fn differed(&self) -> &[Difference] {
+        &self.differed
     }
 
     /// Whether a process's tables may be wrong because records were lost.

@@ -11,8 +11,8 @@ use leaktrace_common::record::{
 
 use super::{
     Model,
-    facts::{Kind, Trust},
-    process::{self, Extent, Origin, Process, ProcessId},
+    facts::{Families, Kind, Trust},
+    process::{self, Extent, Listing, Origin, Process, ProcessId},
     rate::Rate,
     scope::ScopedThread,
     trend::Trend,
@@ -24,6 +24,11 @@ use crate::{
 
 /// include/uapi/linux/sched.h
 const CLONE_THREAD: u64 = 0x0001_0000;
+
+/// What a call that cannot be followed may have been.
+const UNFOLLOWED: Families = Families::FDS
+    .and(Families::MAPPINGS)
+    .and(Families::of(&[Family::Name]));
 
 /// TRACE_SIGNAL_DELIVERED and TRACE_SIGNAL_ALREADY_PENDING (include/trace/events/signal.h).
 const TAKEN: [u32; 2] = [0, 2];
@@ -38,8 +43,13 @@ impl Model {
             if let Some(process) = self.processes.get_mut(parent)
                 && child.flags & u32::from(header_flag::IO_WORKER) == 0
             {
-                process.threads += 1;
-                process.counts.acquired(Kind::Thread, process.threads - 1);
+                // One that was found before its birth is told is counted already.
+                if !process.seeded.contains(&child.tid) {
+                    process.threads += 1;
+                }
+                process
+                    .counts
+                    .acquired(Kind::Thread, process.threads.saturating_sub(1));
                 if self.scopes.is_open(process.key) {
                     process.scoped_threads.push(ScopedThread {
                         tid: Tid(child.tid),
@@ -62,7 +72,14 @@ impl Model {
             parent.children += 1;
             parent.counts.acquired(Kind::Child, parent.children);
         }
+        if header.time_ns <= self.listed_until && parent_mm != child.mm {
+            born.listing = Listing::Late;
+        }
+        let listing = born.listing;
         let id = self.add_process(born);
+        if let Some(process) = self.processes.get_mut(id) {
+            process.listing = listing;
+        }
         self.space_of_child(parent_mm, child.mm, id);
     }
 
@@ -119,13 +136,17 @@ impl Model {
                 if task.pid == task.tid || known.nofile == 0 {
                     known.describe(task);
                 }
-                if task.pid != task.tid && !io_worker {
-                    known.threads += 1;
-                    self.table_user(task.table);
+                if !io_worker && known.seeded.insert(task.tid) {
+                    known.threads = known.threads.max(known.seeded.len() as u32);
+                    if task.pid != task.tid {
+                        self.table_user(task.table);
+                    }
                 }
             }
             None => {
                 self.table_user(task.table);
+                let mut fresh = fresh;
+                fresh.seeded.insert(task.tid);
                 let id = self.processes.add(fresh);
                 self.watch_mm(task.mm, id);
             }
@@ -171,6 +192,8 @@ impl Model {
         process.cwd = path(cwd);
         process.mnt_ns = exec.mnt_ns;
         process.exit_mm = None;
+        process.listing = Listing::Fits;
+        process.seeded.clear();
         // Handlers go with the program, ignored signals stay (execve(2)).
         process.handled = 0;
         process.phase.restart(&mut self.names);
@@ -239,11 +262,8 @@ impl Model {
             taint::SILENT => "io_uring requests that tell no completion",
             _ => "calls that cannot be followed",
         };
-        process.taint(&Trust::Tainted {
-            since: KtimeNs(header.time_ns),
-            family: Some(Family::File),
-            why: why.to_owned(),
-        });
+        let since = KtimeNs(header.time_ns);
+        process.taint(since, UNFOLLOWED, || why.to_owned());
     }
 
     pub(super) fn signal_generate(&mut self, header: &Header, signal: &SignalGenerate) {
@@ -295,4 +315,8 @@ fn inherit(child: &mut Process, parent: &Process) {
     child.handled = parent.handled;
     child.ignored = parent.ignored;
     child.trust = parent.trust.clone();
+    if let Trust::Tainted { families, .. } = &parent.trust {
+        child.lost = *families;
+        child.lost_why.clone_from(&parent.lost_why);
+    }
 }

@@ -106,9 +106,7 @@ impl Model {
             let slot = self.tables.get(&header.table)?.get(fd)?;
             self.names.get(self.descriptions.get(slot.description).name)
         });
-        let system = path
-            .as_ref()
-            .is_some_and(|path| SYSTEM_DATA.iter().any(|prefix| path.starts_with(prefix)));
+        let system = is_system_data(path.as_deref());
         match system && map.prot & PROT_WRITE == 0 {
             true => (Kind::PrivateMapping, None),
             false => (Kind::SharedMapping, path),
@@ -413,6 +411,11 @@ impl Model {
         };
         self.unmap_range(header, process, detach.mm, start, end, detach.begin_ns);
     }
+}
+
+/// Whether a file is system data, by its path.
+pub(super) fn is_system_data(path: Option<&[u8]>) -> bool {
+    path.is_some_and(|path| SYSTEM_DATA.iter().any(|prefix| path.starts_with(prefix)))
 }
 
 /// A range, in short; without the name of its file.

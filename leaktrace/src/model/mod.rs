@@ -36,6 +36,7 @@ mod rate;
 mod reference_tests;
 mod release;
 mod remains;
+mod reread;
 mod ring;
 mod run;
 mod runtime;
@@ -57,19 +58,20 @@ mod view;
 mod view_tests;
 mod walk;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use leaktrace_common::record::Header;
+use leaktrace_common::record::{Header, header_flag};
 
 use self::{
     description::Descriptions,
-    facts::{Gap, Sample, SampleKind, Trust},
+    facts::{Families, Gap, Sample, SampleKind},
     hash::NumberMap,
     ledger::{Extent, Ledger},
     names::Names,
     process::{Origin, Process, ProcessId, Processes},
     remains::Remains,
+    reread::MapSeeds,
     ring::Rings,
     scope::Scopes,
     space::{Cut, Space},
@@ -79,6 +81,7 @@ use self::{
 use crate::{
     decode::{self, Body, Record},
     id::{KtimeNs, ProcessKey},
+    parity::Difference,
 };
 
 /// What is kept of processes that have ended.
@@ -108,6 +111,16 @@ pub struct ModelConfig {
     pub mode: Mode,
     /// Whether durations are kept.
     pub samples: Samples,
+}
+
+/// What is known of lost records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LossIs {
+    /// That there were some: they may be of anyone.
+    #[default]
+    Anywhere,
+    /// Whose they were: the next record of that task says so.
+    Marked,
 }
 
 /// Ends that the system-wide mode keeps.
@@ -141,6 +154,13 @@ pub struct Model {
     cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,
     rings: Rings,
+    /// Lists of mappings that are coming.
+    map_seeds: BTreeMap<ProcessKey, MapSeeds>,
+    loss: LossIs,
+    /// When the last list of mappings was read.
+    listed_until: u64,
+    /// Tables and address spaces that were read again after a loss.
+    rereads: u64,
     ledger: Ledger,
     remains: Remains,
     scopes: Scopes,
@@ -160,6 +180,8 @@ pub struct Model {
     dropped: u32,
     lost: u64,
     self_check: (u64, u64),
+    /// The first fds in which a table differed at its end.
+    differed: Vec<Difference>,
     read: Read,
 }
 
@@ -199,6 +221,9 @@ impl Model {
             self.note_gap(header);
         }
         self.now = self.now.max(KtimeNs(header.time_ns));
+        if header.flags & header_flag::LOST != 0 {
+            self.marked(header);
+        }
         match &record.body {
             Body::FdAcquire(fd, text) => self.fd_acquire(header, fd, text),
             Body::FdRelease(release) => self.fd_release(header, release),
@@ -214,6 +239,7 @@ impl Model {
             Body::Map(map) => self.map(header, map),
             Body::Unmap(unmap) => self.unmap(header, unmap),
             Body::Remap(remap) => self.remap(header, remap),
+            Body::MapSeed(seed, text) => self.map_seed(header, seed, text),
             Body::RingSetup(ring) => self.ring_setup(header, ring),
             Body::RingState(state) => self.ring_state(state),
             Body::RingExit(exit) => self.ring_exit(header, exit),
@@ -236,6 +262,8 @@ impl Model {
             Body::Root(seed) => self.root(header, seed),
             Body::Seed(seed) => self.seed(header, seed),
             Body::Target(seed) => self.target(header, seed),
+            Body::Reread(reread) => self.reread(header, reread),
+            Body::Marked => {}
             Body::Scope(scope, text) => self.scope(header, scope, text),
             Body::ExitGroup(_) => self.exit_group(header),
             Body::ExitThread(_) => self.exit_thread(header),
@@ -274,6 +302,11 @@ impl Model {
     /// Records lost so far, and when the first was.
     pub fn lost(&self) -> (u64, Option<KtimeNs>) {
         (self.lost, self.gaps.first().map(|gap| gap.after))
+    }
+
+    /// Tables and address spaces that were read again after a loss.
+    pub fn rereads(&self) -> u64 {
+        self.rereads
     }
 
     /// Durations since the last call. Empty unless the configuration keeps them.
@@ -322,10 +355,9 @@ impl Model {
             ..Default::default()
         };
         let mut process = Process::new(&task, KtimeNs(header.time_ns), Origin::Preexisting);
-        process.taint(&Trust::Tainted {
-            since: KtimeNs(header.time_ns),
-            family: None,
-            why: "its beginning was not seen".to_owned(),
+        let since = KtimeNs(header.time_ns);
+        process.taint(since, Families::ANY, || {
+            "its beginning was not seen".to_owned()
         });
         self.table_user(header.table);
         self.processes.add(process)
@@ -346,16 +378,14 @@ impl Model {
             before: KtimeNs(header.time_ns),
             lost: u64::from(risen),
         };
-        let trust = Trust::Tainted {
-            since: gap.after,
-            family: None,
-            why: format!("{risen} records lost"),
-        };
-        let live = self
-            .processes
-            .iter_mut()
-            .filter(|process| process.end.is_none());
-        live.for_each(|process| process.taint(&trust));
+        if self.loss == LossIs::Anywhere {
+            let live = self
+                .processes
+                .iter_mut()
+                .filter(|process| process.end.is_none());
+            let why = || format!("{risen} records lost");
+            live.for_each(|process| process.taint(gap.after, Families::ANY, why));
+        }
         let full = self.gaps.len() >= GAPS;
         match self.gaps.last_mut() {
             Some(last) if full => {

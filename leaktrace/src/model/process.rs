@@ -1,13 +1,13 @@
 //! Processes: who they are and what they have done so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use leaktrace_common::record::{Family, task::TaskFacts};
+use leaktrace_common::record::task::TaskFacts;
 
 use super::{
     call::Followed,
-    facts::{Class, Counts, EndFacts, GivenBack, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
+    facts::{Class, Counts, EndFacts, Families, GivenBack, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
     hash::NumberMap,
     phase::Phase,
     scope::ScopedThread,
@@ -50,6 +50,14 @@ pub(super) struct Process {
     pub(super) table: TableId,
     pub(super) mm: u64,
     pub(super) trust: Trust,
+    pub(super) lost: Families,
+    pub(super) lost_why: String,
+    /// Threads that were there before, or were told of as if they had been.
+    pub(super) seeded: BTreeSet<u32>,
+    /// What was listed of its address space may not be of its time.
+    pub(super) listing: Listing,
+    /// Number of the record that last said that others were lost.
+    pub(super) marked_at: u64,
     pub(super) born: KtimeNs,
     pub(super) exec: Option<KtimeNs>,
     pub(super) threads: u32,
@@ -87,6 +95,16 @@ pub(super) struct Process {
     pub(super) handled: u64,
     pub(super) ignored: u64,
     pub(super) unfollowed: u32,
+}
+
+/// Whether what is known of an address space came from a list of another time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// It did not.
+    #[default]
+    Fits,
+    /// It is a copy of one that was listed after the copy was made.
+    Late,
 }
 
 /// Whether the kernel has given back the memory of the process's leader.
@@ -177,20 +195,32 @@ impl Process {
         }
     }
 
-    /// Loses trust, unless it has lost it before.
-    pub(super) fn taint(&mut self, trust: &Trust) {
-        if !matches!(self.trust, Trust::Tainted { .. }) {
-            self.trust = trust.clone();
+    /// Loses trust in what these families tell, since this moment unless it was lost before.
+    pub(super) fn taint(&mut self, since: KtimeNs, lost: Families, why: impl FnOnce() -> String) {
+        if self.lost.is_empty() {
+            self.lost_why = why();
+        }
+        self.lost = self.lost.and(lost);
+        match &mut self.trust {
+            Trust::Tainted { families, .. } => *families = families.and(lost),
+            Trust::Sure | Trust::Reread { .. } => {
+                self.trust = Trust::Tainted {
+                    since,
+                    families: lost,
+                    why: self.lost_why.clone(),
+                };
+            }
         }
     }
 
-    /// The fd table has been replaced by the kernel's.
-    pub(super) fn reread(&mut self, at: KtimeNs) {
-        // A walk tells nothing of the other families.
-        if let Trust::Tainted { family, .. } = &self.trust
-            && family.is_none_or(|family| family == Family::File)
-        {
-            self.trust = Trust::Reread { at };
+    /// What these families tell has been read from the kernel.
+    pub(super) fn reread(&mut self, at: KtimeNs, read: Families) {
+        if let Trust::Tainted { families, .. } = &mut self.trust {
+            *families = families.without(read);
+            // What cannot be read again is told by `lost`.
+            if families.both(Families::READABLE).is_empty() {
+                self.trust = Trust::Reread { at };
+            }
         }
     }
 }

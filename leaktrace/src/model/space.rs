@@ -29,6 +29,15 @@ pub(super) struct Mapping {
     pub(super) path: Option<Bytes>,
 }
 
+impl Mapping {
+    /// Whether it may be what another description of the same addresses means: /proc tells less
+    /// than a call does, and shared memory without a file has one of the kernel's there.
+    fn is_same(&self, other: &Mapping) -> bool {
+        let file = self.id.ino == 0 || (self.id.dev, self.id.ino) == (other.id.dev, other.id.ino);
+        self.kind == other.kind && self.ipc_id == other.ipc_id && file
+    }
+}
+
 /// Whether a mapping ought to be synced before it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sync {
@@ -151,7 +160,7 @@ impl Space {
     pub(super) fn add(&mut self, start: u64, mapping: Mapping) {
         let place = place(mapping.kind);
         self.all[place] += 1;
-        self.own[place] += u32::from(mapping.rank >= self.inherited_below);
+        self.own[place] += u32::from(!self.is_inherited(&mapping));
         Arc::make_mut(&mut self.ranges)
             .by_start
             .insert(start, mapping);
@@ -167,7 +176,7 @@ impl Space {
         for cut in cuts.iter().filter(|cut| cut.rest == Rest::None) {
             let place = place(cut.mapping.kind);
             self.all[place] = self.all[place].saturating_sub(1);
-            let own = u32::from(cut.mapping.rank >= self.inherited_below);
+            let own = u32::from(!self.is_inherited(&cut.mapping));
             self.own[place] = self.own[place].saturating_sub(own);
         }
     }
@@ -239,9 +248,75 @@ impl Space {
         }
     }
 
-    /// Whether a mapping came with the fork.
+    /// Whether a mapping came with the fork, or was found without having been seen to come.
     pub(super) fn is_inherited(&self, mapping: &Mapping) -> bool {
-        mapping.rank < self.inherited_below
+        mapping.rank < self.inherited_below || mapping.op == 0
+    }
+
+    /// Makes the address space what the kernel lists; ranges in ascending order. What is known
+    /// of a range that is still what it was stays known; what is found gets ranks from `rank` on.
+    pub(super) fn become_listed(&mut self, listed: Vec<(u64, Mapping)>, rank: u64) {
+        let old = Arc::unwrap_or_clone(std::mem::take(&mut self.ranges));
+        let mut new = BTreeMap::new();
+        for (number, (start, range)) in listed.into_iter().enumerate() {
+            let mut at = start;
+            let range = Mapping {
+                rank: rank + number as u64,
+                ..range
+            };
+            let over = old.by_start.range(..range.end).rev();
+            let mut known: Vec<_> = over
+                .take_while(|(_, it)| it.end > start)
+                .filter(|(_, it)| it.is_same(&range))
+                .collect();
+            known.reverse();
+            for (from, mapping) in known {
+                let (from, end) = ((*from).max(start), mapping.end.min(range.end));
+                if from > at {
+                    new.insert(
+                        at,
+                        Mapping {
+                            end: from,
+                            ..range.clone()
+                        },
+                    );
+                }
+                new.insert(
+                    from,
+                    Mapping {
+                        end,
+                        ..mapping.clone()
+                    },
+                );
+                at = end;
+            }
+            if at < range.end {
+                new.insert(at, range);
+            }
+        }
+        let mut ranges = Ranges {
+            by_start: new,
+            pieces: BTreeMap::new(),
+        };
+        self.recount(&mut ranges);
+        self.ranges = Arc::new(ranges);
+    }
+
+    /// Counts pieces and kinds anew.
+    fn recount(&mut self, ranges: &mut Ranges) {
+        let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
+        (self.all, self.own) = ([0; KINDS.len()], [0; KINDS.len()]);
+        for mapping in ranges.by_start.values() {
+            let pieces = seen.entry(mapping.rank).or_default();
+            *pieces += 1;
+            if *pieces == 1 {
+                let place = place(mapping.kind);
+                self.all[place] += 1;
+                self.own[place] += u32::from(!self.is_inherited(mapping));
+            }
+        }
+        seen.retain(|_, pieces| *pieces > 1);
+        ranges.pieces = seen;
     }
 
     /// Shared mappings and SysV attaches, each once with all its bytes, by address.
@@ -294,7 +369,7 @@ mod tests {
         Mapping {
             end,
             kind: Kind::Anonymous,
-            op: 0,
+            op: 1,
             tid: 1,
             acquired: 1,
             rank,

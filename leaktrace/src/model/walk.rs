@@ -1,5 +1,7 @@
 //! Tables as the kernel has them: parts come one by one, a whole walk replaces a table.
 
+use std::collections::BTreeSet;
+
 use leaktrace_common::{
     abi::Op,
     record::{
@@ -13,15 +15,16 @@ use super::{
     Model,
     created::file_id,
     description::DescriptionId,
-    facts::{Held, How},
+    facts::{Families, Held, How, Kind, Trust},
     kind,
     runtime::Part,
-    table::{Inherited, Slot, Table, after},
+    table::{Inherited, Slot},
     thing::Thing,
 };
 use crate::{
     decode::{Text, Walk},
-    id::KtimeNs,
+    id::{KtimeNs, ProcessKey},
+    parity::{Difference, What},
 };
 
 /// A walk whose parts are coming.
@@ -29,9 +32,13 @@ use crate::{
 pub(super) struct Walking {
     cause: u32,
     total: u32,
-    seq: u32,
+    pub(super) seq: u32,
     /// Numbers told so far, reserved ones too.
     taken: u32,
+    /// Numbers below are done.
+    pub(super) next: u32,
+    /// Number of the record that began it.
+    pub(super) began: u64,
     entries: Vec<(u32, WalkEntry)>,
 }
 
@@ -47,6 +54,9 @@ impl Walking {
     }
 }
 
+/// Differences at exit that are told one by one.
+const DIFFERED: usize = 64;
+
 /// Walks that may be under way at once; parts of more wait in vain for lost ones.
 const UNDER_WAY: usize = 256;
 
@@ -57,14 +67,17 @@ impl Model {
             total: walk.total,
             seq: header.seq as u32,
             taken: 0,
+            next: 0,
+            began: self.read.records,
             entries: Vec::new(),
         });
+        if walk.cause == walk_cause::ITERATOR {
+            return self.reread_part(header, walk);
+        }
         walking.taken += walk.mask.count_ones();
         // A number without a file is only reserved: an open is under way there.
         let open = walk.entries().filter(|(_, entry)| entry.identity.file != 0);
         walking.entries.extend(open);
-        // A table of another process may change between two parts of an iterator's walk.
-        walking.total = walk.total;
         let complete = walking.is_complete();
         let at_once = walking.cause != walk_cause::EXIT;
         if complete
@@ -137,11 +150,7 @@ impl Model {
             let kind = self.descriptions.get(slot.description).kind;
             table.put(*fd, slot, kind);
         }
-        if walk.cause == walk_cause::ITERATOR {
-            self.keep_newer(&old, &mut table, walk.seq);
-        } else {
-            table.inherit_all(self.next_rank);
-        }
+        table.inherit_all(self.next_rank);
         let displaced = old.displaced.iter().map(|(_, slot)| slot);
         for slot in old.iter().map(|(_, slot)| slot).chain(displaced) {
             self.descriptions.release(slot.description, &mut self.names);
@@ -150,12 +159,12 @@ impl Model {
         if let Some(process) = self.processes.find(header.pid, header.start_ns)
             && let Some(process) = self.processes.get_mut(process)
         {
-            process.reread(KtimeNs(header.time_ns));
+            process.reread(KtimeNs(header.time_ns), Families::FDS);
         }
     }
 
     /// The slot for what the kernel tells, with a reference. What was known of it stays.
-    fn walked_slot(&mut self, old: Option<&Slot>, entry: &WalkEntry) -> Slot {
+    pub(super) fn walked_slot(&mut self, old: Option<&Slot>, entry: &WalkEntry) -> Slot {
         if let Some(old) = old
             && self.descriptions.get(old.description).is(&entry.identity)
         {
@@ -182,21 +191,6 @@ impl Model {
             inherited: Inherited::Yes,
             part: Part::Takes,
             how: None,
-        }
-    }
-
-    /// Slots that came after an iterator's walk of a table that is in use.
-    fn keep_newer(&mut self, old: &Table, table: &mut Table, seq: u32) {
-        if seq == 0 {
-            return;
-        }
-        for (fd, slot) in old.iter() {
-            if slot.seq == 0 || after(seq, slot.seq) || table.get(fd).is_some() {
-                continue;
-            }
-            self.descriptions.keep(slot.description);
-            let kind = self.descriptions.get(slot.description).kind;
-            table.put(fd, *slot, kind);
         }
     }
 
@@ -268,7 +262,7 @@ impl Model {
     }
 
     /// Compares our table with the kernel's word.
-    pub(super) fn check_self(&mut self, table: u32, walk: &Walking) {
+    pub(super) fn check_self(&mut self, key: ProcessKey, table: u32, walk: &Walking) {
         let ours = self.tables.get(&table).map_or(0, |table| table.open.all);
         let same = |(fd, entry): &(u32, WalkEntry)| {
             let slot = self.tables.get(&table).and_then(|table| table.get(*fd));
@@ -279,5 +273,42 @@ impl Model {
         let equal = ours as usize == walk.entries.len() && walk.entries.iter().all(same);
         self.self_check.0 += 1;
         self.self_check.1 += u64::from(!equal);
+        // Where records are known to be missing a difference is no surprise.
+        let id = self.processes.find_key(key);
+        let process = id.and_then(|id| self.processes.get(id));
+        let trusted = process.is_none_or(|process| !matches!(process.trust, Trust::Tainted { .. }));
+        if !equal && trusted && self.differed.len() < DIFFERED {
+            let differed = self.differences(key, table, walk);
+            self.differed.extend(differed);
+        }
+    }
+
+    /// In which fds.
+    #[cold]
+    fn differences(&self, key: ProcessKey, table: u32, walk: &Walking) -> Vec<Difference> {
+        let table = self.tables.get(&table);
+        let ours = table.into_iter().flat_map(|table| table.iter());
+        let numbers = ours
+            .map(|(fd, _)| fd)
+            .chain(walk.entries.iter().map(|(fd, _)| *fd));
+        let numbers: BTreeSet<u32> = numbers.collect();
+        let differ = numbers.into_iter().filter_map(|fd| {
+            let slot = table.and_then(|table| table.get(fd));
+            let description = slot.map(|slot| self.descriptions.get(slot.description));
+            let entry = walk.entries.iter().find(|(of, _)| *of == fd);
+            let (ours, kernel) = (
+                description.map(|it| it.file),
+                entry.map(|(_, it)| it.identity.file),
+            );
+            let told = |kind: Kind, ino: u64| format!("{} (inode {ino})", kind.name());
+            (ours != kernel).then(|| Difference {
+                process: key,
+                comm: self.comm(key),
+                what: What::Fd { fd },
+                ours: description.map(|it| told(it.kind, it.id().ino)),
+                kernel: entry.map(|(_, it)| told(kind::of_walked(&it.identity), it.identity.ino)),
+            })
+        });
+        differ.collect()
     }
 }

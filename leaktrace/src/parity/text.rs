@@ -9,13 +9,16 @@ use crate::sink::escape_str;
 pub fn render(parity: &Parity) -> String {
     let mut out = String::new();
     for difference in &parity.differences {
-        let _ = writeln!(out, "{}", line(difference));
+        let _ = writeln!(out, "{}", line("difference", difference));
     }
     let more = parity
         .differed
         .saturating_sub(parity.differences.len() as u64);
     if more > 0 {
         let _ = writeln!(out, "and {more} more differences");
+    }
+    for difference in &parity.at_exit {
+        let _ = writeln!(out, "{}", line("at exit", difference));
     }
     let (compared, differed) = parity.self_check;
     if compared > 0 {
@@ -38,7 +41,7 @@ pub fn render(parity: &Parity) -> String {
     out
 }
 
-fn line(difference: &Difference) -> String {
+fn line(label: &str, difference: &Difference) -> String {
     let what = match &difference.what {
         What::Process => "process".to_owned(),
         What::Fd { fd } => format!("fd {fd}"),
@@ -52,7 +55,7 @@ fn line(difference: &Difference) -> String {
         None => "nothing".to_owned(),
     };
     format!(
-        "difference   {} ({}) {what}: the kernel has {}, leaktrace {}",
+        "{label:<12} {} ({}) {what}: the kernel has {}, leaktrace {}",
         difference.process.pid,
         escape_str(&difference.comm),
         side(&difference.kernel),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Because, Child, Coverage, Events, Exit, FamilyEvents, Finding, PolicyFile, Report, SelfCheck,
+    Because, Child, Coverage, CpuEvents, Events, Exit, FamilyEvents, Finding, PolicyFile, Report, SelfCheck,
     Settle, Verdict,
 };
 
@@ -141,6 +141,17 @@ fn events(mut one: Events, other: &Events) -> Events {
     one.not_run = one.not_run.zip(other.not_run).map(|(a, b)| a + b);
     for (family, counts) in &other.by_family {
         let FamilyEvents { received, lost } = one.by_family.entry(family.clone()).or_default();
+        *received += counts.received;
+        *lost += counts.lost;
+    }
+    one.vital_lost += other.vital_lost;
+    for (cpu, counts) in &other.by_cpu {
+        let CpuEvents {
+            produced,
+            received,
+            lost,
+        } = one.by_cpu.entry(*cpu).or_default();
+        *produced += counts.produced;
         *received += counts.received;
         *lost += counts.lost;
     }

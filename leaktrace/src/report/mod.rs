@@ -227,13 +227,30 @@ pub struct Events {
     pub lost: u64,
     /// Handlers that did not run; null: this kernel does not count.
     pub not_run: Option<u64>,
+    /// Of the lost ones those that cannot be replaced: births, ends, names, ipc objects.
+    #[serde(default)]
+    pub vital_lost: u64,
     /// By family.
     pub by_family: BTreeMap<String, FamilyEvents>,
+    /// By CPU; empty if the run is of a version that did not count so.
+    #[serde(default)]
+    pub by_cpu: BTreeMap<u32, CpuEvents>,
 }
 
 /// Counts of one family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FamilyEvents {
+    /// Read.
+    pub received: u64,
+    /// Had no room.
+    pub lost: u64,
+}
+
+/// Counts of one CPU: produced = received + lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CpuEvents {
+    /// Set out to be written.
+    pub produced: u64,
     /// Read.
     pub received: u64,
     /// Had no room.

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Live;
+use super::{Live, mend::Haste};
 use crate::{
     census::Census,
     launch::{Signals, signals},
@@ -61,6 +61,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
                     self.take(Item::Records(batch));
                     self.tick();
                     self.look_for_waiting()?;
+                    self.mend(Haste::InTurn)?;
                 }
             }
             if (until.ended)() {

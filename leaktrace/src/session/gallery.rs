@@ -64,7 +64,12 @@ impl Gallery {
     /// Takes the next item.
     pub fn feed(&mut self, item: Item) {
         match item {
-            Item::Start(start) => self.start = *start,
+            Item::Start(start) => {
+                if start.loss_is_marked {
+                    self.model.attribute_loss();
+                }
+                self.start = *start;
+            }
             Item::Records(records) => {
                 self.model.feed(&records);
                 for sample in self.model.take_samples() {
@@ -160,6 +165,16 @@ impl Gallery {
             root: None,
             ..all
         }
+    }
+
+    /// What is known.
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Processes that have not ended.
+    pub fn living(&self) -> Vec<ProcessKey> {
+        self.model.living().collect()
     }
 
     /// The picture now, with the detail of the selected process.

@@ -9,10 +9,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Pipeline, Purpose};
+use super::{
+    Pipeline, Purpose,
+    mend::{Haste, Mending},
+};
 use crate::{
     audit::{Scope, Settling},
-    census::{Census, Question, host},
+    census::{Census, Question, holdings, host},
     id::KtimeNs,
     launch::{Received, Running, Sender, Signals, Status, signals},
     policy::Policy,
@@ -31,6 +34,8 @@ const LOOK_FOR_WAITING: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// More batches than a ring holds: what comes after them was not there when reading began.
 const BATCHES: u32 = 64;
+/// How often what was lost is read again before something is judged.
+const MEND_TRIES: u32 = 4;
 /// Phrases in the report's `settle.for`.
 const MAX_REASONS: usize = 32;
 
@@ -44,6 +49,7 @@ pub struct Live<K, C> {
     scope: Scope,
     ticked: Instant,
     looked: Instant,
+    mending: Mending,
 }
 
 /// The child that is watched, and the signals meant for it.
@@ -130,6 +136,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
             scope,
             ticked: Instant::now(),
             looked: Instant::now(),
+            mending: Mending::default(),
         };
         live.pipeline.set_budgets(&live.policy);
         live.take(Item::Start(Box::new(start)));
@@ -155,6 +162,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
                     self.take(Item::Records(batch));
                     self.tick();
                     self.look_for_waiting()?;
+                    self.mend(Haste::InTurn)?;
                 }
             }
         }
@@ -170,6 +178,33 @@ impl<K: Kernel, C: Census> Live<K, C> {
         self.catch_up()?;
         if let Ok(waiting) = self.kernel.waiting() {
             self.take(Item::Records(waiting));
+        }
+        Ok(())
+    }
+
+    /// Has read again what is wrong since records were lost.
+    ///
+    /// # Errors
+    /// The kernel or /proc cannot be read.
+    pub(super) fn mend(&mut self, haste: Haste) -> anyhow::Result<()> {
+        let tries = match haste {
+            Haste::InTurn => 1,
+            // What a busy process did meanwhile may have been lost once more.
+            Haste::Now => MEND_TRIES,
+        };
+        for _ in 0..tries {
+            let model = self.pipeline.model();
+            let records = self.mending.mend(&mut self.kernel, model, haste)?;
+            for records in records {
+                self.take(Item::Records(records));
+            }
+            if haste == Haste::InTurn {
+                break;
+            }
+            self.drain_all()?;
+            if self.pipeline.model().tainted().is_empty() {
+                break;
+            }
         }
         Ok(())
     }
@@ -208,6 +243,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
             }
         }
         settled.settle.waited_ns = host::boottime_ns().saturating_sub(reaped.0);
+        self.mend(Haste::Now)?;
         self.ask(|_| true).await?;
         let sources = self.pipeline.sources(&self.policy, self.scope);
         self.answer(sources).await;
@@ -262,6 +298,15 @@ impl<K: Kernel, C: Census> Live<K, C> {
 
     pub(crate) async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
         self.kernel.next_batch().await
+    }
+
+    /// Takes what the processes that are there already have mapped. Records that have come since
+    /// the programs were attached are to be taken after it: they come on top.
+    pub fn take_mappings(&mut self) {
+        let living: Vec<_> = self.pipeline.model().living().collect();
+        for records in living.into_iter().filter_map(holdings::mapped) {
+            self.take(Item::Records(records));
+        }
     }
 
     /// Takes the records that are there now.

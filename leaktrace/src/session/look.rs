@@ -6,7 +6,7 @@ use anyhow::Context;
 use leaktrace_common::record::ipc::what;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{Live, Watched};
+use super::{Live, Watched, mend::Haste};
 use crate::{
     census::{self, Census, holdings},
     id::ProcessKey,
@@ -98,6 +98,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
                 batch = self.next_batch() => {
                     let batch = batch?;
                     self.take(crate::source::Item::Records(batch));
+                    self.mend(Haste::InTurn)?;
                 }
             }
         }
@@ -148,6 +149,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
 
     fn look_once(&mut self, chosen: &impl Fn(ProcessKey) -> bool) -> anyhow::Result<Look> {
         self.drain_all()?;
+        self.mend(Haste::Now)?;
         let keys: Vec<ProcessKey> = self
             .pipeline()
             .model()
@@ -205,7 +207,9 @@ impl<K: Kernel, C: Census> Live<K, C> {
             }
             return Ok(());
         };
-        let known = model.pids();
+        let mut known = model.pids();
+        // leaktrace itself is not watched.
+        known.insert(std::process::id());
         ours.children = before.children.intersection(&known).copied().collect();
         look.compared += before.len();
         let comm = model.comm(key);

@@ -6,6 +6,7 @@ mod attend;
 mod gallery;
 mod live;
 mod look;
+mod mend;
 mod paced;
 mod pipeline;
 mod replay;

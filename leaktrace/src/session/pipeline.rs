@@ -79,7 +79,12 @@ impl Pipeline {
     /// Takes the next item.
     pub fn feed(&mut self, item: Item) {
         match item {
-            Item::Start(start) => self.start = *start,
+            Item::Start(start) => {
+                if start.loss_is_marked {
+                    self.model.attribute_loss();
+                }
+                self.start = *start;
+            }
             Item::Records(records) => {
                 self.model.feed(&records);
                 self.take_samples();

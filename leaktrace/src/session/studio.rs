@@ -8,7 +8,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::Gallery;
+use super::{
+    Gallery,
+    mend::{Haste, Mending},
+};
 use crate::{
     census::{Answer, Census, Question, host, limit},
     id::{KtimeNs, ProcessKey},
@@ -43,6 +46,7 @@ pub async fn serve(
     let (ask, asked) = mpsc::channel(1);
     let (tell, mut told) = mpsc::channel(1);
     tokio::spawn(answer(census, asked, tell));
+    let mut mending = Mending::default();
     let has_our_pids = host::in_initial_pid_namespace();
     let mut judging = interval(JUDGE);
     judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,7 +80,11 @@ pub async fn serve(
                     ask.send(questions).await?;
                 }
             }
-            batch = kernel.next_batch() => gallery.feed(Item::Records(batch?)),
+            batch = kernel.next_batch() => {
+                gallery.feed(Item::Records(batch?));
+                let read = mending.mend(&mut kernel, gallery.model(), Haste::InTurn)?;
+                read.into_iter().for_each(|read| gallery.feed(Item::Records(read)));
+            }
         }
     }
     kernel.detach()

@@ -57,6 +57,24 @@ pub trait Kernel {
     /// The counters cannot be read.
     fn faults(&self) -> anyhow::Result<Vec<String>>;
 
+    /// How many records were lost so far; cheap enough to ask ten times a second.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    fn lost(&mut self) -> anyhow::Result<u64> {
+        Ok(0)
+    }
+
+    /// Has these processes read again from the kernel, and every task say whether records of it
+    /// were lost. What that tells comes as records.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn reread(&mut self, pids: &[u32]) -> anyhow::Result<()> {
+        let _ = pids;
+        Ok(())
+    }
+
     /// Takes the programs out of the kernel; nothing is produced after that.
     ///
     /// # Errors

@@ -51,6 +51,9 @@ pub struct Start {
     pub probes: (u32, u32),
     /// Settle deadline, ns.
     pub settle_ns: u64,
+    /// Whether the next record of a task says that others of it were lost.
+    #[serde(default)]
+    pub loss_is_marked: bool,
 }
 
 /// What a run ends with. Written at the tail of a capture.
