@@ -64,7 +64,7 @@ pub enum Worth {
 
 /// Counts a record for which there was no room, and marks the task of which it would have told:
 /// the next record of that task that comes says so.
-#[inline(never)]
+#[inline(always)]
 fn lost_of(family: Family, worth: Worth, slot: &Slot) {
     counted(family, worth);
     let mut bits = mark(family);
@@ -87,7 +87,7 @@ fn lost(family: Family, worth: Worth) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn counted(family: Family, worth: Worth) {
     let vital = worth == Worth::Vital;
     if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {

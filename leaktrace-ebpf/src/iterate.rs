@@ -26,7 +26,7 @@ use crate::{
         Chunk, Detail, FileFacts, device, file_facts, identify, load, mode, offset, read, sock_of,
         socket_type, table_of,
     },
-    maps::{self, LAST_TABLE, TASKS, WANTED, count_fault},
+    maps::{self, AGAIN, LAST_TABLE, TASKS, count_fault},
     probe::{call, socket::ends_of, walk},
     tree::{self, Slot, describe, process_flag, slot_for},
 };
@@ -146,7 +146,7 @@ extern "C" fn reread_tasks(ctx: *mut Context) -> i32 {
     if slot.lost != 0 {
         marked(slot);
     }
-    if slot.pid == slot.tid && WANTED.get_ptr(slot.pid).is_some() {
+    if slot.pid == slot.tid && AGAIN.get_ptr(slot.pid).is_some() {
         // SAFETY: the iterator's task.
         unsafe { again(task, slot) };
     }

@@ -66,7 +66,7 @@ pub static SPARE: RingBuf = RingBuf::with_byte_size(SPARE_BYTES as u32, 0);
 
 /// Processes that are to be read again, by pid.
 #[map]
-pub static WANTED: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+pub static AGAIN: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
 
 /// The watched tasks by the address of their task_struct: that address cannot be used again
 /// before sched_process_free, which a pid can (it is free at release_task, 8-32 ms earlier).

@@ -97,7 +97,7 @@ impl Programs {
             counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)?,
             root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
             faults: Array::try_from(take(&mut ebpf, "FAULTS")?)?,
-            wanted: HashMap::try_from(take(&mut ebpf, "WANTED")?)?,
+            wanted: HashMap::try_from(take(&mut ebpf, "AGAIN")?)?,
             rereads: seed::Rereads::default(),
             ebpf,
             links,

@@ -7,7 +7,10 @@ use leaktrace_common::record::task::TaskFacts;
 
 use super::{
     call::Followed,
-    facts::{Class, Counts, EndFacts, Families, GivenBack, Kind, Refused, ReleaseFacts, SignalFacts, Trust},
+    facts::{
+        Class, Counts, EndFacts, Families, GivenBack, Kind, Refused, ReleaseFacts, SignalFacts,
+        Trust,
+    },
     hash::NumberMap,
     phase::Phase,
     scope::ScopedThread,

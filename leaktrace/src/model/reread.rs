@@ -20,7 +20,7 @@ use super::{
     facts::{Families, Kind, Trust},
     mapping,
     process::{self, Listing, Origin, ProcessId},
-    space::{Mapping, Space},
+    space::{Mapping, Space, Sync},
     table::{Inherited, Slot, Table, after},
 };
 use crate::{
@@ -293,6 +293,7 @@ fn listed(header: &Header, seed: &MapSeed, text: &Text<'_>) -> Mapping {
             generation: 0,
         },
         ipc_id: seed.ipc_id,
+        sync: Sync::NoNeed,
         path: path.map(|path| Bytes::from(path.into_owned())),
     }
 }

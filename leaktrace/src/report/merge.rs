@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Because, Child, Coverage, CpuEvents, Events, Exit, FamilyEvents, Finding, PolicyFile, Report, SelfCheck,
-    Settle, Verdict,
+    Because, Child, Coverage, CpuEvents, Events, Exit, FamilyEvents, Finding, PolicyFile, Report,
+    SelfCheck, Settle, Verdict,
 };
 
 /// Joins reports; `None` if there are none. What is one thing of each run becomes the worst of
