@@ -82,6 +82,7 @@ impl Model {
             exec: process.exec,
             threads: process.threads,
             signals,
+            unheard: process.unheard.as_deref().cloned(),
             end: process.end.as_deref().cloned(),
             reaped: process.reaped,
             by_kind: process.counts.facts(|kind| self.held(process, kind)),

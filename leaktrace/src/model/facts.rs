@@ -230,6 +230,8 @@ pub struct ProcessFacts {
     /// "delivered" or "already pending": those that end processes by default. Timers, SIGPIPE,
     /// SIGIO and real-time signals are ticks of a running program, and only here if one ended it.
     pub signals: Vec<SignalFacts>,
+    /// The first SIGINT, SIGQUIT or SIGTERM that it ignored; none such is among `signals`.
+    pub unheard: Option<SignalFacts>,
     /// The end, once the last thread has exited.
     pub end: Option<EndFacts>,
     /// Reaped by its parent's wait, or by the kernel at once.

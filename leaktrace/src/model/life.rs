@@ -11,15 +11,16 @@ use leaktrace_common::record::{
 
 use super::{
     Model,
-    facts::{Families, Kind, Trust},
+    facts::{Families, Kind, SignalFacts, Trust},
     process::{self, Extent, Listing, Origin, Process, ProcessId},
     rate::Rate,
     scope::ScopedThread,
+    signal::text,
     trend::Trend,
 };
 use crate::{
     decode::Text,
-    id::{KtimeNs, TableId, Tid},
+    id::{KtimeNs, Pid, TableId, Tid},
 };
 
 /// include/uapi/linux/sched.h
@@ -32,6 +33,12 @@ const UNFOLLOWED: Families = Families::FDS
 
 /// TRACE_SIGNAL_DELIVERED and TRACE_SIGNAL_ALREADY_PENDING (include/trace/events/signal.h).
 const TAKEN: [u32; 2] = [0, 2];
+
+/// TRACE_SIGNAL_IGNORED (include/trace/events/signal.h).
+const IGNORED: u32 = 1;
+
+/// SIGINT, SIGQUIT and SIGTERM: what asks a process to end.
+const REQUESTS: [u32; 3] = [2, 3, 15];
 
 impl Model {
     pub(super) fn task_new(&mut self, header: &Header, new: &TaskNew) {
@@ -271,6 +278,9 @@ impl Model {
             return;
         };
         self.timer_fired(id, signal.signal);
+        if signal.result == IGNORED {
+            self.unheard(id, header, signal);
+        }
         if !TAKEN.contains(&signal.result) {
             return;
         }
@@ -280,6 +290,26 @@ impl Model {
         {
             process.phase.signalled(signal, header.time_ns, rank);
         }
+    }
+
+    /// A request to end that the process ignores: the first one is kept.
+    fn unheard(&mut self, id: ProcessId, header: &Header, signal: &SignalGenerate) {
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        if !REQUESTS.contains(&signal.signal) || process.end.is_some() {
+            return;
+        }
+        process.unheard.get_or_insert_with(|| {
+            Box::new(SignalFacts {
+                signal: signal.signal,
+                at: KtimeNs(header.time_ns),
+                code: signal.code,
+                sender: Pid(signal.sender_pid),
+                sender_comm: text(&signal.sender_comm),
+                acquired_after: false,
+            })
+        });
     }
 
     pub(super) fn signal_action(&mut self, header: &Header, action: &SignalAction) {

@@ -94,6 +94,8 @@ pub(super) struct Process {
     pub(super) releases: Vec<ReleaseFacts>,
     pub(super) final_run: Option<KtimeNs>,
     pub(super) signals: Vec<SignalFacts>,
+    /// The first request to end that was ignored.
+    pub(super) unheard: Option<Box<SignalFacts>>,
     /// Bit n: signal n has a handler; ignored.
     pub(super) handled: u64,
     pub(super) ignored: u64,

@@ -56,8 +56,9 @@ fn ignored(process: &ProcessFacts) -> Option<(&SignalFacts, u64)> {
     }
     let killed = end.fatal_signal.unwrap_or(end.at);
     process
-        .signals
+        .unheard
         .iter()
+        .chain(&process.signals)
         .filter(|signal| matches!(signal.signal, SIGINT | SIGQUIT | SIGTERM))
         .filter_map(|signal| Some((signal, killed.since(signal.at)?)))
         .find(|(_, waited)| *waited >= CHANCE_NS)
