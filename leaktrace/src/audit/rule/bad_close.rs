@@ -50,7 +50,7 @@ fn check(case: &Case<'_>) -> Vec<Observation> {
 pub(super) fn observation(process: &ProcessFacts, refused: &Refused) -> Observation {
     let is_fd = matches!(refused.op, Op::CLOSE | Op::DUP2 | Op::DUP3);
     let unknown = ResourceFacts {
-        kind: Kind::Other,
+        kind: meant(refused.op),
         fd: is_fd.then_some(Fd(refused.argument as i32)),
         address: (!is_fd).then_some(refused.argument),
         ..ResourceFacts::default()
@@ -64,6 +64,19 @@ pub(super) fn observation(process: &ProcessFacts, refused: &Refused) -> Observat
         resource: told,
         errno: Some(refused.errno),
         ..Observation::default()
+    }
+}
+
+/// What a call releases, where the thing itself is not known.
+fn meant(op: Op) -> Kind {
+    match op {
+        Op::MUNMAP | Op::MREMAP => Kind::Anonymous,
+        Op::SHMDT => Kind::ShmAttach,
+        Op::SHMCTL => Kind::SysvShm,
+        Op::SEMCTL => Kind::SysvSem,
+        Op::MSGCTL => Kind::SysvMsg,
+        Op::MQ_UNLINK => Kind::PosixMq,
+        _ => Kind::Other,
     }
 }
 

@@ -22,8 +22,14 @@ pub static RULE: RuleInfo = RuleInfo {
     remedy,
 };
 
+/// In teardown the set goes as well, and nobody waits on it any more: runtimes close what they
+/// watch and then the set, without a word to it.
 fn check(case: &Case<'_>) -> Vec<Observation> {
-    super::hazards(case, |_, hazard| hazard.what == HazardKind::EpollStale)
+    super::hazards(case, |process, hazard| {
+        let trigger = case.triggers.get(&process.key);
+        let ending = trigger.is_some_and(|trigger| hazard.at >= trigger.at);
+        hazard.what == HazardKind::EpollStale && !ending
+    })
 }
 
 fn message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {
