@@ -80,6 +80,14 @@ fn place(case: &Case<'_>, evidence: &Evidence<'_>, finding: &Finding) -> Locatio
         .next()
         .or_else(|| named(case, evidence, finding))
         .or_else(|| test_file(case, finding).map(|path| first_line(&path)))
+        .unwrap_or_else(|| policy_file(case))
+}
+
+/// The policy that was read, if it is in the repository.
+fn policy_file(case: &Case<'_>) -> Location {
+    let read = case.policy.file.as_ref();
+    read.and_then(|(path, _)| absolute(path.as_bytes(), &case.start.cwd))
+        .and_then(|path| inside(repository(case.start), &path).map(first_line))
         .unwrap_or_else(|| first_line(POLICY.as_bytes()))
 }
 

@@ -11,8 +11,8 @@ use crate::{
     census::Question,
     model::facts::Kind,
     policy::allow::Allow,
-    report::{Location, Report, Scope},
-    sink::{github, gitlab, json, jsonl, junit, markdown, sarif, schema},
+    report::{Location, Report, Scope, Verdict},
+    sink::{github, gitlab, json, jsonl, junit, markdown, sarif, schema, text},
 };
 
 /// An error, a note with a place, and something that is allowed.
@@ -46,9 +46,29 @@ fn clean() -> Report {
     Run::new().judge()
 }
 
+/// Without a finding, and yet failed: a suppression is of no use.
+fn complained() -> Report {
+    let mut report = clean();
+    report.verdict = Verdict::Findings;
+    report.policy.complaints = vec!["the suppression LT109 fitted nothing; remove it".to_owned()];
+    report
+}
+
+#[test]
+fn a_run_that_failed_by_a_suppression_looks_failed_everywhere() {
+    let report = complained();
+    let says = |text: &str| text.contains("fitted nothing");
+    let junit = junit::render(&report);
+    assert!(says(&junit) && junit.contains("<failure "), "{junit}");
+    assert!(github::render(&report).starts_with("::error title=leaktrace%3A suppressions::the"));
+    assert!(says(&sarif::render(&report).unwrap()));
+    assert!(says(&markdown::render(&report)));
+    assert!(says(&text::render(&report, text::Detail::Errors)));
+}
+
 /// Every report that the tests of a format go over.
-fn reports() -> [Report; 3] {
-    [clean(), mixed(), inconclusive()]
+fn reports() -> [Report; 4] {
+    [clean(), mixed(), inconclusive(), complained()]
 }
 
 fn accepts(validator: &Validator, value: &Value) {

@@ -20,7 +20,8 @@ pub fn render(report: &Report) -> String {
     let findings = finding::shown(report);
     let inconclusive =
         report.verdict == Verdict::Inconclusive || !report.inconclusive_because.is_empty();
-    let room = AT_MOST - usize::from(inconclusive);
+    let complaints = &report.policy.complaints;
+    let room = AT_MOST - usize::from(inconclusive) - usize::from(!complaints.is_empty());
     let page = Page::new(report, None);
     let mut out = String::new();
     if inconclusive {
@@ -32,6 +33,15 @@ pub fn render(report: &Report) -> String {
             .collect();
         let properties = [("title", "leaktrace: inconclusive".to_owned())];
         out.push_str(&command("warning", &properties, &why.join("\n")));
+    }
+    if !complaints.is_empty() {
+        let lines: Vec<_> = complaints
+            .iter()
+            .take(LINES)
+            .map(|it| escape_str(it))
+            .collect();
+        let properties = [("title", "leaktrace: suppressions".to_owned())];
+        out.push_str(&command("error", &properties, &lines.join("\n")));
     }
     for finding in findings.iter().take(room) {
         out.push_str(&annotation(&page, finding));

@@ -24,19 +24,8 @@ const REASONS: usize = 20;
 pub fn render(report: &Report) -> String {
     let findings = finding::shown(report);
     let mut out = format!("### leaktrace: {}\n\n", outcome(report, &findings));
-    let reasons = &report.inconclusive_because;
-    for why in reasons.iter().take(REASONS) {
-        out.push_str(&format!(
-            "- inconclusive: {}\n",
-            code(&cut(&escape_str(why)))
-        ));
-    }
-    if reasons.len() > REASONS {
-        out.push_str(&format!("- and {} more\n", reasons.len() - REASONS));
-    }
-    if !reasons.is_empty() {
-        out.push('\n');
-    }
+    out.push_str(&list("inconclusive", &report.inconclusive_because));
+    out.push_str(&list("suppressions", &report.policy.complaints));
     if !findings.is_empty() {
         out.push_str(&table(&findings));
         out.push_str(&details(&Page::new(report, None), &findings));
@@ -63,6 +52,24 @@ fn outcome(report: &Report, findings: &[&Finding]) -> String {
         Verdict::Findings => counts,
         Verdict::Inconclusive => format!("inconclusive, {counts}"),
     }
+}
+
+/// One sentence each.
+fn list(what: &str, sentences: &[String]) -> String {
+    let mut out = String::new();
+    for sentence in sentences.iter().take(REASONS) {
+        out.push_str(&format!(
+            "- {what}: {}\n",
+            code(&cut(&escape_str(sentence)))
+        ));
+    }
+    if sentences.len() > REASONS {
+        out.push_str(&format!("- and {} more\n", sentences.len() - REASONS));
+    }
+    if !sentences.is_empty() {
+        out.push('\n');
+    }
+    out
 }
 
 fn table(findings: &[&Finding]) -> String {

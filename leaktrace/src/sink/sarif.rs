@@ -139,15 +139,15 @@ fn result(finding: &Finding, rules: &Rules) -> Value {
 
 /// How the run went: a log without results must not look clean when evidence was lost.
 fn invocation(report: &Report) -> Value {
-    let notifications: Vec<_> = report
-        .inconclusive_because
-        .iter()
-        .map(|why| {
-            json!({
-                "level": "warning",
-                "message": { "text": format!("inconclusive: {}", escape_str(why)) },
-            })
-        })
+    let notification = |level: &str, what: &str, text: &String| {
+        let text = format!("{what}: {}", escape_str(text));
+        json!({ "level": level, "message": { "text": text } })
+    };
+    let lost = report.inconclusive_because.iter();
+    let complaints = report.policy.complaints.iter();
+    let notifications: Vec<_> = lost
+        .map(|why| notification("warning", "inconclusive", why))
+        .chain(complaints.map(|it| notification("error", "suppressions", it)))
         .collect();
     json!({
         "executionSuccessful": report.inconclusive_because.is_empty(),

@@ -89,7 +89,10 @@ pub(super) fn of(report: &Report) -> Vec<Case> {
         findings.entry(subject).or_default().push(finding);
     }
     let page = Page::new(report, None);
-    let mut cases: Vec<Case> = inconclusive(report).into_iter().collect();
+    let mut cases: Vec<Case> = inconclusive(report)
+        .into_iter()
+        .chain(complaints(report))
+        .collect();
     cases.extend(order.into_iter().map(|subject| {
         let findings = findings.remove(&subject).unwrap_or_default();
         Case {
@@ -143,6 +146,19 @@ fn inconclusive(report: &Report) -> Option<Case> {
                 .iter()
                 .map(|why| escape_str(why)),
         )),
+        ..Case::default()
+    })
+}
+
+/// Suppressions that fail the run by themselves.
+fn complaints(report: &Report) -> Option<Case> {
+    let complaints = &report.policy.complaints;
+    (!complaints.is_empty()).then(|| Case {
+        class: "leaktrace",
+        name: "(suppressions)".to_owned(),
+        rule: "suppressions".to_owned(),
+        message: human::counted(complaints.len() as u64, "complaint", "complaints"),
+        failures: joined(complaints.iter().map(|it| escape_str(it))),
         ..Case::default()
     })
 }

@@ -31,7 +31,8 @@ pub(super) fn lines(page: &Page<'_>, finding: &Finding) -> Vec<String> {
         lines.extend(since(page, finding).map(|text| field("since", &text)));
     }
     // The policy's file stands in where nothing is known; that helps nobody who reads.
-    let known = |at: &&Location| at.file != location::POLICY;
+    let policy = page.report.policy.path.as_deref().unwrap_or_default();
+    let known = |at: &&Location| at.file != location::POLICY && !policy.ends_with(&at.file);
     if let Some(at) = finding.location.as_ref().filter(known) {
         lines.push(field(
             "at",

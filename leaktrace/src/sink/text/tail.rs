@@ -5,6 +5,9 @@ use crate::{
     sink::{escape_str, human},
 };
 
+/// Complaints about suppressions.
+const COMPLAINTS: usize = 5;
+
 /// Phrases of what was waited for.
 const WAITED_FOR: usize = 3;
 
@@ -17,6 +20,17 @@ pub(super) fn lines(report: &Report, findings: &[&Finding]) -> Vec<String> {
         .iter()
         .map(|why| format!("leaktrace: inconclusive: {}", escape_str(why)))
         .collect();
+    let complaints = &report.policy.complaints;
+    lines.extend(
+        complaints
+            .iter()
+            .take(COMPLAINTS)
+            .map(|it| format!("leaktrace: suppressions: {}", escape_str(it))),
+    );
+    if complaints.len() > COMPLAINTS {
+        let more = human::count((complaints.len() - COMPLAINTS) as u64);
+        lines.push(format!("leaktrace: suppressions: {more} more complaints"));
+    }
     lines.push(counts(report, findings));
     lines.push(outcome(report));
     lines
