@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use crate::{
     audit::{
         evidence::{Alive, Evidence},
+        kept::{self, Survives},
         order,
         residue::{self, Left},
         resource,
@@ -24,7 +25,7 @@ use crate::{
         program::Program,
         settings::Settings,
     },
-    report::{Level, Resource},
+    report::{Keeper, Level, Resource},
     source::{End, Start},
 };
 
@@ -50,6 +51,8 @@ pub struct Case<'a> {
     pub left: Vec<Left>,
     /// Created things that are still there and whose creator survives.
     pub left_by_survivors: Vec<Left>,
+    /// Descriptions and namespaces of the run that somebody outside of it has.
+    pub(crate) kept: Vec<Survives>,
     /// How many left things belong to known caches.
     pub caches: u64,
     /// What the census could not tell, a clause each.
@@ -73,6 +76,8 @@ pub struct Observation {
     pub other: Option<Resource>,
     /// What a survivor holds.
     pub caused: Vec<Resource>,
+    /// Who keeps it alive.
+    pub kept_by: Vec<Keeper>,
     /// When the census saw it, ns of CLOCK_BOOTTIME.
     pub confirmed_ns: Option<u64>,
     /// Positive errno, for refused releases.
@@ -94,7 +99,12 @@ impl<'a> Case<'a> {
     ) -> Self {
         let evidence = Evidence::new(answers);
         let (survivors, mut unknown) = survivors(facts, &evidence);
-        let (left, not_found_out) = residue::left(facts, start, &evidence);
+        let (mut left, not_found_out) = residue::left(facts, start, &evidence);
+        for left in &mut left {
+            left.kept_by = kept::of(facts, left, &evidence);
+        }
+        let mut kept = kept::descriptions(facts, &evidence);
+        kept.extend(kept::namespaces(facts, &left, &evidence));
         unknown.extend(not_found_out);
         let triggers: BTreeMap<_, _> = facts
             .processes
@@ -117,6 +127,7 @@ impl<'a> Case<'a> {
             daemons: Vec::new(),
             left: Vec::new(),
             left_by_survivors: Vec::new(),
+            kept,
             caches: 0,
             unknown,
             triggers,

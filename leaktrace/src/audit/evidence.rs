@@ -50,6 +50,7 @@ impl<'a> Evidence<'a> {
                 Found::Unknown { .. }
                 | Found::File { .. }
                 | Found::Mount { .. }
+                | Found::Holders { .. }
                 | Found::Sysv { .. }
                 | Found::Mq { .. }
                 | Found::Source => Alive::Unknown,
@@ -78,7 +79,7 @@ pub enum Alive {
 pub fn subject(question: &Question) -> Question {
     let mut subject = question.clone();
     match &mut subject {
-        Question::Process { .. } | Question::Source { .. } => {}
+        Question::Process { .. } | Question::Source { .. } | Question::Holders { .. } => {}
         Question::Path { through, .. }
         | Question::PidFile { through, .. }
         | Question::Mount { through, .. }

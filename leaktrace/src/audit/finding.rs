@@ -252,7 +252,7 @@ fn first(case: &Case<'_>, info: &RuleInfo, site: &Site, it: Seen<'_>) -> Finding
         resource: seen.resource,
         other: seen.other,
         caused: seen.caused,
-        kept_alive_by: Vec::new(),
+        kept_alive_by: seen.kept_by,
         confirmed_ns: seen.confirmed_ns,
         suppressed_by: site.suppressed_by.clone(),
     }

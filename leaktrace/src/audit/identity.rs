@@ -120,7 +120,11 @@ pub(super) fn identify(
             facts,
             start,
         )?,
-        Found::Gone | Found::Unknown { .. } | Found::Process { .. } | Found::Source => {
+        Found::Gone
+        | Found::Holders { .. }
+        | Found::Unknown { .. }
+        | Found::Process { .. }
+        | Found::Source => {
             return None;
         }
     };

@@ -11,9 +11,9 @@ use crate::{
         roots::{Place, Roots},
     },
     census::{Found, Question},
-    id::{KtimeNs, ProcessKey},
+    id::{FileId, KtimeNs, ProcessKey},
     model::facts::{Created, Facts, Kind},
-    report::Resource,
+    report::{Keeper, Resource},
     source::Start,
 };
 
@@ -88,6 +88,10 @@ pub struct Left {
     pub thing: Thing,
     /// As in the report, with what the census added.
     pub resource: Resource,
+    /// The kernel's identity of a file.
+    pub id: Option<FileId>,
+    /// Who has it.
+    pub kept_by: Vec<Keeper>,
     /// Its path in raw bytes; empty for SysV objects.
     pub path: Vec<u8>,
     /// When the census saw it, ns of CLOCK_BOOTTIME.
@@ -275,6 +279,8 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
                 creator: suspect.created.creator,
                 thing,
                 resource,
+                id: file_id(suspect.created, &answer.found),
+                kept_by: Vec::new(),
                 path: path_of(suspect.created),
                 confirmed_ns: answer.time_ns,
             };
@@ -285,6 +291,21 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
     let mut left: Vec<_> = left.into_values().collect();
     left.sort_by_key(|(position, _)| *position);
     (left.into_iter().map(|(_, left)| left).collect(), unknown)
+}
+
+/// What the census says, else what was made.
+fn file_id(created: &Created, found: &Found) -> Option<FileId> {
+    match found {
+        Found::File { id, .. } | Found::Mq { id: Some(id) } => Some(*id),
+        Found::Mq { id: None } => created.resource.id,
+        Found::Gone
+        | Found::Unknown { .. }
+        | Found::Process { .. }
+        | Found::Mount { .. }
+        | Found::Holders { .. }
+        | Found::Source
+        | Found::Sysv { .. } => None,
+    }
 }
 
 pub(super) fn path_of(created: &Created) -> Vec<u8> {

@@ -8,6 +8,7 @@ mod attempt;
 pub mod btf;
 mod diagnostics;
 pub mod health;
+mod holders;
 mod identity;
 mod load;
 pub mod loss;

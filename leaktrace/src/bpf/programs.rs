@@ -10,13 +10,14 @@ use aya::{
 };
 use bytes::Bytes;
 use leaktrace_common::{
-    abi::{FamilyCount, Offsets, fault, target_key},
+    abi::{FamilyCount, Holder, Offsets, fault, target_key},
     record::Family,
 };
 
 use super::{
     diagnostics::Diagnostics,
     health::{self, Outcome},
+    holders,
     identity::{Identities, Value},
     load::{self, LoadOptions},
     loss::Losing,
@@ -329,6 +330,10 @@ impl Kernel for Programs {
                 .context("take back what was asked for")?;
         }
         read
+    }
+
+    fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
+        holders::find(&mut self.ebpf, wanted)
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ use crate::id::{FileId, ProcessKey};
 
 pub mod cgroup;
 pub mod fd;
+pub mod holder;
 pub mod holdings;
 pub mod host;
 pub mod limit;
@@ -102,6 +103,15 @@ pub enum Question {
         /// Absolute path, raw bytes.
         path: Vec<u8>,
     },
+    /// Who has this file open or mapped?
+    Holders {
+        /// Address of the `struct file`: the very description. 0: any of the inode.
+        file: u64,
+        /// `s_dev`; 0: of any file system.
+        dev: u32,
+        /// `i_ino`.
+        ino: u64,
+    },
     /// Does this POSIX message queue exist?
     Mq {
         /// Name without the leading slash, raw bytes.
@@ -122,6 +132,23 @@ pub struct Answer {
     pub time_ns: u64,
     /// What was found.
     pub found: Found,
+}
+
+/// Somebody who has a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Who.
+    pub key: ProcessKey,
+    /// comm, raw bytes.
+    pub comm: Vec<u8>,
+    /// The number of the fd; null for a mapping.
+    pub fd: Option<i32>,
+    /// Address of the `struct file`.
+    pub file: u64,
+    /// `s_magic`.
+    pub magic: u32,
+    /// A listening socket.
+    pub listening: bool,
 }
 
 /// What a census found.
@@ -183,6 +210,13 @@ pub enum Found {
     },
     /// A regular file is there that begins with text.
     Source,
+    /// These have it; nobody, if it is empty.
+    Holders {
+        /// Who, at most 64.
+        by: Vec<Holder>,
+        /// Whether the file is locked through a description (flock, F_OFD_SETLK).
+        locked: bool,
+    },
     /// A POSIX message queue is there.
     Mq {
         /// The kernel's identity; null if not readable.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     audit::{Scope, Settling},
-    census::{Census, Question, holdings, host},
+    census::{Census, Question, holder, holdings, host},
     id::KtimeNs,
     launch::{Received, Running, Sender, Signals, Status, signals},
     policy::Policy,
@@ -245,9 +245,23 @@ impl<K: Kernel, C: Census> Live<K, C> {
         settled.settle.waited_ns = host::boottime_ns().saturating_sub(reaped.0);
         self.mend(Haste::Now)?;
         self.ask(|_| true).await?;
+        self.ask_for_holders();
         let sources = self.pipeline.sources(&self.policy, self.scope);
         self.answer(sources).await;
         Ok(settled)
+    }
+
+    /// Who has what is left. A failure is an answer too.
+    fn ask_for_holders(&mut self) {
+        let questions = self.pipeline.holder_questions(&self.policy, self.scope);
+        if questions.is_empty() {
+            return;
+        }
+        let found = self.kernel.holders(&holder::keys(&questions));
+        let found = found.map_err(|why| format!("{why:#}"));
+        for answer in holder::answers(questions, found) {
+            self.take(Item::Answer(Box::new(answer)));
+        }
     }
 
     /// Asks everything that judging needs to know of what goes on.

@@ -59,6 +59,10 @@ impl Kernel for FakeKernel {
         Ok(Vec::new())
     }
 
+    fn holders(&mut self, _: &[u64]) -> anyhow::Result<Vec<leaktrace_common::abi::Holder>> {
+        Ok(Vec::new())
+    }
+
     fn detach(&mut self) -> anyhow::Result<()> {
         self.detached = true;
         Ok(())

@@ -128,6 +128,12 @@ impl Pipeline {
         audit::sources(&facts, &self.answers, &self.start, policy, scope)
     }
 
+    /// What else judging needs to know once it is known what is left.
+    pub fn holder_questions(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
+        let facts = self.model.facts();
+        audit::holder_questions(&facts, &self.answers, &self.start, policy, scope)
+    }
+
     /// The verdict and what it stands on. The exit is that of `check`.
     pub fn judge(&self, policy: &Policy) -> Report {
         let facts = self.model.facts();

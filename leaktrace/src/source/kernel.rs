@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use leaktrace_common::abi::Holder;
 
 use super::Start;
 use crate::report::Events;
@@ -74,6 +75,12 @@ pub trait Kernel {
         let _ = pids;
         Ok(())
     }
+
+    /// Every fd and mapping in the system whose `struct file` or inode number is one of these.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>>;
 
     /// Takes the programs out of the kernel; nothing is produced after that.
     ///

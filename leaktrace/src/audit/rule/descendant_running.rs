@@ -7,7 +7,7 @@ use crate::{
         resource,
     },
     id::ProcessKey,
-    model::facts::ProcessFacts,
+    model::facts::{Class, Held, Kind, ProcessFacts},
     report::{Level, Resource},
     sink::human,
 };
@@ -49,7 +49,8 @@ fn check(case: &Case<'_>) -> Vec<Observation> {
         .collect()
 }
 
-/// What it made and has not removed, and its children that ended and that it has not reaped.
+/// What it made and has not removed, its children that ended and that it has not reaped, and its
+/// fds: sockets and pipes first, for somebody may wait for their end.
 fn caused(case: &Case<'_>, key: ProcessKey) -> Vec<Resource> {
     let made = case
         .left_by_survivors
@@ -63,7 +64,20 @@ fn caused(case: &Case<'_>, key: ProcessKey) -> Vec<Resource> {
         .filter(|child| child.parent == key && child.reaped.is_none())
         .filter(|child| child.end.as_ref().is_some_and(|end| !end.autoreap))
         .map(resource::process);
-    made.chain(zombies).collect()
+    let mut open: Vec<&Held> = case
+        .process(key)
+        .into_iter()
+        .flat_map(|process| &process.open)
+        .filter(|held| held.resource.kind != Kind::Device)
+        .collect();
+    open.sort_by_key(|held| match held.resource.kind.class() {
+        Class::Socket => 0,
+        _ if matches!(held.resource.kind, Kind::Pipe | Kind::Fifo) => 0,
+        _ => 1,
+    });
+    made.chain(zombies)
+        .chain(open.into_iter().map(resource::held))
+        .collect()
 }
 
 fn message(case: &Case<'_>, seen: &Observation, process: &ProcessFacts) -> String {

@@ -6,9 +6,11 @@ pub mod bpf_pin_left;
 pub mod buffers_unmapped_before_ring;
 pub mod cgroup_left;
 pub mod descendant_running;
+pub mod description_kept;
 pub mod double_release;
 pub mod epoll_stale;
 pub mod fifo_left;
+pub mod flock_kept;
 pub mod growth;
 pub mod held_fd;
 pub mod held_ipc;
@@ -18,6 +20,7 @@ pub mod held_ring;
 pub mod held_signal;
 pub mod held_socket;
 pub mod held_task;
+pub mod listener_kept;
 pub mod mount_left;
 pub mod namespace_left;
 pub mod near_limit;
@@ -47,6 +50,7 @@ pub mod zombie_left;
 
 use super::{
     case::{Case, Observation},
+    kept::Survives,
     residue::Thing,
 };
 use crate::{
@@ -180,9 +184,9 @@ pub const ALL: &[&RuleInfo] = &[
     &unix_socket_left::RULE,
     &fifo_left::RULE,
     &stale_lock_left::RULE,
-    &planned::DESCRIPTION_KEPT,
-    &planned::LISTENER_KEPT,
-    &planned::FLOCK_KEPT,
+    &description_kept::RULE,
+    &listener_kept::RULE,
+    &flock_kept::RULE,
     &planned::RING_PENDING,
     &mount_left::RULE,
     &namespace_left::RULE,
@@ -246,9 +250,41 @@ fn left(case: &Case<'_>, thing: Thing) -> Vec<Observation> {
             process: left.creator,
             resource: left.resource.clone(),
             confirmed_ns: Some(left.confirmed_ns),
+            kept_by: left.kept_by.clone(),
             ..Observation::default()
         })
         .collect()
+}
+
+/// Rules about what somebody outside the run has.
+pub(crate) const KEPT: [&RuleInfo; 3] = [
+    &description_kept::RULE,
+    &listener_kept::RULE,
+    &flock_kept::RULE,
+];
+
+/// Observations of what somebody outside the run has, of one sort.
+fn kept(case: &Case<'_>, level: Option<Level>, is: impl Fn(&Survives) -> bool) -> Vec<Observation> {
+    case.kept
+        .iter()
+        .filter(|kept| is(kept))
+        .map(|kept| Observation {
+            process: kept.process,
+            resource: kept.resource.clone(),
+            confirmed_ns: Some(kept.at_ns),
+            kept_by: kept.by.clone(),
+            level,
+            ..Observation::default()
+        })
+        .collect()
+}
+
+/// `4126 (nginx)`, or how many.
+fn keepers(seen: &Observation) -> String {
+    match &seen.kept_by[..] {
+        [one] => format!("{} ({})", one.pid, one.comm),
+        more => human::counted(more.len() as u64, "process", "processes"),
+    }
 }
 
 /// Observations of what was held at exit, of one class. After a death by signal nobody ran, so

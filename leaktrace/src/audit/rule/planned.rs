@@ -38,33 +38,6 @@ fn remedy(_: &Resource) -> Remedy {
     Remedy::default()
 }
 
-/// LT114.
-pub static DESCRIPTION_KEPT: RuleInfo = planned(
-    "LT114",
-    "description-kept",
-    Group::Residue,
-    Level::Error,
-    "An open file description outlives the process that opened it.",
-);
-
-/// LT115.
-pub static LISTENER_KEPT: RuleInfo = planned(
-    "LT115",
-    "listener-kept",
-    Group::Residue,
-    Level::Error,
-    "A listening socket outlives the process that opened it.",
-);
-
-/// LT116.
-pub static FLOCK_KEPT: RuleInfo = planned(
-    "LT116",
-    "flock-kept",
-    Group::Residue,
-    Level::Error,
-    "A file lock outlives the process that took it.",
-);
-
 /// LT117.
 pub static RING_PENDING: RuleInfo = planned(
     "LT117",

@@ -40,6 +40,7 @@ pub(super) fn lines(page: &Page<'_>, finding: &Finding) -> Vec<String> {
         ));
     }
     lines.extend(caused(finding).map(|text| field("holds", &text)));
+    lines.extend(kept(finding).map(|text| field("kept by", &text)));
     lines.extend(also(page, finding));
     if finding.level == Level::Error {
         if let Some(info) = fail_on::find(&finding.rule) {
@@ -209,6 +210,30 @@ fn caused(finding: &Finding) -> Option<String> {
         n => format!(", and {} more", human::count(n as u64)),
     };
     (!names.is_empty()).then(|| format!("{}{more}", names.join(", ")))
+}
+
+/// Who keeps it: three of them, `4126 nginx (fd 9, passed over a socket)`.
+fn kept(finding: &Finding) -> Option<String> {
+    let who: Vec<_> = finding
+        .kept_alive_by
+        .iter()
+        .take(INSTANCES)
+        .map(|keeper| {
+            let fd = keeper.fd.map(|fd| format!("fd {fd}, ")).unwrap_or_default();
+            format!(
+                "{} {} ({fd}{})",
+                keeper.pid,
+                escape_str(&keeper.comm),
+                escape_str(&keeper.how)
+            )
+        })
+        .collect();
+    let more = finding.kept_alive_by.len().saturating_sub(INSTANCES);
+    let more = match more {
+        0 => String::new(),
+        n => format!(", and {} more", human::count(n as u64)),
+    };
+    (!who.is_empty()).then(|| format!("{}{more}", who.join(", ")))
 }
 
 /// Further instances: two, then a count.
