@@ -41,13 +41,13 @@ pub mod call_flag {
     pub const IN_FLIGHT: u8 = 4;
 }
 
-/// Signals that were pending when a process ended.
+/// Signals that were pending when a process called exit_group.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExitPending {
-    /// Bit n - 1: signal n, of the process or of its last thread.
+    /// Bit n - 1: signal n, of the process or of the thread that called it.
     pub pending: u64,
-    /// Those that the last thread blocks.
+    /// Those that its thread blocks.
     pub blocked: u64,
 }
 

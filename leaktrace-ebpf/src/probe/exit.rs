@@ -19,6 +19,7 @@ use crate::{
 #[inline(always)]
 pub fn group(slot: &mut Slot, code: i32) {
     const SIZE: usize = HEADER + size_of::<ExitGroup>();
+    pending(slot, tree::current());
     let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
@@ -58,28 +59,22 @@ pub fn process(task: u64) {
     } else {
         walk::table(slot, &table, walk_cause::EXIT)
     };
-    // SAFETY: the tracepoint's argument.
-    unsafe { pending(slot, task, signal) };
     last(slot, task, signal, walk);
 }
 
 /// SIGKILL, which the kernel sends to the threads of a process that exits.
 const KILL: u64 = 1 << 8;
 
-/// Signals that nobody will take any more.
-///
-/// # Safety
-/// `task` must be a task pointer that the verifier knows the type of.
-#[inline(always)]
-unsafe fn pending(slot: &Slot, task: u64, signal: u64) {
+/// Signals that nobody will take any more. Looked at where the program leaves: by
+/// sched_process_exit the thread's own are gone.
+#[inline(never)]
+fn pending(slot: &Slot, task: u64) {
     const SIZE: usize = HEADER + size_of::<ExitPending>();
-    // SAFETY: by contract.
-    let own: u64 = unsafe {
-        load(
-            task,
-            offset!(task_pending).wrapping_add(offset!(sigpending_signal)),
-        )
-    };
+    let own: u64 = read(
+        task,
+        offset!(task_pending).wrapping_add(offset!(sigpending_signal)),
+    );
+    let signal: u64 = read(task, offset!(task_signal));
     let shared: u64 = read(
         signal,
         offset!(signal_shared_pending).wrapping_add(offset!(sigpending_signal)),
@@ -96,7 +91,7 @@ unsafe fn pending(slot: &Slot, task: u64, signal: u64) {
     unsafe {
         let payload = record.add(HEADER).cast::<ExitPending>();
         (*payload).pending = pending;
-        (*payload).blocked = load(task, offset!(task_blocked));
+        (*payload).blocked = read(task, offset!(task_blocked));
         emit::finish(record, kind::EXIT_PENDING, SIZE, slot, Position::default());
     }
 }

@@ -50,6 +50,8 @@ const _: () = assert!(size_of::<Slot>() == 32);
 
 /// Numbers in a page.
 const PAGE: u32 = 16;
+/// Pages that stay once they are there.
+const KEPT: u32 = 16;
 /// Pages that are found by position; those of higher numbers are in a tree, so that an fd of a
 /// thousand million does not cost a directory of that length.
 const NEAR: u32 = 1 << 16;
@@ -326,9 +328,10 @@ impl Table {
         }
     }
 
-    /// Gives a page without open fds back, unless it is the first: fd 3 comes and goes.
+    /// Gives a page without open fds back, unless it is one of the first: fd 3 comes and goes, and
+    /// what was there tells a second close from one of a number that was never open.
     fn drop_page(&mut self, number: u32) {
-        if number == 0 {
+        if number < KEPT {
             return;
         }
         if number >= NEAR {

@@ -69,6 +69,59 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             let fd = made.fds.remove(*name).context("no such fd")?;
             done(unsafe { libc::close(fd) })?;
         }
+        ("close-number", [number]) => drop(unsafe { libc::close(number.parse()?) }),
+        ("fsync", [name]) => drop(done(unsafe { libc::fsync(made.fd(name)?) })?),
+        ("epoll-add", [epoll, fd]) => {
+            let mut event = libc::epoll_event {
+                events: libc::EPOLLIN as u32,
+                u64: 0,
+            };
+            let (epoll, fd) = (made.fd(epoll)?, made.fd(fd)?);
+            done(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+        }
+        ("epoll-del", [epoll, fd]) => {
+            let (epoll, fd) = (made.fd(epoll)?, made.fd(fd)?);
+            let none = std::ptr::null_mut();
+            done(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, none) })?;
+        }
+        ("limit-fds", [most]) => {
+            let most = most.parse()?;
+            let limit = libc::rlimit {
+                rlim_cur: most,
+                rlim_max: most,
+            };
+            done(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+        }
+        // Opens until it is refused; gives back how it was all the same.
+        ("open-till-full", [path]) => {
+            let path = c(path)?;
+            let mut opened = Vec::new();
+            loop {
+                match unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) } {
+                    -1 => break,
+                    fd => opened.push(fd),
+                }
+            }
+            for fd in opened.into_iter().rev() {
+                done(unsafe { libc::close(fd) })?;
+            }
+        }
+        ("flock-nb", [name]) => {
+            let flags = libc::LOCK_EX | libc::LOCK_NB;
+            done(unsafe { libc::flock(made.fd(name)?, flags) })?;
+        }
+        ("unlock", [name]) => drop(done(unsafe { libc::flock(made.fd(name)?, libc::LOCK_UN) })?),
+        ("aio", [name]) => {
+            let mut context = 0_usize;
+            let result = unsafe { libc::syscall(libc::SYS_io_setup, 8, &raw mut context) };
+            done(i32::try_from(result)?)?;
+            made.contexts.insert((*name).to_owned(), context);
+        }
+        ("aio-destroy", [name]) => {
+            let context = made.contexts.remove(*name).context("no such context")?;
+            let result = unsafe { libc::syscall(libc::SYS_io_destroy, context) };
+            done(i32::try_from(result)?)?;
+        }
         ("sweep", [first, last]) => {
             // What daemons do before they detach: most of these numbers are not open.
             for fd in first.parse()?..=last.parse::<i32>()? {

@@ -41,6 +41,44 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             let pause = Duration::from_millis(ms.parse()?);
             drop(std::thread::spawn(move || std::thread::sleep(pause)));
         }
+        ("thread-join", [ms]) => {
+            let pause = Duration::from_millis(ms.parse()?);
+            let thread = std::thread::spawn(move || std::thread::sleep(pause));
+            thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+        }
+        ("timer", [name]) => {
+            let mut timer: libc::timer_t = std::ptr::null_mut();
+            // SAFETY: all-zero bytes are a valid sigevent; a timer_t to write to.
+            unsafe {
+                let mut event: libc::sigevent = std::mem::zeroed();
+                event.sigev_notify = libc::SIGEV_NONE;
+                let clock = libc::CLOCK_MONOTONIC;
+                done(libc::timer_create(clock, &raw mut event, &raw mut timer))?;
+            }
+            made.timers.insert((*name).to_owned(), timer as usize);
+        }
+        ("timer-delete", [name]) => {
+            let timer = made.timers.remove(*name).context("no such timer")?;
+            // SAFETY: a timer made by a step.
+            done(unsafe { libc::timer_delete(timer as libc::timer_t) })?;
+        }
+        ("alarm", [seconds]) => {
+            // SAFETY: no memory is passed.
+            unsafe { libc::alarm(seconds.parse()?) };
+        }
+        ("block", [signal]) => mask(libc::SIG_BLOCK, signal.parse()?)?,
+        // Ignored, so that it goes when it is let in.
+        ("unblock", [signal]) => {
+            // SAFETY: no memory is passed.
+            unsafe { libc::signal(signal.parse()?, libc::SIG_IGN) };
+            mask(libc::SIG_UNBLOCK, signal.parse()?)?;
+        }
+        ("ignore-term", []) => {
+            // SAFETY: no memory is passed.
+            unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+        }
         ("sigwait-term", []) => sigwait_term()?,
         ("handle-term", []) => handle_term()?,
         ("await-handler", []) => {
@@ -105,6 +143,17 @@ fn sigwait_term() -> Result<()> {
         ))?;
         let mut signal = 0;
         done(libc::sigwait(&raw const set, &raw mut signal))?;
+    }
+    Ok(())
+}
+
+fn mask(how: i32, signal: i32) -> Result<()> {
+    // SAFETY: a set initialised by sigemptyset.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        done(libc::sigprocmask(how, &raw const set, std::ptr::null_mut()))?;
     }
     Ok(())
 }

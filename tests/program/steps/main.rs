@@ -9,6 +9,7 @@ mod ipc;
 mod life;
 mod mapping;
 mod name;
+mod ring;
 mod socket;
 
 use std::collections::HashMap;
@@ -23,6 +24,9 @@ struct Made {
     mappings: HashMap<String, (usize, usize)>,
     ids: HashMap<String, i32>,
     children: HashMap<String, i32>,
+    rings: HashMap<String, ring::Ring>,
+    timers: HashMap<String, usize>,
+    contexts: HashMap<String, usize>,
 }
 
 impl Made {
@@ -57,6 +61,7 @@ fn perform(step: &str, made: &mut Made) -> Result<()> {
         || socket::step(verb, args, made)?
         || mapping::step(verb, args, made)?
         || ipc::step(verb, args, made)?
+        || ring::step(verb, args, made)?
         || name::step(verb, args)?
         || life::step(verb, args, made)?;
     if !known {

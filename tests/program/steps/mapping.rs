@@ -11,6 +11,26 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             let fd = made.fd(of)?;
             map(made, name, fd, bytes.parse()?, libc::MAP_SHARED)?;
         }
+        ("mlock", [name]) => {
+            let (at, bytes) = *made.mappings.get(*name).context("no such mapping")?;
+            // SAFETY: a mapping made by a step.
+            done(unsafe { libc::mlock(at as *const libc::c_void, bytes) })?;
+        }
+        ("munlock", [name]) => {
+            let (at, bytes) = *made.mappings.get(*name).context("no such mapping")?;
+            // SAFETY: a mapping made by a step.
+            done(unsafe { libc::munlock(at as *const libc::c_void, bytes) })?;
+        }
+        ("msync", [name]) => {
+            let (at, bytes) = *made.mappings.get(*name).context("no such mapping")?;
+            // SAFETY: a mapping made by a step.
+            done(unsafe { libc::msync(at as *mut libc::c_void, bytes, libc::MS_SYNC) })?;
+        }
+        // An address that is not that of a page: EINVAL.
+        ("munmap-bad", []) => {
+            // SAFETY: the kernel refuses it.
+            let _ = unsafe { libc::munmap(std::ptr::dangling_mut(), 4096) };
+        }
         ("munmap", [name]) => {
             let (at, bytes) = made.mappings.remove(*name).context("no such mapping")?;
             // SAFETY: a mapping made by a step, which nothing else refers to.

@@ -22,6 +22,8 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             made.keep(other, ends[1])?;
         }
         ("bind-unix", [name, path]) => bind_unix(made.fd(name)?, path)?,
+        // Nobody calls: returns when SO_RCVTIMEO is over.
+        ("accept-timeout", [name, ms]) => accept_timeout(made.fd(name)?, ms.parse()?)?,
         ("listen", [name]) => {
             // SAFETY: no memory is passed.
             done(unsafe { libc::listen(made.fd(name)?, 8) })?;
@@ -39,6 +41,28 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
 fn socket(family: i32, kind: i32) -> i32 {
     // SAFETY: no memory is passed.
     unsafe { libc::socket(family, kind, 0) }
+}
+
+fn accept_timeout(fd: i32, ms: i64) -> Result<()> {
+    let time = libc::timeval {
+        tv_sec: ms / 1000,
+        tv_usec: ms % 1000 * 1000,
+    };
+    let len = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: a timeval and its true size; accept is given no room for an address.
+    unsafe {
+        let time = (&raw const time).cast();
+        done(libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            time,
+            len,
+        ))?;
+        let none = std::ptr::null_mut();
+        libc::accept(fd, none, std::ptr::null_mut());
+    }
+    Ok(())
 }
 
 fn unix_address(path: &str) -> libc::sockaddr_un {
