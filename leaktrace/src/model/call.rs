@@ -235,13 +235,7 @@ impl Model {
                     process.counts.acquired(Kind::PosixTimer, held)
                 });
             }
-            Op::TIMER_DELETE => {
-                if self.follow(id).timers.remove(&(first as u32)).is_some() {
-                    self.count(id, |process| {
-                        process.gave_back(Kind::PosixTimer, 0, Extent::Whole)
-                    });
-                }
-            }
+            Op::TIMER_DELETE => self.timer_deleted(id, first as u32),
             Op::SETITIMER => self.set_itimer(header, id, first as usize, call),
             Op::ALARM => self.set_itimer(header, id, ITIMER_REAL, call),
             Op::IO_SETUP => self.aio_setup(header, id, call),
@@ -254,6 +248,14 @@ impl Model {
                 self.limited(id, call.value);
             }
             _ => {}
+        }
+    }
+
+    fn timer_deleted(&mut self, id: ProcessId, timer: u32) {
+        if self.follow(id).timers.remove(&timer).is_some() {
+            self.count(id, |process| {
+                process.gave_back(Kind::PosixTimer, 0, Extent::Whole);
+            });
         }
     }
 
@@ -690,12 +692,12 @@ impl Model {
         if let Some(table) = self.tables.get(&process.table.0) {
             conduct.growth = table.trend.points(self.now.0, table.open.all);
         }
-        self.settle_doubts(followed, &mut conduct);
+        self.settle_doubts(followed.map(|followed| &**followed), &mut conduct);
         conduct
     }
 
     /// Watched descriptions that another process went on to hold.
-    fn settle_doubts(&self, followed: Option<&Box<Followed>>, conduct: &mut Conduct) {
+    fn settle_doubts(&self, followed: Option<&Followed>, conduct: &mut Conduct) {
         for (id, file, hazard) in followed.iter().flat_map(|f| &f.doubtful) {
             let lives = self.descriptions.find(*file) == Some(*id);
             let long = self.now.since(hazard.at) >= Some(FORK_TO_EXEC_NS);

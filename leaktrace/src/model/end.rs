@@ -22,11 +22,10 @@ impl Model {
     pub(super) fn exit_group(&mut self, header: &Header) {
         if let Some(id) = self.live_of(header)
             && let Some(process) = self.processes.get_mut(id)
+            && process.exit_group.is_none()
         {
-            if process.exit_group.is_none() {
-                process.exit_group = Some(KtimeNs(header.time_ns));
-                process.threads_at_exit = process.threads.saturating_sub(1);
-            }
+            process.exit_group = Some(KtimeNs(header.time_ns));
+            process.threads_at_exit = process.threads.saturating_sub(1);
         }
     }
 
