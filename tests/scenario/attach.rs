@@ -250,3 +250,39 @@ fn a_capture_of_a_watched_service_is_judged_as_live() {
     );
     assert_eq!(again.report["processes"], live.report["processes"]);
 }
+
+#[test]
+fn a_histogram_of_a_cgroup_has_nobody_else() {
+    let name = format!("leaktrace-hist-{}", std::process::id());
+    let group = Group::new(&name);
+    let script = format!(
+        "echo $$ >{}/cgroup.procs; while sleep 0.05; do ls >/dev/null; done",
+        group.0.display()
+    );
+    let mut inside = Command::new("sh")
+        .args(["-c", &script])
+        .spawn()
+        .expect("start a loop");
+    let outcome = Run::of::<&str>("hist", [])
+        .args([
+            "--cgroup",
+            &format!("/{name}"),
+            "--by",
+            "comm",
+            "--duration",
+            "3s",
+        ])
+        .end();
+    inside.kill().expect("end the loop");
+    inside.wait().expect("wait for the loop");
+    assert_eq!(outcome.code(), 0, "{outcome}");
+    let groups = outcome.report["groups"].as_array().expect("groups");
+    let mut comms: Vec<_> = groups
+        .iter()
+        .filter_map(|group| group["comm"].as_str())
+        .collect();
+    // A child of the shell may be seen before its exec.
+    comms.retain(|comm| *comm != "sh");
+    comms.sort_unstable();
+    assert_eq!(comms, ["ls", "sleep"], "{outcome}");
+}

@@ -107,13 +107,10 @@ fn only_text_or_json(args: &OutputArgs) -> Result<(), Failure> {
 }
 
 fn report(pipeline: &Pipeline, by: By, choice: &Choice) -> HistReport {
-    let processes = pipeline.model().facts().processes;
+    let mut processes = pipeline.model().facts().processes;
+    processes.retain(|_, process| choice.has(process));
     let mut histograms = pipeline.histograms().clone();
-    histograms.retain(|key| {
-        processes
-            .get(key)
-            .is_some_and(|process| choice.has(process))
-    });
+    histograms.retain(|key| processes.contains_key(key));
     histograms.report(by, &processes)
 }
 
