@@ -67,6 +67,7 @@ other_ops! {
     URING_PIPE = 0x45, "io_uring pipe";
     URING_INSTALL = 0x46, "io_uring fixed_fd_install";
     URING_CLOSE = 0x47, "io_uring close";
+    ALIAS = 0x48, "32-bit system call";
 }
 
 impl Op {
@@ -395,6 +396,7 @@ offsets! {
     kiocb_ctx: "io_kiocb.ctx";
     kiocb_user_data: "io_kiocb.cqe.user_data";
     uring_open_slot: "io_open.file_slot";
+    uring_open_flags: "io_open.how.flags";
     uring_accept_slot: "io_accept.file_slot";
     uring_socket_slot: "io_socket.file_slot";
     uring_pipe_slot: "io_pipe.file_slot";

@@ -86,6 +86,8 @@ pub mod flag {
     pub const COMPAT: u32 = 1 << 16;
     /// A request of io_uring without a completion was reported.
     pub const SILENT: u32 = 1 << 17;
+    /// The same of one that may make a file.
+    pub const SILENT_CREATION: u32 = 1 << 18;
 }
 
 /// PF_EXITING and PF_IO_WORKER (include/linux/sched.h).

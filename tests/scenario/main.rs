@@ -9,6 +9,7 @@ mod attach;
 mod baseline;
 mod bind_unix;
 mod bpf_pin_left;
+mod c;
 mod cgroup_left;
 mod descendant_running;
 mod description_kept;
@@ -52,7 +53,9 @@ mod temp_file;
 mod term_ignored;
 mod timing;
 mod top;
+mod traps;
 mod unavailable;
+mod uring;
 mod zombie;
 
 /// The path of the fixture program that does what its arguments say.

@@ -144,6 +144,8 @@ pub mod taint {
     /// The process asks io_uring to change fds and to tell no completion; until the next walk
     /// its table may lack some.
     pub const SILENT: u32 = 2;
+    /// The same of an open that may make a file.
+    pub const SILENT_CREATION: u32 = 3;
 }
 
 /// A process as the kernel has it now: the walk of its fd table with the number given here is

@@ -10,7 +10,7 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path, scope, socket};
+use super::{Arguments, path, scope, socket, uring};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{
@@ -84,7 +84,18 @@ pub fn answer(nonce: u64, fd: u64) {
 /// close(2) returned.
 #[inline(always)]
 pub fn close(slot: &mut Slot, fd: u64, result: i64) {
-    release(slot, Op::CLOSE, fd as i32, result);
+    if result == 0 && slot.before == 0 {
+        closed_late(slot, fd as u32);
+    } else {
+        release(slot, Op::CLOSE, fd as i32, result);
+    }
+}
+
+/// There was nothing when the call began: it took what another thread had just put there.
+#[inline(never)]
+fn closed_late(slot: &mut Slot, fd: u32) {
+    let table = current_table(slot);
+    uring::gone(slot, &table, Op::CLOSE, fd, slot.begin_ns);
 }
 
 /// Emits the release that was begun.

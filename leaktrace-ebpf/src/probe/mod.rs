@@ -175,8 +175,22 @@ pub fn exit(regs: u64, result: i64) {
     // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1.
     let number: u64 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
     let op = Op(maps::handler(number));
+    if op == Op::ALIAS {
+        if is_compat() {
+            alias();
+        }
+        return;
+    }
     if op != Op::NONE && op != Op::PRCTL && !reads_in_vain(op) {
         end(regs, op, result);
+    }
+}
+
+/// A 32-bit system call whose number means nothing to us.
+#[inline(never)]
+fn alias() {
+    if let Some(slot) = tree::current_slot() {
+        task::compat(slot);
     }
 }
 

@@ -49,7 +49,7 @@ pub fn submitted(request: u64) {
     };
     let opcode = read::<u8>(request, offset!(kiocb_opcode));
     if read::<u32>(request, offset!(kiocb_flags)) & SILENT != 0 && changes_table(opcode) {
-        task::taint(slot, taint::SILENT, flag::SILENT);
+        silent(slot, request, opcode);
     }
     match opcode {
         opcode::CLOSE => {
@@ -61,6 +61,19 @@ pub fn submitted(request: u64) {
         // The polling thread carries out what it submits: its table is compared from here on.
         opcode::RECVMSG | opcode::URING_CMD if is_worker(slot) => appear::begin(slot),
         _ => {}
+    }
+}
+
+/// O_CREAT (include/uapi/asm-generic/fcntl.h).
+const O_CREAT: u64 = 0o100;
+
+#[inline(never)]
+fn silent(slot: &mut Slot, request: u64, code: u8) {
+    let opens = code == opcode::OPENAT || code == opcode::OPENAT2;
+    if opens && read::<u64>(request, offset!(uring_open_flags)) & O_CREAT != 0 {
+        task::taint(slot, taint::SILENT_CREATION, flag::SILENT_CREATION);
+    } else {
+        task::taint(slot, taint::SILENT, flag::SILENT);
     }
 }
 

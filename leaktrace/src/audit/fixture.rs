@@ -123,6 +123,7 @@ impl Run {
             argv: argv.iter().map(|arg| bytes(arg)).collect(),
             born: at(ms),
             exec: Some(at(ms)),
+            first_exec: Some(at(ms)),
             threads: 1,
             mnt_ns: OWN_MNT,
             ..ProcessFacts::default()

@@ -104,8 +104,8 @@ pub fn ours(facts: &Facts, creator: ProcessKey, at: Option<KtimeNs>) -> bool {
         return false;
     };
     if facts.root == Some(creator) {
-        // Before its exec the held child is leaktrace's own code.
-        return match (process.exec, at) {
+        // Before its first exec the held child is leaktrace's own code.
+        return match (process.first_exec, at) {
             (Some(exec), Some(at)) => at >= exec,
             (Some(_), None) => true,
             (None, _) => false,

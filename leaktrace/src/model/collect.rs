@@ -80,6 +80,7 @@ impl Model {
             lost_why: process.lost_why.clone(),
             born: process.born,
             exec: process.exec,
+            first_exec: process.first_exec,
             threads: process.threads,
             signals,
             unheard: process.unheard.as_deref().cloned(),

@@ -224,6 +224,8 @@ pub struct ProcessFacts {
     pub born: KtimeNs,
     /// Last exec.
     pub exec: Option<KtimeNs>,
+    /// First exec: of the root, where the command begins.
+    pub first_exec: Option<KtimeNs>,
     /// Tasks alive in it, io_uring workers not counted.
     pub threads: u32,
     /// The last signals generated for the process, at most 16, oldest first, with result

@@ -194,6 +194,7 @@ impl Model {
         process.describe(&exec.task);
         process.threads = 1;
         process.exec = Some(KtimeNs(header.time_ns));
+        process.first_exec = process.first_exec.or(process.exec);
         process.exe = path(exe).or(process.exe.take());
         process.argv = argv.pieces().map(Bytes::copy_from_slice).collect();
         process.cwd = path(cwd);
@@ -266,11 +267,16 @@ impl Model {
         process.unfollowed = process.unfollowed.saturating_add(1);
         let why = match reason.reason {
             taint::COMPAT => "32-bit system calls",
-            taint::SILENT => "io_uring requests that tell no completion",
+            taint::SILENT | taint::SILENT_CREATION => "io_uring requests that tell no completion",
             _ => "calls that cannot be followed",
         };
+        let families = match reason.reason {
+            // No name comes of these.
+            taint::SILENT => Families::of(&[Family::File, Family::Socket]),
+            _ => UNFOLLOWED,
+        };
         let since = KtimeNs(header.time_ns);
-        process.taint(since, UNFOLLOWED, || why.to_owned());
+        process.taint(since, families, || why.to_owned());
     }
 
     pub(super) fn signal_generate(&mut self, header: &Header, signal: &SignalGenerate) {

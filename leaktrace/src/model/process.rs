@@ -63,6 +63,7 @@ pub(super) struct Process {
     pub(super) marked_at: u64,
     pub(super) born: KtimeNs,
     pub(super) exec: Option<KtimeNs>,
+    pub(super) first_exec: Option<KtimeNs>,
     pub(super) threads: u32,
     /// Threads besides the one that called exit_group, then.
     pub(super) threads_at_exit: u32,
