@@ -42,6 +42,7 @@ mod parity;
 mod posix_ipc;
 mod replay;
 mod ring_hazards;
+mod ring_pending;
 mod scopes;
 mod settle;
 mod stale_lock_left;

@@ -59,7 +59,7 @@ fn two_hundred_mixed_descriptors_are_held_as_proc_lists_them() {
     let reader = std::thread::spawn(move || {
         let pid = loop {
             let written = std::fs::read_to_string(&ready).ok();
-            match written.and_then(|text| text.trim().parse::<u32>().ok()) {
+            match written.and_then(|text| text.split_once(' ')?.0.parse::<u32>().ok()) {
                 Some(pid) => break pid,
                 None => std::thread::sleep(Duration::from_millis(5)),
             }

@@ -20,7 +20,7 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 13] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 17] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
@@ -34,6 +34,10 @@ const SCENARIO_PROGRAMS: [(&str, &str); 13] = [
     ("tmux", "tmux"),
     ("strace", "strace"),
     ("bpftool", "bpftool"),
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("flock", "util-linux"),
+    ("mount", "mount"),
     ("xmllint", "libxml2-utils"),
 ];
 

@@ -165,10 +165,4 @@ mod tests {
             assert!(text.contains(word), "{text}");
         }
     }
-
-    #[test]
-    fn a_planned_rule_says_that_it_is_not_judged() {
-        let text = explain("LT115").unwrap_or_default();
-        assert!(text.contains("does not judge it yet"));
-    }
 }

@@ -1,5 +1,7 @@
 //! Settling: waiting, on evidence and with a deadline, for what can still go away by itself.
 
+use leaktrace_common::record::Family;
+
 use crate::{
     audit::{
         evidence::{Alive, Evidence},
@@ -7,7 +9,8 @@ use crate::{
     },
     census::Answer,
     id::KtimeNs,
-    model::facts::{Facts, ProcessFacts},
+    model::facts::{Facts, ProcessFacts, RingEnd},
+    report::{Coverage, CoverageStatus},
     source::Start,
 };
 
@@ -40,9 +43,11 @@ pub fn settle(
         return Settling::Done;
     }
     let evidence = Evidence::new(answers);
+    let rings = pending_rings(facts, start);
     let reasons: Vec<String> = unsettled(facts)
         .filter(|process| evidence.process(process.key) != Alive::Ended)
         .map(reason)
+        .chain(rings.map(|ring| format!("requests of a ring of {}", ring.creator.pid)))
         .collect();
     if reasons.is_empty() && root_reaped.is_some() {
         return Settling::Done;
@@ -57,6 +62,22 @@ pub(crate) fn unsettled(facts: &Facts) -> impl Iterator<Item = &ProcessFacts> {
         .values()
         .filter(|process| residue::ours(facts, process.key, None))
         .filter(|process| is_living(process) || is_exiting(process))
+}
+
+/// Rings of the run whose requests are still waited for. Only where all that tells of rings is seen:
+/// an end that was not told would look like one that does not come.
+pub(crate) fn pending_rings<'a>(
+    facts: &'a Facts,
+    start: &Start,
+) -> impl Iterator<Item = &'a RingEnd> + use<'a> {
+    let name = Family::Ring.name();
+    let full = |one: &Coverage| one.family == name && one.status == CoverageStatus::Full;
+    let seen = start.coverage.iter().any(full);
+    facts
+        .rings
+        .iter()
+        .filter(move |ring| seen && ring.ended.is_none())
+        .filter(|ring| residue::ours(facts, ring.creator, Some(ring.begun)))
 }
 
 /// No exit was seen.

@@ -286,6 +286,10 @@ impl Kernel for Programs {
                 "tasks could not be taken in and were not watched",
             ),
             (fault::WALK_CUT, "walks of fd tables were cut short"),
+            (
+                fault::RING_NOT_FOLLOWED,
+                "rings could not be followed to their end",
+            ),
             (fault::LEAVE_FAILED, "tasks could not be forgotten"),
             (
                 fault::UNATTRIBUTED,

@@ -86,7 +86,10 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        ("ready", [path]) => std::fs::write(path, std::process::id().to_string())?,
+        ("ready", [path]) => {
+            // More than the number: a file with nothing else is a pid file, and left behind.
+            std::fs::write(path, format!("{} is ready", std::process::id()))?;
+        }
         // Opens PATH every so many ms, so many times, on a schedule that does not drift.
         ("drip", [path, ms, count]) => {
             let (pause, start) = (Duration::from_millis(ms.parse()?), Instant::now());

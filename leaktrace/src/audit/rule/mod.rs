@@ -30,12 +30,12 @@ pub mod order_global;
 pub mod order_instance;
 pub mod order_rank;
 pub mod over_budget;
-pub mod planned;
 pub mod posix_mq_left;
 pub mod posix_sem_left;
 pub mod posix_shm_left;
 pub mod release_failed;
 pub mod ring_closed_in_flight;
+pub mod ring_pending;
 pub mod slow_teardown;
 pub mod stale_lock_left;
 pub mod stale_operation;
@@ -187,7 +187,7 @@ pub const ALL: &[&RuleInfo] = &[
     &description_kept::RULE,
     &listener_kept::RULE,
     &flock_kept::RULE,
-    &planned::RING_PENDING,
+    &ring_pending::RULE,
     &mount_left::RULE,
     &namespace_left::RULE,
     &cgroup_left::RULE,
