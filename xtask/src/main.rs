@@ -20,6 +20,7 @@ mod rules;
 mod run;
 
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,26 @@ enum Task {
     },
     /// Everything that must hold: format, lints, object, tests, documentation, one bench round
     Ci,
+    /// Run the scenarios on other kernels, under QEMU, and compare with leaktrace/docs/kernels.toml
+    Vm {
+        /// Series such as 6.1; without any, the oldest and the newest of the table
+        #[arg(long = "kernel", value_name = "V")]
+        kernels: Vec<String>,
+        /// Every kernel of the table
+        #[arg(long, conflicts_with = "kernels")]
+        all: bool,
+        /// The machine
+        #[arg(long, value_enum, default_value = "x86_64")]
+        arch: vm::Arch,
+        /// How the machine runs; never chosen by itself, as a /dev/kvm may be unable to
+        #[arg(long, value_enum, default_value = "tcg")]
+        accel: vm::Accelerator,
+        /// Few scenarios, one of each kind
+        #[arg(long)]
+        quick: bool,
+        /// Only scenarios whose name contains one of these
+        names: Vec<String>,
+    },
     /// Measure what watching costs
     Bench {
         /// One short round, to see that it works
@@ -86,6 +107,21 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { dev, args } => test::test(profile(dev), &args),
         Task::Rules { dev } => test::table(profile(dev)),
         Task::Ci => ci::ci(),
+        Task::Vm {
+            kernels,
+            all,
+            arch,
+            accel,
+            quick,
+            names,
+        } => vm::vm(&vm::Options {
+            kernels,
+            all,
+            arch,
+            accelerator: accel,
+            quick,
+            names,
+        }),
         Task::Bench { quick: true } => bench::bench(&bench::QUICK),
         Task::Bench { quick: false } => bench::bench(&bench::FULL),
     }

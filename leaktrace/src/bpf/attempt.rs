@@ -2,7 +2,7 @@
 
 use super::{
     health::Outcome,
-    load::{self, LoadOptions, load},
+    load::{self, LoadOptions, Unavailable, load},
     probe::{self, ITERATORS, PROBES},
 };
 use crate::doctor::{Attempt, Need, Probe, ProbeOutcome};
@@ -12,9 +12,7 @@ pub fn attempt() -> Attempt {
     match load(&LoadOptions::system()) {
         Err(why) => Attempt {
             error: Some(why.to_string()),
-            probes: PROBES
-                .iter()
-                .map(|probe| told(probe, ProbeOutcome::NotTried, None))
+            probes: refused(&why)
                 .chain(iterators(ProbeOutcome::NotTried, None))
                 .collect(),
             coverage: Vec::new(),
@@ -26,15 +24,7 @@ pub fn attempt() -> Attempt {
             let probes = programs
                 .outcomes()
                 .iter()
-                .map(|(probe, outcome)| match outcome {
-                    Outcome::Attached => told(probe, ProbeOutcome::Attaches, None),
-                    Outcome::NoHook => told(
-                        probe,
-                        ProbeOutcome::Unsupported,
-                        Some(probe.without.to_owned()),
-                    ),
-                    Outcome::Refused(why) => told(probe, ProbeOutcome::Broken, Some(why.clone())),
-                });
+                .map(|(probe, outcome)| became(probe, outcome));
             let seeds = match &seeded {
                 Ok(_) => iterators(ProbeOutcome::Attaches, None),
                 Err(why) => iterators(ProbeOutcome::Broken, Some(why.clone())),
@@ -46,6 +36,38 @@ pub fn attempt() -> Attempt {
             }
         }
     }
+}
+
+fn became(probe: &probe::Probe, outcome: &Outcome) -> Probe {
+    match outcome {
+        Outcome::Attached => told(probe, ProbeOutcome::Attaches, None),
+        Outcome::NoHook => told(
+            probe,
+            ProbeOutcome::Unsupported,
+            Some(probe.without.to_owned()),
+        ),
+        Outcome::Refused(why) => told(probe, ProbeOutcome::Broken, Some(why.clone())),
+    }
+}
+
+/// The probes where nothing can be traced: tried, if it was one of them that did not attach.
+fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
+    let tried = match why {
+        Unavailable::Probe { outcomes, .. } => outcomes.as_slice(),
+        Unavailable::NoBtf(_)
+        | Unavailable::BadBtf(_)
+        | Unavailable::NoPermission
+        | Unavailable::Load(_) => &[],
+    };
+    PROBES.iter().map(|probe| {
+        tried
+            .iter()
+            .find(|(one, _)| one.program == probe.program)
+            .map_or_else(
+                || told(probe, ProbeOutcome::NotTried, None),
+                |(_, outcome)| became(probe, outcome),
+            )
+    })
 }
 
 fn told(probe: &probe::Probe, outcome: ProbeOutcome, reason: Option<String>) -> Probe {

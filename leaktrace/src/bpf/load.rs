@@ -133,6 +133,8 @@ pub enum Unavailable {
         hook: &'static str,
         /// A clause.
         why: String,
+        /// What became of every probe.
+        outcomes: Vec<(Probe, Outcome)>,
     },
 }
 
@@ -152,17 +154,38 @@ pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
     let nonce = nonce();
     let mut ebpf = create(options, &offsets, nonce, &types)?;
     let (links, outcomes) = attach(&mut ebpf, &types);
-    if let Some((probe, outcome)) = health::missing_required(&outcomes).first() {
-        if matches!(outcome, Outcome::Refused(why) if why.contains("not permitted")) {
-            return Err(Unavailable::NoPermission);
-        }
-        return Err(Unavailable::Probe {
-            hook: probe.hook,
-            why: outcome.clause(),
-        });
-    }
+    require(&outcomes)?;
     Programs::new(ebpf, links, outcomes, &offsets, nonce, options)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
+}
+
+fn require(outcomes: &[(Probe, Outcome)]) -> Result<(), Unavailable> {
+    let missing = health::missing_required(outcomes);
+    let Some((probe, outcome)) = missing.first() else {
+        return Ok(());
+    };
+    if matches!(outcome, Outcome::Refused(why) if why.contains("not permitted")) {
+        return Err(Unavailable::NoPermission);
+    }
+    Err(Unavailable::Probe {
+        hook: probe.hook,
+        why: format!("{}{}", outcome.clause(), too_old()),
+        outcomes: outcomes.to_vec(),
+    })
+}
+
+/// What the refusal of an old kernel comes down to. The programs were tried first: where a
+/// distribution has brought the features to an older kernel, they run.
+fn too_old() -> &'static str {
+    let release = crate::census::host::tool().kernel;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    match (next(), next()) {
+        (Some(major), Some(minor)) if (major, minor) < (6, 1) => {
+            "; leaktrace needs bpf_loop and atomic additions with a result: Linux 6.1 or later"
+        }
+        _ => "",
+    }
 }
 
 fn create(

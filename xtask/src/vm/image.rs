@@ -1,0 +1,219 @@
+//! The root file system that every kernel boots: Debian's programs, once, and before each run
+//! leaktrace, the fixtures and the scenarios on top.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::Arch;
+use super::apt::{Apt, Suite};
+use super::cpio::Archive;
+use crate::run::{cargo, root, run, target_dir};
+
+/// What the scenarios run. The shell and the rest of a small system come along.
+const PACKAGES: [&str; 24] = [
+    "base-files",
+    "bash",
+    "bpftool",
+    "busybox-static",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "findutils",
+    "gcc",
+    "git",
+    "grep",
+    "gzip",
+    "hostname",
+    "libc6-dev",
+    "make",
+    "mount",
+    "ncurses-base",
+    "ncurses-bin",
+    "procps",
+    "python3",
+    "sed",
+    "strace",
+    "tmux",
+    "util-linux",
+];
+/// Changed whenever the base is made in another way.
+const LAYOUT: &str = "1";
+
+const INIT: &str = include_str!("init.sh");
+
+/// Where the base is; made if it is not there.
+///
+/// # Errors
+/// If a package cannot be had.
+pub fn base(cache: &Path, arch: Arch) -> Result<PathBuf> {
+    let dir = cache.join(format!("root-{}", arch.debian()));
+    let image = dir.join("base.cpio");
+    let stamp = dir.join("made-of");
+    let wanted = format!("{LAYOUT} {}", PACKAGES.join(" "));
+    if image.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(image);
+    }
+    let empty = dir.join("empty");
+    std::fs::create_dir_all(&dir)?;
+    std::fs::write(&empty, "")?;
+    let suites = [Suite::Main("bookworm")];
+    let apt = Apt::new(&dir.join("apt"), arch.debian(), &suites, &empty)?;
+    let tree = dir.join("tree");
+    let _ = std::fs::remove_dir_all(&tree);
+    apt.unpack_all(&PACKAGES, &tree)?;
+    let part = dir.join("base.part");
+    let mut archive = Archive::new(BufWriter::new(File::create(&part)?));
+    archive.tree(&tree, needed)?;
+    settings(&mut archive)?;
+    archive.end()?;
+    std::fs::rename(&part, &image)?;
+    std::fs::remove_dir_all(&tree)?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(image)
+}
+
+/// No scenario reads documentation, or needs another compiler than C's.
+fn needed(name: &str) -> bool {
+    ![
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/info",
+        "usr/share/locale",
+        "usr/share/i18n",
+        "usr/share/zoneinfo",
+        "usr/share/perl",
+        "usr/share/gcc",
+        "usr/share/lintian",
+        "usr/share/bash-completion",
+        "var/cache",
+        "usr/lib/git-core/mergetools",
+    ]
+    .contains(&name)
+        && !name.contains("/lto1")
+        && !name.contains("/lto-wrapper")
+        && !name.contains("san.so.")
+        && !name.ends_with("/libc.a")
+        && !name.ends_with("san.a")
+}
+
+/// What package scripts would have made.
+fn settings<W: std::io::Write>(archive: &mut Archive<W>) -> Result<()> {
+    for dir in [
+        "dev", "proc", "sys", "tmp", "run", "root", "etc", "fallback",
+    ] {
+        archive.directory(dir)?;
+    }
+    let users = b"root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/sh\n";
+    archive.file("etc/passwd", 0o644, users)?;
+    archive.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")?;
+    archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
+    archive.file("etc/shells", 0o644, b"/bin/sh\n/bin/bash\n")
+}
+
+/// The programs under test, static, so that they run on any system of that architecture.
+///
+/// # Errors
+/// If they do not build.
+pub fn programs(arch: Arch) -> Result<Programs> {
+    let target = arch.target();
+    let installed =
+        crate::run::output(Command::new("rustup").args(["target", "list", "--installed"]))?;
+    if !installed.lines().any(|line| line == target) {
+        run(Command::new("rustup").args(["target", "add", target]))?;
+    }
+    // Between quick to make and quick to run: emulated, a debug build takes seconds to start.
+    let profile = [
+        "profile.vm.inherits='dev'",
+        "profile.vm.opt-level=1",
+        "profile.vm.debug=false",
+        "profile.vm.strip=true",
+    ];
+    let mut settings = vec!["--profile", "vm", "--target", target];
+    settings.extend(profile.iter().flat_map(|line| ["--config", *line]));
+    // The system's linker knows its own architecture only; Rust's own knows all, and musl
+    // brings everything else.
+    let linker = format!(
+        "CARGO_TARGET_{}_LINKER",
+        target.to_uppercase().replace('-', "_")
+    );
+    let build = |verb: &str, args: &[&str]| {
+        let mut build = cargo();
+        build.args([verb, "--quiet"]).args(&settings).args(args);
+        if arch != Arch::host() {
+            build.env(&linker, "rust-lld");
+        }
+        build
+    };
+    run(&mut build(
+        "build",
+        &["-p", "leaktrace", "-p", "leaktrace-tests", "--bins"],
+    ))?;
+    let scenario = ["-p", "leaktrace-tests", "--test", "scenario", "--no-run"];
+    let mut tests = build("test", &scenario);
+    tests.arg("--message-format=json");
+    let messages = crate::run::output(&mut tests)?;
+    let scenario = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "scenario")
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .context("cargo names the scenarios that it built")?;
+    Ok(Programs {
+        dir: target_dir().join(target).join("vm"),
+        scenario,
+    })
+}
+
+/// Where the programs under test are.
+pub struct Programs {
+    dir: PathBuf,
+    scenario: PathBuf,
+}
+
+/// Writes the image of one run: the base and the programs behind it.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub fn write(base: &Path, programs: &Programs, command: &str, out: &Path) -> Result<()> {
+    std::fs::copy(base, out).context("copy the base image")?;
+    let file = File::options().append(true).open(out)?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    archive.file("init", 0o755, INIT.as_bytes())?;
+    archive.file("command", 0o755, command.as_bytes())?;
+    archive.directory("usr/local/bin")?;
+    let mut program = |name: &str, path: &Path| -> Result<()> {
+        let content = std::fs::read(path).with_context(|| format!("read `{}`", path.display()))?;
+        archive.file(name, 0o755, &content)
+    };
+    program("usr/local/bin/leaktrace", &programs.dir.join("leaktrace"))?;
+    program("usr/local/bin/scenario", &programs.scenario)?;
+    // The scenarios know the fixtures by where cargo built them.
+    for fixture in ["steps", "spin"] {
+        program(
+            &format!("usr/local/bin/{fixture}"),
+            &programs.dir.join(fixture),
+        )?;
+    }
+    let place = programs.dir.display().to_string();
+    let place = place.trim_start_matches('/');
+    archive.directory(place)?;
+    for fixture in ["steps", "spin"] {
+        let content = std::fs::read(programs.dir.join(fixture))?;
+        archive.file(&format!("{place}/{fixture}"), 0o755, &content)?;
+    }
+    // Scenarios read files of the tests' own by where they were built.
+    let tests = root().join("tests");
+    archive.directory(tests.display().to_string().trim_start_matches('/'))?;
+    archive.end()
+}
+
+/// Removes a run's image.
+pub fn remove(image: &Path) {
+    // What cannot be removed is in the target directory, which is scratch.
+    let _ = std::fs::remove_file(image);
+    let _ = std::io::stdout().flush();
+}

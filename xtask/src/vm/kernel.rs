@@ -1,0 +1,159 @@
+//! Debian's kernels.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::Arch;
+use super::apt::{Apt, Suite};
+
+/// Every suite that has kernels, from the oldest on.
+const SUITES: [Suite; 6] = [
+    Suite::Security("bullseye-security"),
+    Suite::Security("bookworm-security"),
+    Suite::Security("trixie-security"),
+    Suite::Main("bookworm-backports"),
+    Suite::Main("trixie-backports"),
+    Suite::Main("sid"),
+];
+
+/// A kernel that can be booted.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// `6.1`.
+    pub series: String,
+    /// `6.1.0-56-cloud-amd64`.
+    pub release: String,
+    /// Its image.
+    pub image: PathBuf,
+}
+
+/// Fetches the newest kernel of each series, unless it is there.
+///
+/// # Errors
+/// If one cannot be had.
+pub fn fetch(cache: &Path, arch: Arch, series: &[String]) -> Result<Vec<Kernel>> {
+    let dir = cache.join(format!("kernel-{}", arch.debian()));
+    let apt = Apt::new(
+        &dir.join("apt"),
+        arch.debian(),
+        &SUITES,
+        Path::new("/dev/null"),
+    )?;
+    let mut names = apt.names("linux-image-")?;
+    names.extend(apt.names("linux-binary-")?);
+    series
+        .iter()
+        .map(|series| one(&apt, &dir, arch, series, &names))
+        .collect()
+}
+
+fn one(apt: &Apt, dir: &Path, arch: Arch, series: &str, names: &[String]) -> Result<Kernel> {
+    let release = newest(series, arch.flavour(), names)
+        .with_context(|| format!("Debian has no kernel {series} for {}", arch.debian()))?;
+    let place = dir.join(&release);
+    let image = place.join("vmlinuz");
+    if !image.exists() {
+        std::fs::create_dir_all(&place)?;
+        let unpacked = place.join("unpacked");
+        // From 6.19 on linux-image-* is empty and the image is in linux-binary-*; what is too
+        // new to have been signed has it in linux-binary-unsigned-*.
+        let package = ["linux-binary-", "linux-binary-unsigned-", "linux-image-"]
+            .iter()
+            .map(|prefix| format!("{prefix}{release}"))
+            .find(|package| names.contains(package))
+            .with_context(|| format!("find the package of {release}"))?;
+        apt.unpack(&package, &unpacked)?;
+        let found = find(&unpacked)?.with_context(|| format!("`{package}` has no vmlinuz"))?;
+        std::fs::copy(found, place.join("vmlinuz.part"))?;
+        std::fs::rename(place.join("vmlinuz.part"), &image)?;
+        std::fs::remove_dir_all(&unpacked)?;
+    }
+    Ok(Kernel {
+        series: series.to_owned(),
+        release,
+        image,
+    })
+}
+
+/// The newest release of a series: `6.1` is 6.1.anything, of this flavour and no other.
+fn newest(series: &str, flavour: &str, names: &[String]) -> Option<String> {
+    names
+        .iter()
+        .filter_map(|name| {
+            let release = name
+                .strip_prefix("linux-image-")
+                .or_else(|| name.strip_prefix("linux-binary-unsigned-"))
+                .or_else(|| name.strip_prefix("linux-binary-"))?;
+            let version = release.strip_suffix(flavour)?;
+            let minor = version.strip_prefix(series)?.strip_prefix('.')?;
+            // Backports of a newer kernel to an older release, real-time and debug kernels.
+            let odd = ["deb11", "rt", "dbg"]
+                .iter()
+                .any(|word| version.contains(word));
+            (!odd && minor.starts_with(|c: char| c.is_ascii_digit()))
+                .then(|| (numbers(version), release.to_owned()))
+        })
+        .max()
+        .map(|(_, release)| release)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|part| part.parse().ok())
+        .collect()
+}
+
+fn find(dir: &Path) -> Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let kind = std::fs::symlink_metadata(&path)?.file_type();
+        if kind.is_dir() {
+            if let Some(found) = find(&path)? {
+                return Ok(Some(found));
+            }
+        } else if kind.is_file()
+            && path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
+        {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// `6.1` from `6.1`, `6.1.0` or a release.
+///
+/// # Errors
+/// If it is no version.
+pub fn series_of(version: &str) -> Result<String> {
+    match numbers(version).as_slice() {
+        [major, minor, ..] => Ok(format!("{major}.{minor}")),
+        _ => bail!("`{version}` is no version of Linux"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_a_series_is_taken() {
+        let names = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64",
+            "linux-image-6.1.0-57-amd64",
+            "linux-image-6.1.0-0.deb11.60-cloud-amd64",
+            "linux-image-6.1.0-58-cloud-amd64-dbg",
+            "linux-image-6.12.117+deb13-cloud-amd64",
+            "linux-binary-unsigned-7.3.2+deb14-cloud-amd64",
+        ]
+        .map(str::to_owned);
+        let newest = |series| newest(series, "-cloud-amd64", &names);
+        assert_eq!(newest("6.1").as_deref(), Some("6.1.0-56-cloud-amd64"));
+        assert_eq!(newest("7.3").as_deref(), Some("7.3.2+deb14-cloud-amd64"));
+        assert_eq!(newest("5.15"), None);
+    }
+}

@@ -1,0 +1,228 @@
+//! The scenarios on other kernels: Debian's, under QEMU.
+//!
+//! `leaktrace/docs/kernels.toml` says what must be seen on which kernel; what is found is
+//! compared with it.
+
+mod apt;
+mod cpio;
+mod image;
+mod kernel;
+mod qemu;
+mod support;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::target_dir;
+use kernel::Kernel;
+use support::{Found, Support};
+
+/// What to do.
+pub struct Options {
+    /// Series; empty: the oldest and the newest.
+    pub kernels: Vec<String>,
+    /// Every series of the support table.
+    pub all: bool,
+    /// Which machine.
+    pub arch: Arch,
+    /// How it runs.
+    pub accelerator: Accelerator,
+    /// The scenarios of the support table's `quick` only.
+    pub quick: bool,
+    /// Only scenarios whose name contains one of these.
+    pub names: Vec<String>,
+}
+
+/// Machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Arch {
+    /// x86-64
+    #[value(name = "x86_64")]
+    X86,
+    /// arm64
+    #[value(name = "aarch64")]
+    Arm,
+}
+
+/// How a guest runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Accelerator {
+    /// Emulated: works everywhere
+    Tcg,
+    /// By the host's kernel: quick, where /dev/kvm can run a stock kernel
+    Kvm,
+}
+
+impl Arch {
+    fn host() -> Self {
+        if cfg!(target_arch = "aarch64") {
+            Arch::Arm
+        } else {
+            Arch::X86
+        }
+    }
+
+    fn debian(self) -> &'static str {
+        match self {
+            Arch::X86 => "amd64",
+            Arch::Arm => "arm64",
+        }
+    }
+
+    fn flavour(self) -> &'static str {
+        match self {
+            Arch::X86 => "-cloud-amd64",
+            Arch::Arm => "-cloud-arm64",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Arch::X86 => "x86_64-unknown-linux-musl",
+            Arch::Arm => "aarch64-unknown-linux-musl",
+        }
+    }
+
+    fn qemu(self) -> &'static str {
+        match self {
+            Arch::X86 => "qemu-system-x86_64",
+            Arch::Arm => "qemu-system-aarch64",
+        }
+    }
+
+    fn qemu_package(self) -> &'static str {
+        match self {
+            Arch::X86 => "qemu-system-x86",
+            Arch::Arm => "qemu-system-arm",
+        }
+    }
+
+    fn console(self) -> &'static str {
+        match self {
+            Arch::X86 => "ttyS0",
+            Arch::Arm => "ttyAMA0",
+        }
+    }
+
+    fn machine(self, accelerator: Accelerator) -> &'static [&'static str] {
+        match (self, accelerator) {
+            (Arch::X86, Accelerator::Tcg) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            (Arch::X86, Accelerator::Kvm) => &["-accel", "kvm", "-cpu", "host"],
+            (Arch::Arm, Accelerator::Tcg) => &[
+                "-M",
+                "virt",
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "cortex-a57",
+            ],
+            (Arch::Arm, Accelerator::Kvm) => &["-M", "virt", "-accel", "kvm", "-cpu", "host"],
+        }
+    }
+}
+
+/// A guest that takes longer has hung.
+const PATIENCE: Duration = Duration::from_secs(1500);
+
+/// Boots the kernels one by one, prints the table and compares it with the recorded one.
+///
+/// # Errors
+/// If something cannot be had, or a kernel shows other than what is recorded.
+pub fn vm(options: &Options) -> Result<()> {
+    let support = Support::read()?;
+    let series = chosen(options, &support)?;
+    let cache = cache()?;
+    qemu::install(&cache, options.arch)?;
+    let kernels = kernel::fetch(&cache, options.arch, &series)?;
+    let base = image::base(&cache, options.arch)?;
+    let programs = image::programs(options.arch)?;
+    let dir = target_dir().join("vm-runs");
+    std::fs::create_dir_all(&dir)?;
+    let image = dir.join(format!("image-{}.cpio", options.arch.debian()));
+    image::write(&base, &programs, &command(options, &support), &image)?;
+    let mut found = Vec::new();
+    for kernel in &kernels {
+        found.push(one(kernel, options, &image, &dir)?);
+    }
+    image::remove(&image);
+    let mut different = Vec::new();
+    println!("{}", support.header());
+    for found in &found {
+        println!("{}", support.line(found));
+        different.extend(support.differences(found, options.arch));
+    }
+    if !different.is_empty() {
+        bail!("{}\nconsoles: {}", different.join("\n"), dir.display());
+    }
+    Ok(())
+}
+
+fn chosen(options: &Options, support: &Support) -> Result<Vec<String>> {
+    if options.all {
+        return Ok(support.series(options.arch));
+    }
+    if options.kernels.is_empty() {
+        let all = support.series(options.arch);
+        let first = all.first().context("the support table has kernels")?;
+        let last = all.last().context("the support table has kernels")?;
+        return Ok(vec![first.clone(), last.clone()]);
+    }
+    options
+        .kernels
+        .iter()
+        .map(|one| kernel::series_of(one))
+        .collect()
+}
+
+/// What the guest runs. Two at a time: it has two processors.
+fn command(options: &Options, support: &Support) -> String {
+    let mut names = options.names.clone();
+    if options.quick {
+        names.extend(support.quick.iter().cloned());
+    }
+    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    format!(
+        "echo VM-DOCTOR; leaktrace doctor --json; echo VM-CHECK\n\
+         leaktrace check -- true; status=$?; echo VM-STATUS $status; leaktrace doctor\n\
+         [ $status = 77 ] && exit 0\n\
+         export LEAKTRACE_BIN=/usr/local/bin/leaktrace LEAKTRACE_VM={}; echo VM-SCENARIOS\n\
+         scenario --color=never --test-threads=2 {}\n",
+        match options.accelerator {
+            Accelerator::Tcg => "emulated",
+            Accelerator::Kvm => "native",
+        },
+        names.join(" ")
+    )
+}
+
+fn one(
+    kernel: &Kernel,
+    options: &Options,
+    image: &std::path::Path,
+    dir: &std::path::Path,
+) -> Result<Found> {
+    eprintln!("xtask: boot {}", kernel.release);
+    let console = qemu::console(dir, kernel);
+    let ended = qemu::boot(
+        kernel,
+        image,
+        options.arch,
+        options.accelerator,
+        &console,
+        PATIENCE,
+    )?;
+    Ok(Found::read(kernel, &ended))
+}
+
+/// Kernels and packages are kept outside of the tree and of the target directory.
+fn cache() -> Result<PathBuf> {
+    let dir = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .context("find a cache directory: set XDG_CACHE_HOME")?
+        .join("leaktrace-vm");
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
