@@ -409,13 +409,14 @@ offsets! {
     knotif_id: "seccomp_knotif.id";
     knotif_task: "seccomp_knotif.task";
     ipc_ids_size: "sizeof(ipc_ids)";
-    pt_regs_orig_ax: "pt_regs.orig_ax";
-    pt_regs_di: "pt_regs.di";
-    pt_regs_si: "pt_regs.si";
-    pt_regs_dx: "pt_regs.dx";
-    pt_regs_r10: "pt_regs.r10";
-    pt_regs_r8: "pt_regs.r8";
-    pt_regs_r9: "pt_regs.r9";
+    // arm64 keeps the first argument beside the registers, of which the result takes the first.
+    pt_regs_orig_ax: "pt_regs.orig_ax|pt_regs.syscallno";
+    pt_regs_di: "pt_regs.di|pt_regs.orig_x0";
+    pt_regs_si: "pt_regs.si|pt_regs.regs+8";
+    pt_regs_dx: "pt_regs.dx|pt_regs.regs+16";
+    pt_regs_r10: "pt_regs.r10|pt_regs.regs+24";
+    pt_regs_r8: "pt_regs.r8|pt_regs.regs+32";
+    pt_regs_r9: "pt_regs.r9|pt_regs.regs+40";
 }
 
 /// Counters, one set per CPU and family: `produced = received + lost`, exactly, once the

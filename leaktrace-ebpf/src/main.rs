@@ -19,6 +19,7 @@
 //!   memcpy, which is a frame; volatile writes do not.
 //! - What a newer kernel has is used behind a frozen global only (`offset!`, `CONFIG`), so that
 //!   the verifier prunes it elsewhere, or in a program of its own that is not loaded there.
+//! - An index into an array is masked behind `kernel::opaque`: 6.1 knows a bound by the mask only.
 //! - Members by `offset!`, each with its alternatives by kernel in `abi::Offsets`; a missing one
 //!   reads as zero and its family says so.
 //!

@@ -15,7 +15,7 @@ use leaktrace_common::abi::Op;
 
 use super::{Arguments, file, uring};
 use crate::{
-    kernel::{Chunk, Table, file_at, file_facts, offset, read, table_at},
+    kernel::{Chunk, Table, file_at, file_facts, offset, opaque, read, table_at},
     tree::{self, Slot},
 };
 
@@ -133,8 +133,9 @@ fn number(index: u32, last: u32, slot: &Slot) -> u32 {
     }
     let index = index - 1;
     if index < NEAR {
+        let word = opaque(index) / 64 & 3;
         // SAFETY: what `compare` left there.
-        let new = unsafe { slot.room.taken[(index / 64 & 3) as usize] } >> (index & 63) & 1;
+        let new = unsafe { slot.room.taken[word as usize] } >> (index & 63) & 1;
         return if new == 0 { NONE } else { index };
     }
     let fd = last.wrapping_sub(NEAR + FAR).wrapping_add(index);

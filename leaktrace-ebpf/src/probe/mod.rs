@@ -16,7 +16,7 @@ pub mod task;
 pub mod uring;
 pub mod walk;
 
-use leaktrace_common::abi::{self, Op};
+use leaktrace_common::abi::{self, NO_OFFSET, Op};
 
 use crate::{
     emit,
@@ -66,9 +66,22 @@ impl Arguments {
 /// number means something else.
 const TS_COMPAT: u32 = 2;
 
+/// TIF_32BIT (arch/arm64/include/asm/thread_info.h): the same, of the whole task.
+const TIF_32BIT: u64 = 1 << 22;
+
 #[inline(always)]
 fn is_compat() -> bool {
     let task = tree::current_typed();
+    if offset!(thread_info_status) == NO_OFFSET {
+        // SAFETY: typed by the helper. thread_info is embedded in task_struct on arm64 (v4.10).
+        let flags: u64 = unsafe {
+            load(
+                task,
+                offset!(task_thread_info).wrapping_add(offset!(thread_info_flags)),
+            )
+        };
+        return flags & TIF_32BIT != 0;
+    }
     // SAFETY: typed by the helper. thread_info is embedded in task_struct on x86 (v4.9).
     let status: u32 = unsafe {
         load(
@@ -172,9 +185,10 @@ fn own_call(arguments: Arguments) {
 /// not traced, as [`enter`].
 #[inline(always)]
 pub fn exit(regs: u64, result: i64) {
-    // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1.
-    let number: u64 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
-    let op = Op(maps::handler(number));
+    // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1. 32 bits: arm64
+    // has no more.
+    let number: u32 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
+    let op = Op(maps::handler(u64::from(number)));
     if op == Op::ALIAS {
         if is_compat() {
             alias();

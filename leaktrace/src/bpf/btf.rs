@@ -212,6 +212,10 @@ impl<'a> Btf<'a> {
         if let Some(member) = argument(path, "has") {
             return Some(u32::from(self.offset_of(member).is_some()));
         }
+        // An element of a member that is an array.
+        if let Some((member, more)) = path.split_once('+') {
+            return self.offset_of(member)?.checked_add(more.parse().ok()?);
+        }
         let (root, members) = path.split_once('.')?;
         if members.split('.').any(str::is_empty) {
             return None;
