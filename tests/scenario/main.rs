@@ -49,6 +49,7 @@ mod stale_lock_left;
 mod stress;
 mod sysv_ipc;
 mod tables;
+mod teardown;
 mod temp_dir;
 mod temp_file;
 mod term_ignored;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    audit::{case::Case, resource, teardown},
+    audit::{case::Case, quality, resource, teardown},
     id::ProcessKey,
     model::facts::ProcessFacts,
     report::{
@@ -52,6 +52,7 @@ pub(crate) fn report(
             at_ns: trigger.at.0,
             cause: trigger.cause.clone(),
         }),
+        teardown: quality::teardown(case.facts, facts, trigger),
         order: order(case, facts),
         timing_ns: timing(facts, trigger),
     }

@@ -343,6 +343,14 @@ pub struct EndFacts {
     pub total_vm: u64,
 }
 
+impl ProcessFacts {
+    /// Whether it has made children.
+    pub fn has_made_children(&self) -> bool {
+        let children = self.by_kind.get(&Kind::Child);
+        children.is_some_and(|counts| counts.acquired > 0)
+    }
+}
+
 impl EndFacts {
     /// The signal that ended it, if one did.
     pub fn signal(&self) -> Option<i32> {

@@ -360,6 +360,9 @@ pub struct Process {
     /// What began teardown; null while it lives.
     #[serde(default)]
     pub trigger: Option<Trigger>,
+    /// How well it ended; null while it lives.
+    #[serde(default)]
+    pub teardown: Option<Teardown>,
     /// Order of releases.
     pub order: Order,
     /// How long it took.
@@ -445,6 +448,65 @@ pub struct Io {
     pub read_bytes: u64,
     /// Bytes.
     pub written_bytes: u64,
+}
+
+/// How well a process ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Teardown {
+    /// The last TERM, INT or QUIT that came; null: none.
+    pub asked: Option<Asked>,
+    /// From then to exit_group, or to the end by the signal's default action, ns; null if it was
+    /// not asked, or did not obey.
+    pub obeyed_ns: Option<u64>,
+    /// It was asked, did not go, and was killed; null otherwise.
+    pub escalation: Option<Escalation>,
+    /// Threads besides its own that still ran when exit_group was called.
+    pub threads: u32,
+    /// Its children since teardown began.
+    pub children: TeardownChildren,
+    /// Releases that the kernel refused since then.
+    pub errors: u64,
+    /// Requests of rings that were in flight when their ring went.
+    pub abandoned: u64,
+    /// Calls that had waited for a second or longer and ended with the teardown.
+    pub cancelled: u64,
+}
+
+/// A request to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Asked {
+    /// `SIGTERM`.
+    pub signal: String,
+    /// When, ns of CLOCK_BOOTTIME.
+    pub at_ns: u64,
+    /// Who sent it; null: the kernel.
+    pub by_pid: Option<u32>,
+    /// Its comm then.
+    pub by_comm: String,
+}
+
+/// A kill after a request that was not obeyed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Escalation {
+    /// The first request.
+    pub from: String,
+    /// `SIGKILL`.
+    pub to: String,
+    /// Time between the two, ns.
+    pub after_ns: u64,
+    /// Who killed it; null: not known.
+    pub by_pid: Option<u32>,
+}
+
+/// Children of a process since its teardown began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TeardownChildren {
+    /// It sent them a signal that ends a process.
+    pub killed: u64,
+    /// Somebody waited for them before its end.
+    pub reaped: u64,
+    /// They ran when it ended.
+    pub orphaned: u64,
 }
 
 /// What began the teardown of a process.

@@ -10,7 +10,7 @@ mod tail;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    audit::cleanup_line,
+    audit::{cleanup_line, teardown_line},
     id::ProcessKey,
     report::{Finding, Level, Process, Report, Verdict},
     sink::{escape_str, human},
@@ -180,7 +180,13 @@ fn process_lines(report: &Report, detail: Detail, findings: &[&Finding]) -> Vec<
     names
         .into_iter()
         .zip(processes)
-        .map(|(name, process)| format!("{name:<width$} {}", what_it_did(process)))
+        .map(|(name, process)| {
+            let how = match detail {
+                Detail::All => how_it_ended(process),
+                Detail::Errors => String::new(),
+            };
+            format!("{name:<width$} {}{how}", what_it_did(process))
+        })
         .collect()
 }
 
@@ -193,6 +199,15 @@ fn what_it_did(process: &Process) -> String {
     match process.end_ns {
         Some(_) => format!("cleanup: {line}"),
         None => format!("still running: {line}"),
+    }
+}
+
+/// `; SIGTERM from 4126 (sh), obeyed after 1.2 ms`
+fn how_it_ended(process: &Process) -> String {
+    let line = process.teardown.as_ref().map(teardown_line);
+    match line.filter(|line| !line.is_empty()) {
+        Some(line) => format!("; {}", escape_str(&line)),
+        None => String::new(),
     }
 }
 
