@@ -1,6 +1,6 @@
 //! LT101: a process of the tree that still runs at the deadline.
 
-use leaktrace_tests::Outcome;
+use leaktrace_tests::{Outcome, Place};
 
 use crate::check_sh;
 
@@ -58,4 +58,43 @@ fn what_a_survivor_left_is_listed_with_it_and_no_finding_of_its_own() {
         caused.iter().any(|it| path(it).ends_with("/scratch")),
         "{outcome}"
     );
+}
+
+/// A place with a program that passes for a daemon that tools leave running on purpose.
+fn with_known_daemon() -> Place {
+    let place = Place::new();
+    std::fs::copy("/bin/sleep", place.cwd().join("gpg-agent")).expect("copy a program");
+    place
+}
+
+#[test]
+fn a_known_daemon_may_stay() {
+    let place = with_known_daemon();
+    let script = "{ ./gpg-agent 30 </dev/null >/dev/null 2>&1 & } | true";
+    let outcome = check_sh(script)
+        .args(["--settle", "200ms"])
+        .at(&place)
+        .end();
+    let pid = outcome.process("gpg-agent")["pid"]
+        .as_i64()
+        .unwrap_or_default();
+    let _survivor = Survivor(pid as i32);
+    outcome.twin_clean("LT101");
+    assert_eq!(outcome.report["known"]["daemons"], 1, "{outcome}");
+}
+
+#[test]
+fn a_known_daemon_that_keeps_a_pipe_of_the_run_is_an_error_again() {
+    let place = with_known_daemon();
+    let outcome = check_sh("{ ./gpg-agent 30 </dev/null & } | true")
+        .args(["--settle", "200ms"])
+        .at(&place)
+        .end();
+    let pid = outcome.process("gpg-agent")["pid"]
+        .as_i64()
+        .unwrap_or_default();
+    let _survivor = Survivor(pid as i32);
+    let finding = outcome.only_error("LT101");
+    assert_eq!(finding["comm"], "gpg-agent", "{outcome}");
+    assert_eq!(finding["caused"][0]["kind"], "pipe", "{outcome}");
 }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     audit::{
+        daemon,
         evidence::{Alive, Evidence},
         kept::{self, Survives},
         order,
@@ -246,6 +247,11 @@ impl<'a> Case<'a> {
             .keys()
             .copied()
             .filter(|key| self.process(*key).is_some_and(is_daemon))
+            // It hangs whoever waits for the end of what it keeps.
+            .filter(|key| {
+                self.process(*key)
+                    .is_some_and(|it| !daemon::keeps_of_the_run(self.facts, self.start, it))
+            })
             .collect()
     }
 

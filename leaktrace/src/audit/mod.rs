@@ -14,6 +14,7 @@ pub mod settle;
 pub mod teardown;
 
 mod ask;
+mod daemon;
 mod explain;
 mod finding;
 mod fingerprint;
