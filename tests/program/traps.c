@@ -200,8 +200,8 @@ static volatile int stop;
 static void *closes(void *number) {
     while (!stop) {
         close((int)(long)number);
-        // So that most closes find something: the ring is not to be filled with refusals.
-        for (volatile int i = 0; i < 2000; i++)
+        // Most closes are to find something, and the ring is not to be filled with refusals.
+        for (volatile int i = 0; i < 30000; i++)
             ;
     }
     return NULL;

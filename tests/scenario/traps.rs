@@ -16,7 +16,7 @@ fn trap<'a>(words: &[&str]) -> Run<'a> {
     Run::check(command)
 }
 
-fn held<'a>(process: &'a Value) -> Vec<&'a Value> {
+fn held(process: &Value) -> Vec<&Value> {
     let held = process["held"].as_array().expect("held");
     held.iter().filter(|it| it["inherited"] == false).collect()
 }

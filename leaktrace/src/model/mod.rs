@@ -19,6 +19,8 @@ mod end;
 mod end_tests;
 pub mod facts;
 mod fd;
+#[cfg(test)]
+mod found_tests;
 mod hash;
 mod holdings;
 mod index;

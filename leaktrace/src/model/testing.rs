@@ -9,7 +9,7 @@ use leaktrace_common::{
     record::{
         FileIdentity, Header, TextRef,
         exit::{ExitGroup, ExitNotify, ExitProcess},
-        file::{FdAcquire, FdRelease, FdTable, FdWalk, WALK_LEN, WalkEntry, walk_cause},
+        file::{FdAcquire, FdGone, FdRelease, FdTable, FdWalk, WALK_LEN, WalkEntry, walk_cause},
         ipc::{IpcGet, IpcRemove, ShmAttach},
         kind,
         mapping::{Map, Unmap},
@@ -269,6 +269,32 @@ impl Script {
             ..FdAcquire::default()
         };
         self.record(actor, kind::FD_ACQUIRE, seq, &acquire, &[path.as_bytes()]);
+    }
+
+    /// An fd that was found in the actor's table during `op`.
+    pub fn found(&mut self, actor: &Actor, fd: i32, identity: FileIdentity, op: Op) {
+        let acquire = FdAcquire {
+            identity,
+            fd,
+            source_fd: -1,
+            op: op.0,
+            flags: leaktrace_common::record::file::acquire_flag::FOUND,
+            ..FdAcquire::default()
+        };
+        self.record(actor, kind::FD_ACQUIRE, 0, &acquire, &[]);
+    }
+
+    /// A number was taken out of the table by something else than a call of its own; it holds
+    /// the file at `now` by now.
+    pub fn gone(&mut self, actor: &Actor, fd: i32, now: u64) {
+        let gone = FdGone {
+            now,
+            fd,
+            op: Op::URING_CLOSE.0,
+            ..FdGone::default()
+        };
+        let seq = self.seq();
+        self.record(actor, kind::FD_GONE, seq, &gone, &[]);
     }
 
     /// openat of `path`.
