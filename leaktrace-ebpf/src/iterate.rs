@@ -146,7 +146,9 @@ extern "C" fn reread_tasks(ctx: *mut Context) -> i32 {
     if slot.lost != 0 {
         marked(slot);
     }
-    if slot.pid == slot.tid && AGAIN.get_ptr(slot.pid).is_some() {
+    let wanted = |pid: u32| AGAIN.get_ptr(pid).is_some();
+    // No process has number 0: all of them are wanted then.
+    if slot.pid == slot.tid && (wanted(slot.pid) || wanted(0)) {
         // SAFETY: the iterator's task.
         unsafe { again(task, slot) };
     }

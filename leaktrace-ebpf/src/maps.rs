@@ -64,7 +64,7 @@ pub const SPARE_BYTES: u64 = 4 << 20;
 #[map]
 pub static SPARE: RingBuf = RingBuf::with_byte_size(SPARE_BYTES as u32, 0);
 
-/// Processes that are to be read again, by pid.
+/// Processes that are to be read again, by pid; 0: all of them.
 #[map]
 pub static AGAIN: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
 

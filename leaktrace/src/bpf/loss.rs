@@ -10,9 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leaktrace_common::record::{FAMILY_SLOTS, Family, Header, header_flag};
+use bytes::BytesMut;
+use leaktrace_common::record::{FAMILY_SLOTS, Family, Header, header_flag, kind};
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
+
+use crate::census::host;
 
 /// The variable.
 pub const VARIABLE: &str = "LEAKTRACE_TEST_LOSS";
@@ -99,7 +102,7 @@ pub(super) struct Losing {
     pub(super) vital: u64,
     all: u32,
     /// Marks that the next record of a thread has to carry.
-    marks: HashMap<u32, u16>,
+    marks: HashMap<u32, (Header, u16)>,
 }
 
 /// Families of which every record is vital to the programs.
@@ -145,7 +148,7 @@ impl Losing {
             let family = (header.kind >> 8) as u8;
             *self.lost.entry((family, header.cpu)).or_default() += 1;
             self.all += 1;
-            let marks = self.marks.entry(header.tid).or_default();
+            let (_, marks) = self.marks.entry(header.tid).or_insert((*header, 0));
             *marks |= header.flags & header_flag::LOST;
             *marks |= 1 << (header_flag::LOST_SHIFT + u16::from(family));
             if VITAL.iter().any(|vital| *vital as u8 == family) {
@@ -163,9 +166,24 @@ impl Losing {
         }
         if let Ok((mut header, rest)) = Header::read_from_prefix(record) {
             header.dropped = header.dropped.wrapping_add(self.all);
-            header.flags |= self.marks.remove(&header.tid).unwrap_or(0);
+            let marks = self.marks.remove(&header.tid);
+            header.flags |= marks.map_or(0, |(_, marks)| marks);
             let at = record.len() - rest.len();
             record[..at].copy_from_slice(header.as_bytes());
+        }
+    }
+
+    /// Writes a record for every thread that has said nothing since a record of it was lost.
+    pub(super) fn tell(&mut self, out: &mut BytesMut) {
+        for (_, (header, marks)) in self.marks.drain() {
+            let header = Header {
+                kind: kind::MARKED,
+                len: size_of::<Header>() as u16,
+                flags: header.flags & !header_flag::LOST | marks,
+                time_ns: host::boottime_ns(),
+                ..header
+            };
+            out.extend_from_slice(header.as_bytes());
         }
     }
 

@@ -310,17 +310,18 @@ impl Kernel for Programs {
         Ok(clauses)
     }
 
-    fn lost(&mut self) -> anyhow::Result<u64> {
-        let mut lost = 0;
+    fn lost(&mut self) -> anyhow::Result<(u64, u64)> {
+        let (mut lost, mut vital) = match &self.reader.losing {
+            Some(losing) => (losing.all(), losing.vital),
+            None => (0, 0),
+        };
         for family in Family::ALL {
-            lost += self
-                .family(family)?
-                .iter()
-                .map(|count| count.lost)
-                .sum::<u64>();
+            for count in self.family(family)? {
+                lost += count.lost;
+                vital += count.vital;
+            }
         }
-        let dropped = self.reader.losing.as_ref();
-        Ok(lost + dropped.map_or(0, |losing| losing.all()))
+        Ok((lost, vital))
     }
 
     fn reread(&mut self, pids: &[u32]) -> anyhow::Result<()> {
@@ -328,6 +329,7 @@ impl Kernel for Programs {
             self.wanted.insert(pid, 0, 0).context("ask for a process")?;
         }
         let read = seed::reread(&mut self.ebpf, &mut self.rereads);
+        self.reader.tell_marks();
         for pid in pids.iter().take(WANTED) {
             self.wanted
                 .remove(pid)

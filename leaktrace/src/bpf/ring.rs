@@ -18,6 +18,10 @@ use crate::census::host;
 /// Bytes after which a batch is handed on although more records wait.
 const BATCH: usize = 1 << 20;
 
+/// A record of the spare ring is older than this when it is handed on: a program that was
+/// interrupted while it filled a record of the ring holds up those behind it.
+const MARGIN: Duration = Duration::from_millis(2);
+
 /// Longest time between two looks at the ring: most records come without a wake-up.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -82,6 +86,13 @@ impl Reader {
         }
     }
 
+    /// Has threads of which records were lost on demand say so, as the programs do for theirs.
+    pub(super) fn tell_marks(&mut self) {
+        if let Some(losing) = &mut self.losing {
+            losing.tell(&mut self.waiting);
+        }
+    }
+
     /// The records that wait, up to a batch; does not wait.
     pub fn drain(&mut self) -> Bytes {
         if let Some(losing) = &self.losing {
@@ -108,13 +119,14 @@ impl Reader {
             // What is later than all that was read of the ring may be later than something that
             // is still in it.
             let until = match batch.len() < BATCH {
-                true => now,
+                true => now.saturating_sub(MARGIN.as_nanos() as u64),
                 false => last_time(&batch).unwrap_or(now),
             };
             let merged = merge(&batch, &mut self.waiting, until);
             if !merged.is_empty() {
                 return merged;
             }
+            std::thread::sleep(MARGIN);
         }
     }
 

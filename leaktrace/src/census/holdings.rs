@@ -57,6 +57,26 @@ pub fn is_stopped(key: ProcessKey) -> Option<bool> {
     Some(states.iter().all(|state| *state == 'T'))
 }
 
+/// Whether no thread of a process runs, or waits in a call; zombies do not.
+pub fn has_stopped(pid: Pid) -> bool {
+    let states = process::thread_states(pid).unwrap_or_default();
+    states
+        .iter()
+        .all(|state| matches!(state, 'T' | 'Z' | 'X' | 'x'))
+}
+
+/// The children of a process, theirs, and so on, as far as they have not been adopted by others.
+pub fn descendants(pid: Pid) -> Vec<Pid> {
+    let mut found = Vec::new();
+    let mut next = vec![pid];
+    while let Some(pid) = next.pop() {
+        let children = children(pid).unwrap_or_default();
+        found.extend(children.iter().map(|pid| Pid(*pid)));
+        next.extend(children.into_iter().map(Pid));
+    }
+    found
+}
+
 fn fds(pid: Pid) -> io::Result<BTreeMap<u32, HeldFd>> {
     let mut held = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
@@ -127,6 +147,8 @@ pub fn mapped(key: ProcessKey) -> Option<Bytes> {
     if !process::runs(key) {
         return None;
     }
+    // What is in effect now is in the list; what comes while it is read is told by records.
+    let now = host::boottime_ns();
     let maps = fs::read(format!("/proc/{}/maps", key.pid)).ok()?;
     let mut lines = lines(key.pid, &maps);
     lines.retain(|(_, by)| *by == By::Call);
@@ -148,7 +170,7 @@ pub fn mapped(key: ProcessKey) -> Option<Bytes> {
             pid: key.pid.0,
             tid: key.pid.0,
             start_ns: key.start.0,
-            time_ns: host::boottime_ns(),
+            time_ns: now,
             ..Header::default()
         };
         records.extend_from_slice(header.as_bytes());

@@ -31,7 +31,7 @@ mod sysv;
 mod worker;
 
 pub use mount::{cgroup_roots, present as mounts_present};
-pub use sysv::{Segment, present as sysv_present, segments};
+pub use sysv::{Segment, changes as sysv_changes, present as sysv_present, segments};
 pub use worker::LiveCensus;
 
 /// Something that answers questions: the kernel now, or a capture.

@@ -2,9 +2,16 @@
 
 use std::{fs, io, mem};
 
-use leaktrace_common::record::ipc::what;
+use bytes::{Bytes, BytesMut};
+use leaktrace_common::record::{
+    Header,
+    ipc::{IpcGet, IpcRemove, created, what},
+    kind,
+};
+use zerocopy::IntoBytes;
 
-use super::Found;
+use super::{Found, host};
+use crate::{id::ProcessKey, source::Start};
 
 /// The segment is removed when its last user detaches (SHM_DEST, include/linux/shm.h).
 const SHM_DEST: u32 = 0o1000;
@@ -118,6 +125,8 @@ pub struct Segment {
     pub id: i32,
     /// Pid of who made it.
     pub creator: u32,
+    /// Its size.
+    pub bytes: u64,
     /// Whether it goes with its last user.
     pub dying: bool,
 }
@@ -134,6 +143,59 @@ pub fn segments() -> io::Result<Vec<Segment>> {
     }
 }
 
+/// What has changed among the SysV objects of our own namespace that nobody told of, as records:
+/// `known` ones that are gone, and segments of processes that `maker` knows. Who made a semaphore
+/// or a queue, and who removed anything, the kernel does not tell: `somebody` did.
+pub fn changes(
+    known: &[(u32, i32)],
+    start: &Start,
+    somebody: ProcessKey,
+    maker: impl Fn(u32) -> Option<ProcessKey>,
+) -> Option<Bytes> {
+    let there = present().ok()?;
+    let mut records = BytesMut::new();
+    for (what, id) in known.iter().filter(|key| !there.contains(key)) {
+        let remove = IpcRemove {
+            what: *what,
+            id: *id,
+            ipc_ns: start.ipc_ns,
+            ..IpcRemove::default()
+        };
+        append(&mut records, kind::IPC_REMOVE, somebody, remove.as_bytes());
+    }
+    let new = segments().ok()?.into_iter().filter(|segment| {
+        let key = (what::SHM, segment.id);
+        !segment.dying && !known.contains(&key) && !start.sysv_before.contains(&key)
+    });
+    for (segment, key) in new.filter_map(|segment| Some((segment, maker(segment.creator)?))) {
+        let get = IpcGet {
+            size: segment.bytes,
+            what: what::SHM,
+            id: segment.id,
+            ipc_ns: start.ipc_ns,
+            created: created::YES,
+            ..IpcGet::default()
+        };
+        append(&mut records, kind::IPC_GET, key, get.as_bytes());
+    }
+    (!records.is_empty()).then(|| records.freeze())
+}
+
+fn append(records: &mut BytesMut, kind: u16, key: ProcessKey, payload: &[u8]) {
+    let header = Header {
+        len: (size_of::<Header>() + payload.len()) as u16,
+        kind,
+        pid: key.pid.0,
+        tid: key.pid.0,
+        start_ns: key.start.0,
+        time_ns: host::boottime_ns(),
+        ..Header::default()
+    };
+    records.extend_from_slice(header.as_bytes());
+    records.extend_from_slice(payload);
+    records.resize(records.len().next_multiple_of(8), 0);
+}
+
 /// key, id, permissions in octal, size, creator … (ipc/shm.c, sysvipc_shm_proc_show).
 fn segment(line: &str) -> Option<Segment> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -141,6 +203,7 @@ fn segment(line: &str) -> Option<Segment> {
     Some(Segment {
         id: words.get(1)?.parse().ok()?,
         creator: words.get(4)?.parse().ok()?,
+        bytes: words.get(3)?.parse().ok()?,
         dying: mode & SHM_DEST != 0,
     })
 }

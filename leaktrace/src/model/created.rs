@@ -236,9 +236,8 @@ impl Model {
     }
 
     pub(super) fn ipc_get(&mut self, header: &Header, get: &IpcGet) {
-        let Some(id) = self.live_of(header) else {
-            return;
-        };
+        // One that nobody told of may be found after its maker's end.
+        let id = self.process_of(header);
         let Some(kind) = sysv_kind(get.what) else {
             return;
         };

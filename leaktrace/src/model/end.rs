@@ -1,7 +1,7 @@
 //! Tasks end and are reaped.
 
 use leaktrace_common::record::{
-    Family, Header,
+    Header,
     exit::{ExitMm, ExitProcess, exit_flag},
     header_flag,
     task::Reap,
@@ -38,6 +38,9 @@ impl Model {
             && process.end.is_none()
             && header.flags & header_flag::IO_WORKER == 0
         {
+            if process.threads <= 1 {
+                process.ended_early.insert(header.tid);
+            }
             process.threads = process.threads.saturating_sub(1).max(1);
             process.gave_back(Kind::Thread, 0, Extent::Whole);
             // What exit_group or a fatal signal ends had not ended by itself.
@@ -154,7 +157,7 @@ impl Model {
             .signal()
             .and_then(|signal| process.phase.last_signal(signal as u32));
         match end.walk_complete {
-            true => process.reread(at, Families::FDS.and(Families::of(&[Family::Task]))),
+            true => process.reread(at, Families::FDS.and(Families::TASKS)),
             false => process.taint(at, Families::FDS, || {
                 "its fd table could not be read at exit".to_owned()
             }),
@@ -291,14 +294,19 @@ impl Model {
         let Some(id) = self.processes.find(header.pid, header.start_ns) else {
             return;
         };
-        let Some(process) = self
-            .processes
-            .get_mut(id)
-            .filter(|process| process.end.is_some())
-        else {
+        let Some(process) = self.processes.get_mut(id) else {
             return;
         };
         process.gone = Gone::Yes;
+        if process.end.is_none() {
+            // Its end was lost: how it ended and what it held then is not known.
+            let (table, mm) = (process.table.0, process.mm);
+            let at = KtimeNs(header.time_ns);
+            process.taint(at, Families::TASKS, || "its end was not seen".to_owned());
+            self.table_left(table);
+            self.unwatch_mm(mm, id);
+            return;
+        }
         if process.reaped.is_none() {
             self.zombies.retain(|zombie| *zombie != id);
         }

@@ -107,7 +107,9 @@ impl Families {
     pub const MAPPINGS: Families = Families::of(&[Family::Mapping, Family::Ipc]);
     /// What is read again for a process that lives.
     pub const READABLE: Families =
-        Families(Families::FDS.0 | Families::MAPPINGS.0 | Families::of(&[Family::Task]).0);
+        Families(Families::FDS.0 | Families::MAPPINGS.0 | Families::TASKS.0);
+    /// What tells which tasks there are.
+    pub const TASKS: Families = Families::of(&[Family::Task, Family::Exit]);
 
     /// These.
     pub const fn of(families: &[Family]) -> Families {

@@ -49,6 +49,13 @@ impl Model {
         self.ledger.sysv(ipc_ns)
     }
 
+    /// The process that last had this number.
+    pub fn last_with(&self, pid: u32) -> Option<ProcessKey> {
+        let keys = self.processes.iter().map(|process| process.key);
+        keys.filter(|key| key.pid.0 == pid)
+            .max_by_key(|key| key.start)
+    }
+
     /// fd tables compared at exit, and how many differed.
     pub fn self_check(&self) -> (u64, u64) {
         self.self_check

@@ -12,7 +12,7 @@ use leaktrace_common::record::{
 use super::{
     Model,
     facts::{Families, Kind, SignalFacts, Trust},
-    process::{self, Extent, Listing, Origin, Process, ProcessId},
+    process::{self, Extent, Gone, Listing, Origin, Process, ProcessId},
     rate::Rate,
     scope::ScopedThread,
     signal::text,
@@ -51,7 +51,8 @@ impl Model {
                 && child.flags & u32::from(header_flag::IO_WORKER) == 0
             {
                 // One that was found before its birth is told is counted already.
-                if !process.seeded.contains(&child.tid) {
+                let is_over = process.ended_early.remove(&child.tid);
+                if !is_over && !process.seeded.contains(&child.tid) {
                     process.threads += 1;
                 }
                 process
@@ -79,7 +80,7 @@ impl Model {
             parent.children += 1;
             parent.counts.acquired(Kind::Child, parent.children);
         }
-        if header.time_ns <= self.listed_until && parent_mm != child.mm {
+        if self.is_listed(header, parent_mm) && parent_mm != child.mm {
             born.listing = Listing::Late;
         }
         let listing = born.listing;
@@ -252,8 +253,16 @@ impl Model {
             return;
         };
         left.tasks = left.tasks.saturating_sub(1);
-        if left.tasks == 0 {
-            self.drop_table(table);
+        // The end of a thread may be told before its birth, if the ring had no room for that: a
+        // table that a process uses is there.
+        let is_used = |process: &Process| {
+            process.end.is_none() && process.gone == Gone::No && process.table.0 == table
+        };
+        let is_used = self.processes.iter().any(is_used);
+        match (left.tasks, is_used) {
+            (0, true) => left.tasks = 1,
+            (0, false) => self.drop_table(table),
+            (1.., _) => {}
         }
     }
 

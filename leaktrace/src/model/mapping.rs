@@ -63,7 +63,18 @@ fn end_of(start: u64, bytes: u64) -> u64 {
 }
 
 impl Model {
+    /// Whether what a call did was there when the address space was read from the kernel: a
+    /// record is written after its call has taken effect.
+    #[inline]
+    pub(super) fn is_listed(&self, header: &Header, mm: u64) -> bool {
+        let space = self.spaces.get(&mm);
+        space.is_some_and(|space| header.time_ns <= space.listed_at)
+    }
+
     pub(super) fn map(&mut self, header: &Header, map: &Map) {
+        if self.is_listed(header, map.mm) {
+            return;
+        }
         let Some(process) = self.live_of(header) else {
             return;
         };
@@ -189,6 +200,9 @@ impl Model {
     }
 
     pub(super) fn unmap(&mut self, header: &Header, unmap: &Unmap) {
+        if self.is_listed(header, unmap.mm) {
+            return;
+        }
         let Some(process) = self.live_of(header) else {
             return;
         };
@@ -310,6 +324,9 @@ impl Model {
     }
 
     pub(super) fn remap(&mut self, header: &Header, remap: &Remap) {
+        if self.is_listed(header, remap.mm) {
+            return;
+        }
         let Some(process) = self.live_of(header) else {
             return;
         };
@@ -344,6 +361,11 @@ impl Model {
         let space = self.space_of(remap.mm, id);
         let old_end = end_of(remap.old_address, remap.old_bytes);
         space.cut(remap.old_address, old_end, &mut cuts);
+        // A range that is one mapping to the kernel is one to us, unless records were lost, or
+        // the move was under way when the address space was read.
+        let Some(first) = cuts.first() else {
+            return;
+        };
         self.unmap_range(
             header,
             id,
@@ -352,16 +374,15 @@ impl Model {
             new_end,
             header.time_ns,
         );
-        // A range that is one mapping to the kernel is one to us, unless records were lost.
-        let Some(first) = cuts.first() else {
-            return;
-        };
         let bytes = new_end.saturating_sub(remap.new_address);
         self.space_of(remap.mm, id)
             .put_back(remap.new_address, bytes, first);
     }
 
     pub(super) fn shm_attach(&mut self, header: &Header, attach: &ShmAttach) {
+        if self.is_listed(header, attach.mm) {
+            return;
+        }
         let Some(process) = self.live_of(header) else {
             return;
         };
@@ -384,6 +405,9 @@ impl Model {
     }
 
     pub(super) fn shm_detach(&mut self, header: &Header, detach: &ShmDetach) {
+        if self.is_listed(header, detach.mm) {
+            return;
+        }
         let Some(process) = self.live_of(header) else {
             return;
         };

@@ -71,7 +71,7 @@ use self::{
     hash::NumberMap,
     ledger::{Extent, Ledger},
     names::Names,
-    process::{Origin, Process, ProcessId, Processes},
+    process::{Gone, Origin, Process, ProcessId, Processes},
     remains::Remains,
     reread::MapSeeds,
     ring::Rings,
@@ -159,8 +159,6 @@ pub struct Model {
     /// Lists of mappings that are coming.
     map_seeds: BTreeMap<ProcessKey, MapSeeds>,
     loss: LossIs,
-    /// When the last list of mappings was read.
-    listed_until: u64,
     /// Tables and address spaces that were read again after a loss.
     rereads: u64,
     ledger: Ledger,
@@ -287,7 +285,7 @@ impl Model {
         let live = self
             .processes
             .iter()
-            .filter(|process| process.end.is_none());
+            .filter(|process| process.end.is_none() && process.gone == Gone::No);
         live.map(|process| process.key)
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Process {
     pub(super) lost_why: String,
     /// Threads that were there before, or were told of as if they had been.
     pub(super) seeded: BTreeSet<u32>,
+    /// Threads whose end was told before their birth.
+    pub(super) ended_early: BTreeSet<u32>,
     /// What was listed of its address space may not be of its time.
     pub(super) listing: Listing,
     /// Number of the record that last said that others were lost.

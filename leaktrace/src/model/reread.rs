@@ -19,7 +19,7 @@ use super::{
     LossIs, Model,
     facts::{Families, Kind, Trust},
     mapping,
-    process::{self, Listing, Origin, ProcessId},
+    process::{self, Gone, Listing, Origin, ProcessId},
     space::{Mapping, Space, Sync},
     table::{Inherited, Slot, Table, after},
 };
@@ -44,7 +44,8 @@ impl Model {
 
     /// Processes that live and whose tables may be wrong, with what of them may.
     pub fn tainted(&self) -> Vec<(ProcessKey, Families)> {
-        let live = self.processes.iter().filter(|it| it.end.is_none());
+        let live = self.processes.iter();
+        let live = live.filter(|it| it.end.is_none() && it.gone == Gone::No);
         let tainted = live.filter_map(|process| {
             let tainted = match &process.trust {
                 Trust::Tainted { families, .. } => families.both(Families::READABLE),
@@ -100,10 +101,12 @@ impl Model {
             }
             None => return,
         };
-        let Some(mut table) = self.tables.remove(&header.table) else {
-            return;
-        };
         let id = self.processes.find(header.pid, header.start_ns);
+        let process = id.and_then(|id| self.processes.get(id));
+        if process.is_some_and(|process| process.end.is_some()) {
+            return;
+        }
+        let mut table = self.tables.remove(&header.table).unwrap_or_default();
         let seq = header.seq as u32;
         // Numbers of which nothing is said were free when that was looked at, but what came
         // since stands before this part.
@@ -202,10 +205,7 @@ impl Model {
             return;
         };
         let (old, new) = (process.mm, reread.task.mm);
-        let lost_tasks = !process
-            .lost
-            .both(Families::of(&[leaktrace_common::record::Family::Task]))
-            .is_empty();
+        let lost_tasks = !process.lost.both(Families::TASKS).is_empty();
         process.describe(&reread.task);
         if lost_tasks {
             process.threads = reread.threads.max(1);
@@ -246,14 +246,16 @@ impl Model {
         let Some(id) = self.live_of(header) else {
             return;
         };
-        let Some(mm) = self.processes.get(id).map(|process| process.mm) else {
+        // 0: what is read of the process itself is on its way.
+        let mm = self.processes.get(id).map_or(0, |process| process.mm);
+        if mm == 0 {
             return;
-        };
+        }
         let first = self.next_rank;
         self.next_rank += seeds.ranges.len() as u64;
         let space: &mut Space = self.space_of(mm, id);
         space.become_listed(seeds.ranges, first);
-        self.listed_until = self.listed_until.max(header.time_ns);
+        space.listed_at = header.time_ns;
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };

@@ -30,10 +30,11 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Whether it may be what another description of the same addresses means: /proc tells less
-    /// than a call does, and shared memory without a file has one of the kernel's there.
+    /// Whether it is what /proc lists at the same addresses. Shared memory without a file has one
+    /// of the kernel's making there, also if it was made from /dev/zero.
     fn is_same(&self, other: &Mapping) -> bool {
-        let file = self.id.ino == 0 || (self.id.dev, self.id.ino) == (other.id.dev, other.id.ino);
+        let file = (self.id.dev, self.id.ino) == (other.id.dev, other.id.ino)
+            || (other.kind == Kind::SharedMapping && other.id.ino == 0);
         self.kind == other.kind && self.ipc_id == other.ipc_id && file
     }
 }
@@ -135,6 +136,8 @@ pub(super) struct Space {
     /// By place in [`KINDS`]: all mappings, and those that did not come with the fork.
     all: [u32; KINDS.len()],
     own: [u32; KINDS.len()],
+    /// When it was last read from the kernel: what calls had done by then is in it.
+    pub(super) listed_at: u64,
     /// Processes whose end its `exit_mmap` belongs to.
     pub(super) users: Vec<ProcessId>,
 }
@@ -152,6 +155,7 @@ impl Space {
             inherited_below: next_rank,
             all: self.all,
             own: [0; KINDS.len()],
+            listed_at: self.listed_at,
             users: Vec::new(),
         }
     }

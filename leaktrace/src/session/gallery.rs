@@ -167,6 +167,11 @@ impl Gallery {
         }
     }
 
+    /// How the run began.
+    pub(super) fn start(&self) -> &Start {
+        &self.start
+    }
+
     /// What is known.
     pub(super) fn model(&self) -> &Model {
         &self.model

@@ -194,7 +194,9 @@ impl<K: Kernel, C: Census> Live<K, C> {
         };
         for _ in 0..tries {
             let model = self.pipeline.model();
-            let records = self.mending.mend(&mut self.kernel, model, haste)?;
+            let records =
+                self.mending
+                    .mend(&mut self.kernel, model, self.pipeline.start(), haste)?;
             for records in records {
                 self.take(Item::Records(records));
             }

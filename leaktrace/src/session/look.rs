@@ -111,18 +111,15 @@ impl<K: Kernel, C: Census> Live<K, C> {
         if holdings::is_stopped(root) != Some(true) {
             return Ok(());
         }
-        self.drain_all()?;
-        let living: Vec<ProcessKey> = self.pipeline().model().living().collect();
-        if living
-            .iter()
-            .any(|key| holdings::is_stopped(*key) == Some(false))
-        {
+        // Asked of the kernel: one that we do not know of has to go on too.
+        let below = holdings::descendants(root.pid);
+        if below.iter().any(|pid| !holdings::has_stopped(*pid)) {
             return Ok(());
         }
         parity.add(self.look(|_| true).await?);
-        for key in living {
+        for pid in below.into_iter().chain([root.pid]) {
             // SAFETY: kill(2) reads no memory; the process is stopped, so it is still that one.
-            unsafe { libc::kill(key.pid.0.cast_signed(), libc::SIGCONT) };
+            unsafe { libc::kill(pid.0.cast_signed(), libc::SIGCONT) };
         }
         Ok(())
     }

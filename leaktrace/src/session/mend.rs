@@ -9,10 +9,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    census::holdings,
+    census::{holdings, sysv_changes},
     id::ProcessKey,
     model::{Model, facts::Families},
-    source::Kernel,
+    source::{Kernel, Start},
 };
 
 /// Time between two looks at what was lost.
@@ -24,7 +24,7 @@ const SELDOM: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     looked: Option<Instant>,
-    lost: u64,
+    lost: (u64, u64),
     tries: BTreeMap<ProcessKey, (u32, Instant)>,
 }
 
@@ -44,6 +44,7 @@ impl Mending {
         &mut self,
         kernel: &mut impl Kernel,
         model: &Model,
+        start: &Start,
         haste: Haste,
     ) -> anyhow::Result<Vec<Bytes>> {
         let now = Instant::now();
@@ -55,7 +56,8 @@ impl Mending {
         }
         self.looked = Some(now);
         let lost = kernel.lost()?;
-        let more = lost != std::mem::replace(&mut self.lost, lost);
+        let before = std::mem::replace(&mut self.lost, lost);
+        let (more, more_vital) = (lost != before, lost.1 != before.1);
         let tainted = model.tainted();
         self.tries
             .retain(|key, _| tainted.iter().any(|(other, _)| other == key));
@@ -66,9 +68,18 @@ impl Mending {
         if due.is_empty() && !more {
             return Ok(Vec::new());
         }
-        let pids: Vec<u32> = due.iter().map(|(key, _)| key.pid.0).collect();
-        kernel.reread(&pids)?;
+        let mut pids: Vec<u32> = due.iter().map(|(key, _)| key.pid.0).collect();
         let mut records = Vec::new();
+        if more_vital {
+            // Somebody may have been born whom nobody told of.
+            pids.insert(0, 0);
+            let known = model.sysv(start.ipc_ns);
+            let somebody = model.living().next();
+            records.extend(somebody.and_then(|somebody| {
+                sysv_changes(&known, start, somebody, |pid| model.last_with(pid))
+            }));
+        }
+        kernel.reread(&pids)?;
         for (key, families) in due {
             let (tries, at) = self.tries.entry(key).or_insert((0, now));
             (*tries, *at) = (*tries + 1, now);

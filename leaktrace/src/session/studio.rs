@@ -82,7 +82,7 @@ pub async fn serve(
             }
             batch = kernel.next_batch() => {
                 gallery.feed(Item::Records(batch?));
-                let read = mending.mend(&mut kernel, gallery.model(), Haste::InTurn)?;
+                let read = mending.mend(&mut kernel, gallery.model(), gallery.start(), Haste::InTurn)?;
                 read.into_iter().for_each(|read| gallery.feed(Item::Records(read)));
             }
         }

@@ -58,15 +58,16 @@ pub trait Kernel {
     /// The counters cannot be read.
     fn faults(&self) -> anyhow::Result<Vec<String>>;
 
-    /// How many records were lost so far; cheap enough to ask ten times a second.
+    /// How many records were lost so far, and how many of them tell of births, ends, names and
+    /// ipc objects; cheap enough to ask ten times a second.
     ///
     /// # Errors
     /// The counters cannot be read.
-    fn lost(&mut self) -> anyhow::Result<u64> {
-        Ok(0)
+    fn lost(&mut self) -> anyhow::Result<(u64, u64)> {
+        Ok((0, 0))
     }
 
-    /// Has these processes read again from the kernel, and every task say whether records of it
+    /// Has these processes, or all of them if 0 is among them, read again from the kernel, and every task say whether records of it
     /// were lost. What that tells comes as records.
     ///
     /// # Errors
