@@ -39,6 +39,7 @@ mod no_msync;
 mod noise;
 mod order;
 mod parity;
+mod policy;
 mod posix_ipc;
 mod replay;
 mod ring_hazards;

@@ -19,13 +19,7 @@ use crate::{
     census::Answer,
     id::ProcessKey,
     model::facts::{Facts, ProcessFacts, ResourceFacts},
-    policy::{
-        Policy,
-        date::Date,
-        defaults::{Made, Survivor},
-        program::Program,
-        settings::Settings,
-    },
+    policy::{Policy, date::Date, program::Program, settings::Settings},
     report::{Keeper, Level, Resource},
     source::{End, Start},
 };
@@ -46,8 +40,14 @@ pub struct Case<'a> {
     pub(crate) leaks: BTreeMap<ProcessKey, Vec<Leak>>,
     /// Members that still run, with the time at which that was seen.
     pub survivors: BTreeMap<ProcessKey, u64>,
-    /// Survivors that are known daemons.
+    /// The names of survivors now.
+    names: BTreeMap<ProcessKey, &'a [u8]>,
+    /// Survivors that may stay: known daemons, and what the policy expects.
     pub daemons: Vec<ProcessKey>,
+    /// Known daemons that keep something of the run: what, a clause.
+    pub keeping: BTreeMap<ProcessKey, String>,
+    /// How often each expectation of the policy fitted.
+    pub expected: Vec<u64>,
     /// Created things that are still there and are findings of their own.
     pub left: Vec<Left>,
     /// Created things that are still there and whose creator survives.
@@ -99,7 +99,10 @@ impl<'a> Case<'a> {
         policy: &'a Policy,
     ) -> Self {
         let evidence = Evidence::new(answers);
-        let (survivors, mut unknown) = survivors(facts, &evidence);
+        let (living, mut unknown) = survivors(facts, &evidence);
+        let survivors = living.iter().map(|(key, (at_ns, _))| (*key, *at_ns));
+        let survivors = survivors.collect();
+        let names = living.into_iter().map(|(key, (_, comm))| (key, comm));
         let (mut left, not_found_out) = residue::left(facts, start, &evidence);
         for left in &mut left {
             left.kept_by = kept::of(facts, left, &evidence);
@@ -125,7 +128,10 @@ impl<'a> Case<'a> {
             scopes: Scopes::new(facts),
             leaks: BTreeMap::new(),
             survivors,
+            names: names.filter(|(_, comm)| !comm.is_empty()).collect(),
             daemons: Vec::new(),
+            keeping: BTreeMap::new(),
+            expected: Vec::new(),
             left: Vec::new(),
             left_by_survivors: Vec::new(),
             kept,
@@ -135,7 +141,10 @@ impl<'a> Case<'a> {
             orders,
             ranked: BTreeMap::new(),
         };
-        case.daemons = case.known_daemons(&left);
+        let daemons = daemon::sort(&case, &left);
+        case.daemons = daemons.may_stay;
+        case.keeping = daemons.keeping;
+        case.expected = daemons.expected;
         case.sort_left(left);
         case.ranked = case.judge_ranks();
         case.leaks = case.scopes.leaks(&case.left);
@@ -174,6 +183,14 @@ impl<'a> Case<'a> {
     pub(crate) fn is_scope_leak(&self, process: ProcessKey, resource: &ResourceFacts) -> bool {
         let mut leaks = self.leaks.get(&process).into_iter().flatten();
         leaks.any(|leak| leak.resource == *resource)
+    }
+
+    /// The name of a process: as it is now if it survives, else the last one known.
+    pub fn comm<'b>(&'b self, process: &'b ProcessFacts) -> &'b [u8] {
+        match self.names.get(&process.key) {
+            Some(comm) => comm,
+            None => &process.comm,
+        }
     }
 
     /// The day on which the run began.
@@ -231,57 +248,23 @@ impl<'a> Case<'a> {
             }
         }
     }
-
-    fn known_daemons(&self, left: &[Left]) -> Vec<ProcessKey> {
-        let is_daemon = |process: &ProcessFacts| {
-            let argv = process.argv.join(&b' ');
-            let survivor = Survivor {
-                comm: &process.comm,
-                exe: process.exe.as_deref(),
-                argv: &argv,
-                made: self.made_socket(process, left).then_some(Made::Socket),
-            };
-            self.policy.known.daemon(survivor).is_some()
-        };
-        self.survivors
-            .keys()
-            .copied()
-            .filter(|key| self.process(*key).is_some_and(is_daemon))
-            // It hangs whoever waits for the end of what it keeps.
-            .filter(|key| {
-                self.process(*key)
-                    .is_some_and(|it| !daemon::keeps_of_the_run(self.facts, self.start, it))
-            })
-            .collect()
-    }
-
-    /// Whether a process, or its parent of the same program (a daemon's foreground half), has
-    /// bound a unix socket that is there.
-    fn made_socket(&self, process: &ProcessFacts, left: &[Left]) -> bool {
-        let parent = self
-            .process(process.parent)
-            .filter(|parent| parent.exe == process.exe)
-            .map(|parent| parent.key);
-        let all_made = self
-            .facts
-            .created
-            .iter()
-            .filter(|created| created.resource.kind == crate::model::facts::Kind::Unix);
-        let by = |key: ProcessKey| key == process.key || Some(key) == parent;
-        left.iter()
-            .any(|left| left.thing == residue::Thing::UnixSocket && by(left.creator))
-            || all_made.into_iter().any(|created| by(created.creator))
-    }
 }
 
-fn survivors(facts: &Facts, evidence: &Evidence<'_>) -> (BTreeMap<ProcessKey, u64>, Vec<String>) {
+/// When somebody was seen to run, and under which name.
+type Seen<'a> = (u64, &'a [u8]);
+
+/// Who still runs, and of whom it is not known, a clause each.
+fn survivors<'a>(
+    facts: &Facts,
+    evidence: &Evidence<'a>,
+) -> (BTreeMap<ProcessKey, Seen<'a>>, Vec<String>) {
     let mut survivors = BTreeMap::new();
     let mut unknown = Vec::new();
     let living = settle::unsettled(facts).filter(|process| settle::is_living(process));
     for process in living {
         match evidence.process(process.key) {
-            Alive::Yes { at_ns } => {
-                survivors.insert(process.key, at_ns);
+            Alive::Yes { at_ns, comm } => {
+                survivors.insert(process.key, (at_ns, comm));
             }
             Alive::Ended => {}
             Alive::NotAsked | Alive::Unknown => unknown.push(format!(

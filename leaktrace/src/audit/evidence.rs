@@ -35,7 +35,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// What is known of a process.
-    pub fn process(&self, key: ProcessKey) -> Alive {
+    pub fn process(&self, key: ProcessKey) -> Alive<'a> {
         match self.about(&Question::Process { key }) {
             None => Alive::NotAsked,
             Some(answer) => match &answer.found {
@@ -43,8 +43,9 @@ impl<'a> Evidence<'a> {
                     state: 'Z' | 'X' | 'x',
                     ..
                 } => Alive::Ended,
-                Found::Process { .. } => Alive::Yes {
+                Found::Process { comm, .. } => Alive::Yes {
                     at_ns: answer.time_ns,
+                    comm,
                 },
                 Found::Gone => Alive::Ended,
                 Found::Unknown { .. }
@@ -61,13 +62,15 @@ impl<'a> Evidence<'a> {
 
 /// Whether a process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alive {
+pub enum Alive<'a> {
     /// No answer yet.
     NotAsked,
     /// It runs.
     Yes {
         /// When that was seen, ns of CLOCK_BOOTTIME.
         at_ns: u64,
+        /// Its comm then, which it may have given itself (PR_SET_NAME).
+        comm: &'a [u8],
     },
     /// Gone, or exited and not reaped.
     Ended,

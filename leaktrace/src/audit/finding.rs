@@ -58,6 +58,8 @@ struct Site {
 struct Seen<'a> {
     seen: Observation,
     process: &'a ProcessFacts,
+    /// Its name.
+    comm: String,
     level: Level,
     scope: Option<String>,
     /// The suppression that fits.
@@ -110,6 +112,7 @@ fn held_against<'a>(
     Some(Seen {
         seen,
         process,
+        comm: resource::text(case.comm(process)),
         level,
         scope,
         allow,
@@ -213,7 +216,7 @@ fn suppression(
     if case.policy.allow.is_empty() {
         return None;
     }
-    let comm = resource::text(&process.comm);
+    let comm = resource::text(case.comm(process));
     let exe = process.exe.as_deref().map(resource::text);
     let id = seen.resource.id.map(|id| id.to_string());
     let subject = Subject {
@@ -279,7 +282,7 @@ fn instance(it: &Seen<'_>) -> Instance {
     Instance {
         process: it.process.key,
         pid: it.process.key.pid.0,
-        comm: resource::text(&it.process.comm),
+        comm: it.comm.clone(),
         fingerprint: it.fingerprint.clone(),
         resource: it.seen.resource.clone(),
         other: it.seen.other.clone(),

@@ -334,7 +334,8 @@ pub(crate) fn running() -> Found {
     Found::Process {
         state: 'S',
         parent_pid: 1,
-        comm: b"x".to_vec(),
+        // As the model has it.
+        comm: Vec::new(),
     }
 }
 

@@ -10,6 +10,14 @@ use crate::{
 pub(crate) fn policy(case: &Case<'_>, findings: &Findings) -> PolicyFile {
     let policy = case.policy;
     let allows = policy.allow.iter().zip(&findings.used);
+    let expectations = policy.expect.iter().zip(&case.expected);
+    let expectations = expectations.map(|(expect, used)| Suppression {
+        form: expect.form(),
+        reason: Some(expect.reason.clone()),
+        source: expect.source.clone(),
+        used: *used,
+        ..Suppression::default()
+    });
     let suppressions: Vec<Suppression> = allows
         .map(|(allow, used)| Suppression {
             form: allow.form(),
@@ -19,6 +27,7 @@ pub(crate) fn policy(case: &Case<'_>, findings: &Findings) -> PolicyFile {
             expired: allow.is_expired(case.today()),
             used: *used,
         })
+        .chain(expectations)
         .collect();
     let complaints = match policy.strictness {
         Strictness::Report => Vec::new(),

@@ -91,7 +91,13 @@ pub fn temp_roots(tmpdir: Option<&[u8]>, cwd: &Path, uid: u32) -> Vec<Vec<u8>> {
         cwd.join(path).into_os_string().into_vec()
     });
     let mut roots: Vec<Vec<u8>> = Vec::new();
-    for root in tmpdir.into_iter().chain(fixed) {
+    add_temp_roots(&mut roots, tmpdir.into_iter().chain(fixed));
+    roots
+}
+
+/// Adds roots, symlinks resolved where they exist; none is listed twice.
+pub fn add_temp_roots(roots: &mut Vec<Vec<u8>>, more: impl IntoIterator<Item = Vec<u8>>) {
+    for root in more {
         let real = fs::canonicalize(Path::new(std::ffi::OsStr::from_bytes(&root)))
             .map_or(root, |real| real.into_os_string().into_vec());
         // A root of everything would make every file a temporary one.
@@ -99,7 +105,6 @@ pub fn temp_roots(tmpdir: Option<&[u8]>, cwd: &Path, uid: u32) -> Vec<Vec<u8>> {
             roots.push(real);
         }
     }
-    roots
 }
 
 /// The root of the repository that a directory is in: the nearest one above that git works in,

@@ -29,12 +29,21 @@ pub struct OutputArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Judging")]
 pub struct JudgeArgs {
+    /// The policy; without it, leaktrace.toml from the working directory upwards.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Groups or rules that are errors too; `none`: every rule is a note.
     #[arg(long, value_name = "GROUP|RULE,…")]
     pub fail_on: Vec<String>,
     /// Tolerate findings of a rule, where the resource's fact matches; repeatable.
     #[arg(long, value_name = "RULE[:KEY=GLOB]")]
     pub allow: Vec<String>,
+    /// Tolerate what the [[allow]] blocks of this file say; repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub suppressions: Vec<PathBuf>,
+    /// Write an [[allow]] block for every error, to FILE or to stderr.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub gen_suppressions: Option<Option<PathBuf>>,
     /// Tolerate what this baseline has; only what is new fails.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
@@ -44,9 +53,9 @@ pub struct JudgeArgs {
     /// Fail if a suppression fits nothing or has expired.
     #[arg(long)]
     pub strict_suppressions: bool,
-    /// How release order is judged.
-    #[arg(long, value_name = "MODE", value_parser = value::order, default_value = "instance")]
-    pub order: OrderMode,
+    /// How release order is judged [default: instance].
+    #[arg(long, value_name = "MODE", value_parser = value::order)]
+    pub order: Option<OrderMode>,
     /// Inconclusive where one of these families cannot be watched; or `all`.
     #[arg(long, value_name = "FAMILY,…")]
     pub require: Vec<String>,

@@ -142,7 +142,8 @@ pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, 
             .map_err(|why| unavailable(&why, on_unavailable))?;
         let census = LiveCensus::start(Box::new(kernel.identities()?))
             .map_err(|error| failed("start the census", &error))?;
-        let start = start_of(&selection, run.settle, &kernel);
+        let mut start = start_of(&selection, run.settle, &kernel);
+        host::add_temp_roots(&mut start.temp_roots, run.policy.temp_roots.iter().cloned());
         let (there, count) = take_hold(&mut kernel, &selection)?;
         let capture = capture.as_ref().map(command::begin_capture).transpose()?;
         let policy = run.policy.clone();

@@ -145,11 +145,13 @@ impl Run<'_> {
         let census = LiveCensus::start(Box::new(kernel.identities()?))
             .map_err(|error| failed("start the census", &error))?;
         announce(&mut held, &kernel)?;
+        let mut temp_roots = self.start.temp_roots.clone();
+        host::add_temp_roots(&mut temp_roots, self.spec.policy.temp_roots.iter().cloned());
         let start = Start {
             command: self.start.command.clone(),
             cwd: self.start.cwd.clone(),
             repository: self.start.repository.clone(),
-            temp_roots: self.start.temp_roots.clone(),
+            temp_roots,
             settle_ns: self.start.settle_ns,
             ..kernel.start()
         };

@@ -9,7 +9,7 @@ use super::{
     command::{self, Ran, RunSpec},
     exit, look,
     output::{self, Call, Destination, Outputs},
-    tolerate,
+    policy, tolerate,
     value::Format,
 };
 use crate::{
@@ -133,6 +133,9 @@ pub(super) fn report(
         });
     }
     report.exit = outcome::exit(report.verdict, pipeline.end(), command, error_exitcode);
+    if let Some(path) = &args.gen_suppressions {
+        tolerate::write_suppressions(path.as_deref(), &report)?;
+    }
     Ok(report)
 }
 
@@ -172,11 +175,9 @@ pub(super) fn job_summary() -> Option<PathBuf> {
 pub(super) fn policy(args: &JudgeArgs) -> Result<Policy, Failure> {
     let usage =
         |option: &str, error: &dyn std::fmt::Display| Failure::usage(format!("{option}: {error}"));
-    let mut policy = Policy {
-        allow_loss: args.allow_loss,
-        ..Policy::default()
-    };
-    policy.settings.order = args.order;
+    let mut policy = policy::load(args.policy.as_deref())?;
+    policy.allow_loss |= args.allow_loss;
+    policy.settings.order = args.order.unwrap_or(policy.settings.order);
     policy.baseline = args
         .baseline
         .as_deref()
@@ -185,15 +186,22 @@ pub(super) fn policy(args: &JudgeArgs) -> Result<Policy, Failure> {
     if args.strict_suppressions {
         policy.strictness = Strictness::Fail;
     }
-    if let Some(path) = &args.write_baseline {
+    for path in args
+        .write_baseline
+        .iter()
+        .chain(args.gen_suppressions.iter().flatten())
+    {
         tolerate::can_be_written(path)?;
     }
     if !args.fail_on.is_empty() {
         let words = args.fail_on.join(",");
         match fail_on::parse(&words).map_err(|error| usage("--fail-on", &error))? {
             FailOn::None => policy.fail_on_none = true,
-            FailOn::These(words) => policy.fail_on = words,
+            FailOn::These(words) => policy.fail_on.extend(words),
         }
+    }
+    for path in &args.suppressions {
+        policy.allow.extend(tolerate::read_suppressions(path)?);
     }
     for text in &args.allow {
         let allow = Allow::parse(text).map_err(|error| usage("--allow", &error))?;
@@ -201,8 +209,9 @@ pub(super) fn policy(args: &JudgeArgs) -> Result<Policy, Failure> {
     }
     if !args.require.is_empty() {
         let words = args.require.join(",");
-        policy.require =
+        let families =
             fail_on::parse_families(&words).map_err(|error| usage("--require", &error))?;
+        policy.require.extend(families);
     }
     Ok(policy)
 }

@@ -1,4 +1,4 @@
-//! Files of what is tolerated: baselines.
+//! Files of what is tolerated: baselines and suppressions.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,11 @@ use super::{
     Failure,
     output::{self, Content},
 };
-use crate::{policy::baseline::Baseline, report::Report, sink::escape_str};
+use crate::{
+    policy::{allow::Allow, baseline::Baseline, file, generate},
+    report::Report,
+    sink::escape_str,
+};
 
 /// Files of the user are read up to this size: above any that is meant.
 const MAX_BYTES: u64 = 64 << 20;
@@ -78,4 +82,33 @@ pub(super) fn write_baseline(path: &Path, report: &Report) -> Result<Baseline, F
         ))
     })?;
     Ok(baseline)
+}
+
+/// Reads `--suppressions FILE`.
+///
+/// # Errors
+/// It cannot be read or is wrong: a usage error with the line.
+pub(super) fn read_suppressions(path: &Path) -> Result<Vec<Allow>, Failure> {
+    let text = read("--suppressions", path)?;
+    file::parse_suppressions(&path.to_string_lossy(), &text)
+        .map_err(|error| super::policy::wrong(path, &error))
+}
+
+/// Writes `[[allow]]` blocks for what a run found: to a file, or to stderr, where stdout may be
+/// CMD's.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_suppressions(path: Option<&Path>, report: &Report) -> Result<(), Failure> {
+    let blocks = generate::blocks(report);
+    let Some(path) = path else {
+        super::complain(&blocks);
+        return Ok(());
+    };
+    fs::write(path, blocks).map_err(|error| {
+        Failure::internal(format!(
+            "cannot write suppressions to {}: {error}",
+            shown(path)
+        ))
+    })
 }

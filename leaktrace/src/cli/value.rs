@@ -1,8 +1,9 @@
 //! Values of options.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use crate::policy::OrderMode;
+pub use crate::policy::duration::parse as duration;
 
 /// `-f FORMAT[:PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,30 +81,6 @@ pub fn format(text: &str) -> Result<FormatSpec, String> {
     }
 }
 
-/// Parses `2s`, `500ms`, `1.5s`, `3m`, `1h`; a bare number is seconds.
-///
-/// # Errors
-/// A sentence.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let wrong = || format!("`{text}` is not a duration, write it as 2s or 500ms");
-    if digits.is_empty() {
-        return Err(wrong());
-    }
-    let unit = match &text[digits.len()..] {
-        "ns" => 1e-9,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" | "" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        unit => return Err(format!("unknown unit `{unit}`, use ms, s, m or h")),
-    };
-    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let number: f64 = digits.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
-    Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())
-}
-
 /// Parses an exit code that a process can have.
 ///
 /// # Errors
@@ -118,47 +95,12 @@ pub fn exit_code(text: &str) -> Result<i32, String> {
 /// # Errors
 /// A sentence with the modes there are.
 pub fn order(text: &str) -> Result<OrderMode, String> {
-    const MODES: [OrderMode; 4] = [
-        OrderMode::Instance,
-        OrderMode::Global,
-        OrderMode::FdsFirst,
-        OrderMode::MappingsFirst,
-    ];
-    MODES
-        .into_iter()
-        .find(|mode| mode.name() == text)
-        .ok_or_else(|| {
-            let names: Vec<&str> = MODES.iter().map(|mode| mode.name()).collect();
-            format!("unknown order mode `{text}`, use {}", names.join(", "))
-        })
+    OrderMode::parse(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_with_and_without_unit() {
-        let ok = |text| duration(text).ok();
-        assert_eq!(ok("2s"), Some(Duration::from_secs(2)));
-        assert_eq!(ok("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(ok("1.5"), Some(Duration::from_millis(1500)));
-        assert_eq!(ok("2m"), Some(Duration::from_secs(120)));
-        assert_eq!(ok("0"), Some(Duration::ZERO));
-        for wrong in [
-            "",
-            "s",
-            "-1s",
-            "1d",
-            "inf",
-            "nan",
-            "1e3s",
-            "1..2",
-            "99999999999999999999h",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_format_may_have_a_path_with_colons() {

@@ -95,7 +95,7 @@ impl Allow {
         Ok(allow)
     }
 
-    fn take(&mut self, key: &str, value: &str) -> Result<(), PolicyError> {
+    pub(super) fn take(&mut self, key: &str, value: &str) -> Result<(), PolicyError> {
         match key {
             STACK => self.stack.push(Pattern::new(value)?),
             REASON => self.reason = Some(value.to_owned()),

@@ -95,15 +95,36 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn hint(word: &str, known: impl Iterator<Item = &'static str>) -> String {
+    match nearest(word, known) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => " (`leaktrace explain` lists them)".to_owned(),
+    }
+}
+
+/// The known word that a wrong one may have been meant for.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
-    let nearest = known
+    known
         .map(|name| (distance(&lower, &name.to_ascii_lowercase()), name))
-        .min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((distance, name)) if distance <= 3 && distance < word.chars().count() => {
-            format!("; did you mean `{name}`?")
-        }
-        _ => " (`leaktrace explain` lists them)".to_owned(),
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 3 && *distance < word.chars().count())
+        .map(|(_, name)| name)
+}
+
+/// A group's name, or the id of a rule, judged or not.
+///
+/// # Errors
+/// An unknown word, with the nearest known one.
+pub(crate) fn known(word: &str) -> Result<String, PolicyError> {
+    if Group::ALL.into_iter().any(|group| group.name() == word) {
+        return Ok(word.to_owned());
+    }
+    match find(word) {
+        Some(info) => Ok(info.id.to_owned()),
+        None => Err(PolicyError::Word {
+            word: word.to_owned(),
+            hint: hint(word, names().chain(Group::ALL.map(Group::name))),
+        }),
     }
 }
 

@@ -4,11 +4,17 @@ pub mod allow;
 pub mod baseline;
 pub mod date;
 pub mod defaults;
+pub mod duration;
 pub mod fail_on;
+pub mod file;
 pub mod fingerprint;
+pub mod generate;
 pub mod pattern;
 pub mod program;
 pub mod settings;
+pub mod show;
+
+mod locate;
 
 use std::borrow::Cow;
 
@@ -81,6 +87,26 @@ pub enum OrderMode {
 }
 
 impl OrderMode {
+    /// Every mode.
+    pub const ALL: [OrderMode; 4] = [
+        OrderMode::Instance,
+        OrderMode::Global,
+        OrderMode::FdsFirst,
+        OrderMode::MappingsFirst,
+    ];
+
+    /// The mode of this name.
+    ///
+    /// # Errors
+    /// A clause with the modes there are.
+    pub fn parse(text: &str) -> Result<OrderMode, String> {
+        let found = OrderMode::ALL.into_iter().find(|mode| mode.name() == text);
+        found.ok_or_else(|| {
+            let names = OrderMode::ALL.map(OrderMode::name).join(", ");
+            format!("unknown order mode `{text}`, use {names}")
+        })
+    }
+
     /// The name used on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -50,4 +50,21 @@ pub struct Expect {
     pub select: Select,
     /// Why it may.
     pub reason: String,
+    /// `leaktrace.toml:12`.
+    pub source: Option<String>,
+}
+
+impl Expect {
+    /// As reports name it: `expect:comm=my-daemon`.
+    pub fn form(&self) -> String {
+        let Select { comm, exe, argv } = &self.select;
+        let globs = [("comm", comm), ("exe", exe), ("argv", argv)];
+        let globs = globs
+            .into_iter()
+            .filter_map(|(key, glob)| Some((key, glob.as_ref()?)));
+        let words: Vec<_> = globs
+            .map(|(key, glob)| format!("{key}={}", glob.text()))
+            .collect();
+        format!("expect:{}", words.join(","))
+    }
 }

@@ -81,14 +81,21 @@ fn caused(case: &Case<'_>, key: ProcessKey) -> Vec<Resource> {
 }
 
 fn message(case: &Case<'_>, seen: &Observation, process: &ProcessFacts) -> String {
-    let comm = resource::text(&process.comm);
+    let comm = resource::text(case.comm(process));
     let name = format!("process {} ({comm}) still runs", process.key.pid);
     let ended = case.end.child_reaped_ns;
+    let keeping = case.keeping.get(&process.key);
+    let keeping = keeping
+        .map(|what| format!(" and {what}"))
+        .unwrap_or_default();
     match seen.confirmed_ns.and_then(|at| at.checked_sub(ended)) {
         Some(after) if ended > 0 => {
-            format!("{name} {} after the command ended", human::nanos(after))
+            format!(
+                "{name} {} after the command ended{keeping}",
+                human::nanos(after)
+            )
         }
-        _ => name,
+        _ => format!("{name}{keeping}"),
     }
 }
 
