@@ -88,6 +88,8 @@ pub mod flag {
     pub const SILENT: u32 = 1 << 17;
     /// The same of one that may make a file.
     pub const SILENT_CREATION: u32 = 1 << 18;
+    /// A request of io_uring to make or change a name was reported.
+    pub const RING_NAMES: u32 = 1 << 19;
 }
 
 /// PF_EXITING and PF_IO_WORKER (include/linux/sched.h).
@@ -109,6 +111,13 @@ pub fn current() -> u64 {
 pub fn current_typed() -> u64 {
     // SAFETY: no preconditions.
     unsafe { bpf_get_current_task_btf() as u64 }
+}
+
+/// The address space of the current task.
+#[inline(always)]
+pub fn current_mm() -> u64 {
+    // SAFETY: typed by the helper.
+    unsafe { load(current_typed(), offset!(task_mm)) }
 }
 
 /// The slot of a task.

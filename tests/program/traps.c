@@ -2,10 +2,12 @@
 //
 // traps WORD [ARGUMENT]
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -309,6 +311,44 @@ static void supervised(void) {
     waitpid(child, NULL, 0);
 }
 
+// A directory is made by io_uring.
+static void ring_mkdir(const char *path) {
+    struct io_uring_params params = {0};
+    int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
+    must(ring >= 0, "io_uring_setup");
+    char *queue = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *entry =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+    must(queue != MAP_FAILED && entry != MAP_FAILED, "mmap");
+    entry->opcode = IORING_OP_MKDIRAT;
+    entry->fd = AT_FDCWD;
+    entry->addr = (unsigned long)path;
+    entry->len = 0700;
+    ((unsigned *)(queue + params.sq_off.array))[0] = 0;
+    __atomic_store_n((unsigned *)(queue + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+    must(syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == 1, "enter");
+    must(access(path, F_OK) == 0, "mkdir");
+}
+
+// A listener, two ends of connections, one that never had one, one that can have none.
+static void sockets(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    must(bind(listener, (struct sockaddr *)&address, len) == 0 && listen(listener, 2) == 0 &&
+             getsockname(listener, (struct sockaddr *)&address, &len) == 0,
+         "listen");
+    int both[2];
+    for (int i = 0; i < 2; i++) {
+        both[i] = socket(AF_INET, SOCK_STREAM, 0);
+        must(connect(both[i], (struct sockaddr *)&address, len) == 0, "connect");
+    }
+    shutdown(both[1], SHUT_WR);
+    socket(AF_INET, SOCK_STREAM, 0);
+    socket(AF_INET, SOCK_DGRAM, 0);
+}
+
 static int in_table(void *argument) {
     (void)argument;
     prctl(PR_SET_NAME, "sharer");
@@ -369,6 +409,10 @@ int main(int argc, char **argv) {
         terminal();
     else if (!strcmp(word, "supervised"))
         supervised();
+    else if (!strcmp(word, "ring-mkdir"))
+        ring_mkdir(argument);
+    else if (!strcmp(word, "sockets"))
+        sockets();
     else if (!strcmp(word, "shared"))
         shared();
     else if (!strcmp(word, "together"))

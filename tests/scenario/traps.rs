@@ -232,6 +232,37 @@ fn fds_passed_over_a_socket_are_held_by_who_got_them() {
 }
 
 #[test]
+fn names_that_io_uring_makes_are_declared() {
+    let place = Place::new();
+    let outcome = trap(&["ring-mkdir", &place.temp("made")]).at(&place).end();
+    // The directory is left, and nothing of the run says so by name: that is no clean run.
+    assert!(place.tmp().join("made").is_dir(), "{outcome}");
+    assert_eq!(outcome.report["verdict"], "inconclusive", "{outcome}");
+    let because = outcome.report["inconclusive_because"].to_string();
+    assert!(because.contains("io_uring"), "{outcome}");
+    assert_eq!(outcome.report["self_check"]["differed"], 0, "{outcome}");
+}
+
+#[test]
+fn a_socket_that_is_held_has_its_state() {
+    let held = held(trap(&["sockets"]).end().process("traps"))
+        .iter()
+        .map(|it| it["state"].as_str().map(str::to_owned))
+        .collect::<Vec<_>>();
+    let state = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        held,
+        [
+            state("listening"),
+            state("connected"),
+            state("closing"),
+            state("not connected"),
+            None
+        ]
+    );
+}
+
+#[test]
 fn an_fd_that_ioctl_returned_is_held_like_any_other() {
     let outcome = trap(&["terminal"]).args(HELD).end();
     agrees(&outcome);

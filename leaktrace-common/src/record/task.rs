@@ -146,6 +146,8 @@ pub mod taint {
     pub const SILENT: u32 = 2;
     /// The same of an open that may make a file.
     pub const SILENT_CREATION: u32 = 3;
+    /// The process makes or changes names by io_uring.
+    pub const RING_NAMES: u32 = 4;
 }
 
 /// A process as the kernel has it now: the walk of its fd table with the number given here is

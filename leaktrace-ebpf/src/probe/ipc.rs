@@ -138,12 +138,6 @@ pub fn control(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     }
 }
 
-#[inline(always)]
-fn current_mm() -> u64 {
-    // SAFETY: typed by the helper.
-    unsafe { load(tree::current_typed(), offset!(task_mm)) }
-}
-
 /// shmat returned.
 #[inline(never)]
 pub fn attach(slot: &mut Slot, id: u64, result: i64) {
@@ -158,7 +152,7 @@ pub fn attach(slot: &mut Slot, id: u64, result: i64) {
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<ShmAttach>();
-        (*payload).mm = current_mm();
+        (*payload).mm = tree::current_mm();
         (*payload).address = result as u64;
         (*payload).id = id as i32;
         (*payload).ipc_ns = namespace().1;
@@ -177,7 +171,7 @@ pub fn detach(slot: &mut Slot, address: u64, result: i64) {
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<ShmDetach>();
-        (*payload).mm = current_mm();
+        (*payload).mm = tree::current_mm();
         (*payload).address = address;
         (*payload).begin_ns = slot.begin_ns;
         (*payload).errno = errno(result);

@@ -8,18 +8,12 @@ use leaktrace_common::record::{
 use super::{Arguments, file::errno};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{device, file_at, load, offset, read, table_of},
+    kernel::{device, file_at, offset, read, table_of},
     tree::{self, Slot},
 };
 
 /// MAP_ANONYMOUS (include/uapi/asm-generic/mman-common.h).
 const MAP_ANONYMOUS: u64 = 0x20;
-
-#[inline(always)]
-fn current_mm() -> u64 {
-    // SAFETY: typed by the helper.
-    unsafe { load(tree::current_typed(), offset!(task_mm)) }
-}
 
 /// mmap returned an address.
 #[inline(never)]
@@ -46,7 +40,7 @@ pub fn map(slot: &mut Slot, arguments: Arguments, result: i64) {
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<Map>();
-        (*payload).mm = current_mm();
+        (*payload).mm = tree::current_mm();
         (*payload).address = result as u64;
         (*payload).bytes = arguments.a1();
         (*payload).prot = arguments.a2() as u32;
@@ -69,7 +63,7 @@ pub fn unmap(slot: &mut Slot, arguments: Arguments, result: i64) {
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<Unmap>();
-        (*payload).mm = current_mm();
+        (*payload).mm = tree::current_mm();
         (*payload).address = arguments.a0();
         (*payload).bytes = arguments.a1();
         (*payload).begin_ns = slot.begin_ns;
@@ -91,7 +85,7 @@ pub fn remap(slot: &mut Slot, arguments: Arguments, result: i64) {
     // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<Remap>();
-        (*payload).mm = current_mm();
+        (*payload).mm = tree::current_mm();
         (*payload).old_address = arguments.a0();
         (*payload).old_bytes = arguments.a1();
         (*payload).new_address = if failed { 0 } else { result as u64 };

@@ -31,6 +31,10 @@ mod opcode {
     pub const CLOSE: u8 = 19;
     pub const FILES_UPDATE: u8 = 20;
     pub const OPENAT2: u8 = 28;
+    pub const RENAMEAT: u8 = 35;
+    pub const MKDIRAT: u8 = 37;
+    pub const SYMLINKAT: u8 = 38;
+    pub const LINKAT: u8 = 39;
     pub const MSG_RING: u8 = 40;
     pub const SOCKET: u8 = 45;
     pub const URING_CMD: u8 = 46;
@@ -57,6 +61,11 @@ pub fn submitted(request: u64) {
         }
         opcode::ACCEPT if read::<u32>(request, offset!(uring_accept_slot)) == 0 => {
             let _ = ACCEPTING.insert(name(request), 1, 0);
+        }
+        // What they leave is not known by name, and that is declared. A removal needs no telling:
+        // the census finds that the thing is gone.
+        opcode::RENAMEAT | opcode::MKDIRAT | opcode::SYMLINKAT | opcode::LINKAT => {
+            task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
         }
         // The polling thread carries out what it submits: its table is compared from here on.
         opcode::RECVMSG | opcode::URING_CMD if is_worker(slot) => appear::begin(slot),

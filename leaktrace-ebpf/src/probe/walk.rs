@@ -1,6 +1,7 @@
 //! The walk of an fd table: what is in it is the kernel's own word.
 
 use aya_ebpf::helpers::generated::bpf_loop;
+use leaktrace_common::abi::fault;
 use leaktrace_common::record::{
     Family,
     file::{FdWalk, WALK_LEN, WalkEntry},
@@ -12,7 +13,7 @@ use crate::{
     kernel::{
         Detail, FileRoom, IO_URING, Table, file_facts_by, identify, in_flight, offset, ones, read,
     },
-    maps::LAST_WALK,
+    maps::{LAST_WALK, count_fault},
     tree::Slot,
 };
 
@@ -20,6 +21,10 @@ const SIZE: usize = HEADER + size_of::<FdWalk>();
 
 /// Bytes before the entries.
 const HEAD: usize = size_of::<FdWalk>() - WALK_LEN * size_of::<WalkEntry>();
+
+/// bpf_loop goes round 2^23 times at most (BPF_MAX_LOOPS in include/linux/bpf.h), four times for
+/// each word: more numbers than fs.nr_open has by default by a factor of 128.
+const MOST_WORDS: u32 = 1 << 21;
 
 struct State {
     slot: *const Slot,
@@ -52,7 +57,11 @@ pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
         next_fd: table.next_fd,
         sent: 0,
     };
-    let words = table.max_fds / 64;
+    let mut words = table.max_fds / 64;
+    if words > MOST_WORDS {
+        words = MOST_WORDS;
+        count_fault(fault::WALK_CUT);
+    }
     let context: *mut State = &raw mut state;
     // SAFETY: the callbacks have the signature that bpf_loop wants.
     unsafe {

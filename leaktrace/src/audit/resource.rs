@@ -27,6 +27,7 @@ pub(crate) fn report(facts: &ResourceFacts) -> Resource {
         released_ns: facts.released.map(|at| at.0),
         tid: facts.tid.map(|tid| tid.0),
         syscall: facts.op.map(|op| op.name().to_owned()),
+        state: facts.state.map(str::to_owned),
         direct: facts.ring.map(|ring| ring.direct),
         buffers: facts.ring.map(|ring| ring.buffers),
         how: facts.how.map(|how| how.name().to_owned()),

@@ -499,6 +499,8 @@ pub struct ResourceFacts {
     pub how: Option<How>,
     /// What an io_uring ring holds by itself.
     pub ring: Option<RingFacts>,
+    /// State of a stream socket when the kernel's table was read: `listening`, `connected`…
+    pub state: Option<&'static str>,
 }
 
 /// What an io_uring ring has registered.

@@ -136,6 +136,28 @@ fn of_socket(detail: &[u8; 16]) -> Kind {
     }
 }
 
+/// State of a stream socket in words (include/net/tcp_states.h; unix sockets use the same
+/// numbers). `None`: no socket, or one without connections.
+pub(super) fn socket_state(identity: &FileIdentity) -> Option<&'static str> {
+    const SOCK_STREAM: u16 = 1;
+    const SOCK_SEQPACKET: u16 = 5;
+    if identity.magic != SOCKFS {
+        return None;
+    }
+    let socket = SocketType::read_from_bytes(&identity.detail).ok()?;
+    let connects = [SOCK_STREAM, SOCK_SEQPACKET].contains(&socket.type_);
+    match socket.state {
+        _ if !connects => None,
+        1 => Some("connected"),
+        2 | 3 => Some("connecting"),
+        // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING.
+        4..=6 | 8 | 9 | 11 => Some("closing"),
+        7 => Some("not connected"),
+        10 => Some("listening"),
+        _ => None,
+    }
+}
+
 /// The kind of a regular file that was created under this path: what lies directly in
 /// /dev/shm is POSIX ipc, whatever made it (shm_open(3) and sem_open(3) are plain opens).
 pub(super) fn of_created(path: &[u8], kind: Kind) -> Kind {

@@ -273,13 +273,18 @@ impl Model {
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
-        process.unfollowed = process.unfollowed.saturating_add(1);
+        if reason.reason != taint::RING_NAMES {
+            process.unfollowed = process.unfollowed.saturating_add(1);
+        }
         let why = match reason.reason {
             taint::COMPAT => "32-bit system calls",
+            taint::RING_NAMES => "names made or changed by io_uring",
             taint::SILENT | taint::SILENT_CREATION => "io_uring requests that tell no completion",
             _ => "calls that cannot be followed",
         };
         let families = match reason.reason {
+            // Tables are as they were.
+            taint::RING_NAMES => Families::of(&[Family::Name]),
             // No name comes of these.
             taint::SILENT => Families::of(&[Family::File, Family::Socket]),
             _ => UNFOLLOWED,

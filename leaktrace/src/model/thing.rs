@@ -99,6 +99,7 @@ impl Thing {
             op: (self.op != Op::NONE).then_some(self.op),
             how: self.how,
             ring: None,
+            state: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Model,
     created::file_id,
     description::DescriptionId,
-    facts::{Families, Held, How, Kind, Trust},
+    facts::{Families, Held, How, Kind, ResourceFacts, Trust},
     kind,
     runtime::Part,
     table::{Inherited, Slot},
@@ -214,7 +214,10 @@ impl Model {
                 ..thing
             };
             Held {
-                resource: self.with_ring(entry.identity.file, thing.facts(&self.names)),
+                resource: ResourceFacts {
+                    state: kind::socket_state(&entry.identity),
+                    ..self.with_ring(entry.identity.file, thing.facts(&self.names))
+                },
                 inherited,
                 count: u32::from(entry.identity.count),
                 description: entry.identity.file,

@@ -625,6 +625,10 @@ pub struct Resource {
     /// How an fd came: `made`, `dup`, `inherited at fork`, `passed over a socket`…
     #[serde(skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
+    /// State of a stream socket: `listening`, `connecting`, `connected`, `closing`,
+    /// `not connected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// Direct descriptors of an io_uring ring: files in its own table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direct: Option<u32>,
