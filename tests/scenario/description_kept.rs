@@ -54,7 +54,7 @@ fn take(stream: &UnixStream) -> OwnedFd {
         message.msg_iov = &raw mut part;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control);
+        message.msg_controllen = size_of_val(&control) as _;
         let received = libc::recvmsg(stream.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
         assert_eq!(received, 1, "a byte with an fd");
         let header = libc::CMSG_FIRSTHDR(&raw const message);

@@ -157,6 +157,7 @@ fn a_signal_sent_to_leaktrace_reaches_the_command_once() {
 
 #[test]
 fn starting_and_stopping_costs_little() {
+    leaktrace_tests::at_own_speed();
     let alone = alone();
     let place = Place::new();
     let mut times: Vec<Duration> = (0..20)

@@ -10,6 +10,7 @@
 //! skips: `environment_can_run_the_others` says what is missing.
 
 mod binary;
+mod machine;
 mod outcome;
 mod place;
 mod run;
@@ -18,6 +19,7 @@ mod terminal;
 mod turn;
 
 pub use binary::leaktrace;
+pub use machine::at_own_speed;
 pub use outcome::Outcome;
 pub use place::Place;
 pub use run::{NOBODY, Run, steps};

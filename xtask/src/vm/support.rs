@@ -21,12 +21,11 @@ const FAMILIES: [&str; 9] = [
 pub struct Support {
     /// Scenarios for a short run: parts of their names.
     pub quick: Vec<String>,
-    /// Which family a module of scenarios says most about.
+    /// Which family scenarios say most about, by the beginnings of their names.
     families: BTreeMap<String, Vec<String>>,
     kernel: Vec<Row>,
-    /// Scenarios that cannot run emulated, and why.
-    #[serde(default)]
-    emulated: BTreeMap<String, String>,
+    /// Scenarios that time things.
+    own_speed: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,9 +38,6 @@ struct Row {
     level: Level,
     #[serde(default)]
     except: BTreeMap<String, Exception>,
-    /// Scenarios that need what this kernel does not have: name, and what.
-    #[serde(default)]
-    not_run: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,6 +152,21 @@ impl Support {
             .collect()
     }
 
+    /// The oldest series on which something is seen, and the newest.
+    ///
+    /// # Errors
+    /// If the table has none for this machine.
+    pub fn ends(&self, arch: Arch) -> Result<Vec<String>> {
+        let seen: Vec<&Row> = self
+            .kernel
+            .iter()
+            .filter(|row| row.is_for(arch) && row.level != Level::None)
+            .collect();
+        let first = seen.first().context("the table has no kernel")?;
+        let last = seen.last().context("the table has no kernel")?;
+        Ok(vec![first.series.clone(), last.series.clone()])
+    }
+
     fn row_of(&self, kernel: &Kernel, arch: Arch) -> Option<&Row> {
         self.kernel
             .iter()
@@ -199,11 +210,15 @@ impl Support {
     }
 
     fn family_of(&self, scenario: &str) -> &str {
-        let module = scenario.split("::").next().unwrap_or(scenario);
+        let prefix = |one: &&String| scenario.starts_with(one.as_str());
         self.families
             .iter()
-            .find(|(_, modules)| modules.iter().any(|one| one == module))
-            .map_or("exit", |(family, _)| family.as_str())
+            .filter_map(|(family, names)| {
+                let longest = names.iter().filter(prefix).map(String::len).max()?;
+                Some((longest, family.as_str()))
+            })
+            .max()
+            .map_or("exit", |(_, family)| family)
     }
 
     /// What is other than recorded, a line each.
@@ -250,21 +265,14 @@ impl Support {
         lines
     }
 
-    /// Only what says itself that it did not run is excused, and only where that is recorded
-    /// or below the version that it names.
+    /// Only what says itself that it did not run is excused: what times things, where that is
+    /// recorded, and what needs a newer kernel, below the version that it names.
     fn excused(&self, row: &Row, name: &str, why: &str) -> bool {
         let Some(reason) = why.strip_prefix("not run: ") else {
             return false;
         };
         if reason.starts_with("needs a machine's own speed") {
-            return self.emulated.contains_key(name);
-        }
-        if row
-            .not_run
-            .get(name)
-            .is_some_and(|recorded| recorded == reason)
-        {
-            return true;
+            return self.own_speed.iter().any(|one| one == name);
         }
         // `needs NAME, Linux 6.4`
         let Some((_, version)) = reason.rsplit_once("Linux ") else {

@@ -1,0 +1,11 @@
+//! What the machine under a scenario can and cannot show.
+
+/// Ends a scenario that times things where the machine is emulated: that says nothing of
+/// leaktrace. It ends as one that did not run, never as one that passed.
+///
+/// # Panics
+/// Where $LEAKTRACE_VM says that the machine is emulated.
+pub fn at_own_speed() {
+    let emulated = std::env::var_os("LEAKTRACE_VM").is_some_and(|machine| machine == "emulated");
+    assert!(!emulated, "not run: needs a machine's own speed");
+}
