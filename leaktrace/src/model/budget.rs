@@ -16,6 +16,17 @@ impl Model {
         self.budgets = budgets;
     }
 
+    /// Compares the fds that a record has told of with the budgets.
+    #[cold]
+    pub(super) fn check_acquired_fds(&mut self) {
+        for (id, table, fd) in std::mem::take(&mut self.acquired_fds) {
+            let slot = self.tables.get(&table).and_then(|table| table.get(fd));
+            let Some(slot) = slot else { continue };
+            let thing = Thing::of_slot(fd, slot, self.descriptions.get(slot.description));
+            self.check_budgets(id, thing);
+        }
+    }
+
     /// Something was acquired: notes the budgets that it passes, each once in a process.
     pub(super) fn check_budgets(&mut self, id: ProcessId, thing: Thing) {
         let (kind, class) = (thing.kind.name(), thing.kind.class().name());

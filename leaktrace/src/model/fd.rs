@@ -19,7 +19,7 @@ use super::{
     release::Release,
     runtime::{self, Part},
     table::{Inherited, Parked, Slot, after},
-    thing::{self, Thing},
+    thing,
 };
 use crate::decode::Text;
 
@@ -190,8 +190,8 @@ impl Model {
             }
         }
         if !self.budgets.is_empty() {
-            let description = self.descriptions.get(slot.description);
-            self.check_budgets(id, Thing::of_slot(fd, &slot, description));
+            // Its name comes later in the same record.
+            self.acquired_fds.push((id, header.table, fd));
         }
     }
 

@@ -166,6 +166,8 @@ pub struct Model {
     scopes: Scopes,
     /// Budgets of all programs.
     budgets: Vec<conduct::Budget>,
+    /// What the record that is being applied has put into tables, if there are budgets.
+    acquired_fds: Vec<(ProcessId, u32, u32)>,
     /// In the place of a process that is not known.
     nobody: Box<call::Followed>,
     /// Exited and not reaped, as far as we know; oldest first.
@@ -272,6 +274,9 @@ impl Model {
             Body::ExitNotify(_) => self.exit_notify(header),
             Body::ExitPending(pending) => self.exit_pending(header, pending),
             Body::Call(call) => self.call(header, call),
+        }
+        if !self.acquired_fds.is_empty() {
+            self.check_acquired_fds();
         }
     }
 

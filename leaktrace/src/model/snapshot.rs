@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::facts::{Kind, ResourceFacts};
+use super::{
+    conduct::Conduct,
+    facts::{Kind, ResourceFacts},
+};
 use crate::{
     id::{KtimeNs, Pid, ProcessKey},
     report::{Coverage, Level, Verdict},
@@ -109,6 +112,8 @@ pub struct Detail {
     pub handled: Vec<u32>,
     /// Ignored signals.
     pub ignored: Vec<u32>,
+    /// What it did besides acquiring and releasing.
+    pub conduct: Conduct,
 }
 
 /// One resource of a process.

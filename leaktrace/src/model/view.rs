@@ -113,6 +113,7 @@ impl Model {
             resources,
             handled: signals_of(process.handled),
             ignored: signals_of(process.ignored),
+            conduct: self.conduct(process),
         })
     }
 

@@ -32,6 +32,8 @@ const HELD_BY: usize = 14;
 const ACQUIRED_BY: usize = 20;
 /// Below this many columns there is no ACQUIRED BY.
 const NARROW: u16 = 90;
+/// From this share of RLIMIT_NOFILE on the limit is near.
+const NEAR: f64 = 0.8;
 
 /// Draws the selected process.
 pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
@@ -65,7 +67,8 @@ fn title(state: &State) -> String {
     let command = state.detail().map_or_else(String::new, command);
     let uid = format!("uid {}", process.uid);
     let note = trust(process);
-    let parts = [who, command, uid, note];
+    let conduct = state.detail().map_or_else(String::new, conduct);
+    let parts = [who, conduct, command, uid, note];
     parts
         .into_iter()
         .filter(|part| !part.is_empty())
@@ -79,6 +82,33 @@ fn trust(process: &LiveRow) -> String {
     } else {
         "~ not exact: records were lost, or it was not seen from its start".to_owned()
     }
+}
+
+/// What goes wrong while it lives: the limit, refused acquisitions, calls that wait, budgets.
+fn conduct(detail: &Detail) -> String {
+    let conduct = &detail.conduct;
+    let mut parts = Vec::new();
+    if conduct.nearest.share() >= NEAR {
+        parts.push(format!(
+            "! {} of {} fds",
+            human::count(u64::from(conduct.nearest.open)),
+            human::count(conduct.nearest.limit)
+        ));
+    }
+    if let Some(last) = conduct.no_room.last() {
+        let count = human::count(conduct.no_room_count);
+        let errno = human::errno(last.errno);
+        parts.push(format!("! {count} refused, {} {errno}", last.op.name()));
+    }
+    for wait in conduct.waits.iter().filter(|wait| !wait.returned) {
+        let took = human::nanos(wait.until.since(wait.begin).unwrap_or(0));
+        parts.push(format!("{} waits for {took}", wait.op.name()));
+    }
+    for passed in &conduct.passed {
+        parts.push(format!("! over {} {}", passed.most, passed.of));
+    }
+    parts.truncate(4);
+    parts.join(" · ")
 }
 
 fn command(detail: &Detail) -> String {
