@@ -77,7 +77,12 @@ impl Signals {
     /// Keeps a signal; `rank` and `place` tell where it stands among acquisitions and in the
     /// log of releases.
     pub(super) fn keep(&mut self, signal: &SignalGenerate, at: u64, rank: u64, place: u64) {
-        let weight = weight(signal.signal);
+        let weight = match weight(signal.signal) {
+            // One for a thread of its own (pthread_kill) is how a runtime wakes a helper, and
+            // asks nobody to end.
+            Weight::Maybe if signal.group == 0 => Weight::No,
+            weight => weight,
+        };
         self.make_room(signal.signal, weight);
         self.kept.push(Kept {
             signal: signal.signal,
@@ -168,8 +173,26 @@ mod tests {
     fn signal(signal: u32) -> SignalGenerate {
         SignalGenerate {
             signal,
+            group: 1,
             ..SignalGenerate::default()
         }
+    }
+
+    #[test]
+    fn what_a_thread_is_told_begins_no_teardown() {
+        let mut signals = Signals::default();
+        signals.keep(
+            &SignalGenerate {
+                group: 0,
+                ..signal(10)
+            },
+            1,
+            0,
+            0,
+        );
+        assert!(!signals.any_counts());
+        signals.keep(&signal(10), 2, 0, 0);
+        assert!(signals.any_counts());
     }
 
     #[test]
