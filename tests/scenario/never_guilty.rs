@@ -26,6 +26,21 @@ fn a_zombie_left_to_init() {
 }
 
 #[test]
+fn an_orphan_whose_reaper_does_not_reap_is_told_of_the_environment() {
+    // leaktrace is made the one that orphans are left to, and it reaps none but its own child.
+    let reaper = "import ctypes, os, sys\n\
+                  PR_SET_CHILD_SUBREAPER = 36\n\
+                  ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)\n\
+                  os.execv(sys.argv[1], sys.argv[1:])";
+    let outcome = check_sh("(sleep 0.1 & exit 0); sleep 0.8")
+        .through(["python3", "-c", reaper])
+        .end();
+    outcome.spotless();
+    let notes = outcome.report["environment"].to_string();
+    assert!(notes.contains("does not reap: 1 process"), "{outcome}");
+}
+
+#[test]
 fn a_sweep_over_unused_numbers() {
     let outcome = check_steps(&["sweep 3 1024"]).end();
     outcome.spotless();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     audit::{
+        orphan,
         residue::{self, Thing},
         rule, settle,
     },
@@ -32,6 +33,7 @@ pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) ->
     let mut questions: BTreeSet<Question> = settle::unsettled(facts)
         .map(|process| Question::Process { key: process.key })
         .collect();
+    questions.extend(orphan::questions(facts));
     for suspect in residue::suspects(facts, start) {
         if is_wanted(&suspect, policy, scope) {
             let through = through(facts, start, &suspect);

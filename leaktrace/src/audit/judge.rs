@@ -6,7 +6,7 @@ use crate::{
     audit::{
         case::Case,
         finding::{self, Findings},
-        location,
+        location, orphan,
         outcome::{self, Command},
         process, resource, settle, tolerated, trust,
     },
@@ -52,6 +52,7 @@ pub fn judge(
         verdict,
         inconclusive_because,
         not_judged: not_watched(start),
+        environment: orphan::environment(facts, answers),
         events: end.events.clone(),
         self_check: SelfCheck {
             compared: facts.self_check.0,

@@ -22,6 +22,7 @@ mod identity;
 mod judge;
 mod kept;
 pub(crate) mod location;
+mod orphan;
 mod process;
 mod quality;
 mod resource;

@@ -35,6 +35,7 @@ fn pair(one: Report, other: Report) -> Report {
         verdict,
         inconclusive_because: union(one.inconclusive_because, other.inconclusive_because),
         not_judged: union(one.not_judged, other.not_judged),
+        environment: union(one.environment, other.environment),
         events: events(one.events, &other.events),
         self_check: SelfCheck {
             compared: one.self_check.compared + other.self_check.compared,

@@ -41,6 +41,10 @@ pub struct Report {
     pub inconclusive_because: Vec<String>,
     /// Families (or rules) about which nothing is claimed, with the reason in `coverage`.
     pub not_judged: Vec<String>,
+    /// What is not as it should be where the run took place and is no fault of the run, a sentence
+    /// each; absent when there is nothing to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
     /// Records: produced = received + lost.
     pub events: Events,
     /// fd tables compared with the kernel's at exit.
@@ -83,6 +87,7 @@ impl Report {
             verdict: self.verdict,
             inconclusive_because: self.inconclusive_because.clone(),
             not_judged: self.not_judged.clone(),
+            environment: self.environment.clone(),
             events: self.events.clone(),
             self_check: self.self_check,
             settle: self.settle.clone(),

@@ -13,7 +13,9 @@ const WAITED_FOR: usize = 3;
 
 pub(super) fn lines(report: &Report, findings: &[&Finding]) -> Vec<String> {
     if report.verdict == Verdict::Clean && findings.is_empty() && nothing_known(&report.known) {
-        return vec![clean(report)];
+        let mut lines: Vec<_> = environment(report).collect();
+        lines.push(clean(report));
+        return lines;
     }
     let mut lines: Vec<_> = report
         .inconclusive_because
@@ -31,9 +33,17 @@ pub(super) fn lines(report: &Report, findings: &[&Finding]) -> Vec<String> {
         let more = human::count((complaints.len() - COMPLAINTS) as u64);
         lines.push(format!("leaktrace: suppressions: {more} more complaints"));
     }
+    lines.extend(environment(report));
     lines.push(counts(report, findings));
     lines.push(outcome(report));
     lines
+}
+
+fn environment(report: &Report) -> impl Iterator<Item = String> {
+    report
+        .environment
+        .iter()
+        .map(|what| format!("leaktrace: note: {}", escape_str(what)))
 }
 
 fn nothing_known(known: &Known) -> bool {
