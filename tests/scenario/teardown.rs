@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::check_steps;
 
 /// The teardown of the one process for which `is` holds.
-fn only<'a>(outcome: &'a Outcome, is: impl Fn(&Value) -> bool) -> &'a Value {
+fn only(outcome: &Outcome, is: impl Fn(&Value) -> bool) -> &Value {
     let all = outcome.processes("steps");
     let found: Vec<&Value> = all
         .into_iter()
