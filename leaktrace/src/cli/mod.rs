@@ -10,6 +10,7 @@ mod aside;
 mod attach;
 mod check;
 mod command;
+mod completions;
 mod demo;
 mod doctor;
 mod explain;
@@ -78,6 +79,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Join JSON reports into one.
     Merge(merge::MergeArgs),
+    /// Print what a shell needs to complete leaktrace's arguments.
+    Completions(completions::CompletionsArgs),
     /// Show the policy in force.
     Policy(policy::PolicyArgs),
     /// See it find a leak: a program that leaks on purpose, its report, and everything removed.
@@ -193,6 +196,7 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Schema(args)) => schema::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),
+        Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoLeak) => demo::leak(),
