@@ -19,7 +19,7 @@ mod terminal;
 mod turn;
 
 pub use binary::leaktrace;
-pub use machine::at_own_speed;
+pub use machine::{at_own_speed, is_emulated};
 pub use outcome::Outcome;
 pub use place::Place;
 pub use run::{NOBODY, Run, steps};

@@ -6,6 +6,11 @@
 /// # Panics
 /// Where $LEAKTRACE_VM says that the machine is emulated.
 pub fn at_own_speed() {
-    let emulated = std::env::var_os("LEAKTRACE_VM").is_some_and(|machine| machine == "emulated");
-    assert!(!emulated, "not run: needs a machine's own speed");
+    assert!(!is_emulated(), "not run: needs a machine's own speed");
+}
+
+/// Whether time says nothing here: for one claim among others.
+#[must_use]
+pub fn is_emulated() -> bool {
+    std::env::var_os("LEAKTRACE_VM").is_some_and(|machine| machine == "emulated")
 }

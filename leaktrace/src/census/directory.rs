@@ -4,7 +4,7 @@ use std::{
     ffi::CString,
     fs,
     os::{
-        fd::{AsRawFd, BorrowedFd},
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
 };
@@ -21,7 +21,8 @@ pub(super) fn total(root: BorrowedFd<'_>) -> (u64, u64) {
     let (mut bytes, mut entries) = (0_u64, 0_u64);
     let mut left = vec![b".".to_vec()];
     while let Some(path) = left.pop() {
-        let Some(reader) = read_dir(root, &path) else {
+        // Kept: with musl an entry is looked up by a path that goes through this fd.
+        let Some((_dir, reader)) = read_dir(root, &path) else {
             continue;
         };
         for entry in reader.flatten() {
@@ -42,10 +43,11 @@ pub(super) fn total(root: BorrowedFd<'_>) -> (u64, u64) {
     (bytes, entries)
 }
 
-fn read_dir(root: BorrowedFd<'_>, path: &[u8]) -> Option<fs::ReadDir> {
+fn read_dir(root: BorrowedFd<'_>, path: &[u8]) -> Option<(OwnedFd, fs::ReadDir)> {
     let path = CString::new(path).ok()?;
     let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV;
     let dir = open2(root.as_raw_fd(), &path, flags, resolve).ok()?;
-    fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd())).ok()
+    let reader = fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd())).ok()?;
+    Some((dir, reader))
 }
