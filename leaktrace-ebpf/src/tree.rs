@@ -2,7 +2,9 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_task,
-    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_task_btf},
+    generated::{
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
+    },
 };
 use aya_log_ebpf::debug;
 use leaktrace_common::{
@@ -131,12 +133,20 @@ pub fn slot_of(task: u64) -> Option<&'static mut Slot> {
 /// yet is taken in.
 #[inline(always)]
 pub fn current_slot() -> Option<&'static mut Slot> {
-    let task = current();
-    match slot_of(task) {
+    match own_slot() {
         Some(slot) => Some(slot),
-        None if maps::mode() == abi::mode::SYSTEM => adopt(task),
+        None if maps::mode() == abi::mode::SYSTEM => adopt(current()),
         None => None,
     }
+}
+
+/// The slot of the current task, if it is its own: one that could not be taken out when its task
+/// went (LEAVE_FAILED) is found by the next task at that address.
+#[inline(always)]
+pub fn own_slot() -> Option<&'static mut Slot> {
+    // SAFETY: no preconditions.
+    let tid = unsafe { bpf_get_current_pid_tgid() } as u32;
+    slot_of(current()).filter(|slot| slot.tid == tid)
 }
 
 /// The slot of the current task, which has just started a program. In the targets mode one that
@@ -144,7 +154,10 @@ pub fn current_slot() -> Option<&'static mut Slot> {
 #[inline(always)]
 pub fn program_slot() -> Option<&'static mut Slot> {
     let task = current();
-    match slot_of(task) {
+    // The thread's number is about to change, if it is not the leader.
+    // SAFETY: no preconditions.
+    let pid = unsafe { bpf_get_current_pid_tgid() >> 32 } as u32;
+    match slot_of(task).filter(|slot| slot.pid == pid) {
         Some(slot) => Some(slot),
         None if maps::mode() == abi::mode::SYSTEM => adopt(task),
         None if maps::mode() == abi::mode::TARGETS => enter(task),

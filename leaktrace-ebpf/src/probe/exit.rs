@@ -37,7 +37,7 @@ pub fn group(slot: &mut Slot, code: i32) {
 /// kernel/exit.c), so the last one finds 0; below Linux 6.16 two that leave together may both.
 #[inline(always)]
 pub fn process(task: u64) {
-    let Some(slot) = tree::slot_of(tree::current()) else {
+    let Some(slot) = tree::own_slot() else {
         return;
     };
     // SAFETY: the tracepoint's argument; every step is checked for null.
@@ -190,7 +190,7 @@ fn reaps_itself(leader: u64, parent: u64) -> bool {
 #[inline(always)]
 pub fn mm(mm: u64) {
     const SIZE: usize = HEADER + size_of::<ExitMm>();
-    let Some(slot) = tree::slot_of(tree::current()) else {
+    let Some(slot) = tree::own_slot() else {
         return;
     };
     let record = emit::reserve_vital::<SIZE>(Family::Exit);

@@ -95,7 +95,7 @@ fn ending(event: &Generated) {
 #[inline(never)]
 fn notify(event: &Generated) {
     const SIZE: usize = HEADER + size_of::<ExitNotify>();
-    let Some(slot) = tree::slot_of(tree::current()) else {
+    let Some(slot) = tree::own_slot() else {
         return;
     };
     let task = tree::current_typed();
@@ -136,7 +136,7 @@ pub fn deliver(signal: u32, info: u64, action: u64) {
     if !ends_a_process(signal) {
         return;
     }
-    let Some(slot) = tree::slot_of(tree::current()) else {
+    let Some(slot) = tree::own_slot() else {
         return;
     };
     let record = emit::reserve::<SIZE>(Family::Signal);

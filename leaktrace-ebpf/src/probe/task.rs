@@ -238,7 +238,8 @@ pub fn free(task: u64) {
             emit::finish(record, kind::FREE, SIZE, slot, Position::default());
         }
     }
-    if TASKS.remove(key).is_err() {
+    // A bucket may be locked for a moment.
+    if TASKS.remove(key).is_err() && TASKS.remove(key).is_err() {
         count_fault(fault::LEAVE_FAILED);
     }
 }

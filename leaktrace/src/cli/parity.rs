@@ -156,6 +156,9 @@ fn end<K: Kernel>(
     parity.self_check = pipeline.model().self_check();
     parity.at_exit = pipeline.model().differed().to_vec();
     parity.reread = pipeline.model().rereads();
+    let read = pipeline.model().read();
+    parity.not_understood = (read.unknown, read.malformed);
+    parity.faults.clone_from(&pipeline.end().faults);
     parity.events = pipeline.end().events.clone();
     Ok(parity)
 }

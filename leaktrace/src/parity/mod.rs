@@ -166,6 +166,10 @@ pub struct Parity {
     pub at_exit: Vec<Difference>,
     /// Tables that were read again from the kernel after records had been lost.
     pub reread: u64,
+    /// Records that could not be understood: of no known kind, malformed.
+    pub not_understood: (u64, u64),
+    /// What went wrong in the kernel, a clause each.
+    pub faults: Vec<String>,
     /// Records: produced, received, lost.
     pub events: crate::report::Events,
 }
