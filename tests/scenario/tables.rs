@@ -56,3 +56,54 @@ fn loss_on_purpose_that_is_not_understood_is_refused() {
         "{outcome}"
     );
 }
+
+/// Path of the fixture that does random things.
+const TURMOIL: &str = env!("CARGO_BIN_EXE_turmoil");
+
+#[test]
+fn random_things_of_eight_processes_are_what_proc_lists() {
+    let args = ["--parity", "--json", "--stops"];
+    let outcome = Run::of("doctor", [TURMOIL, "7", "3000"])
+        .args(args)
+        .text()
+        .end();
+    let said = said(&outcome);
+    assert_eq!(outcome.code(), 0, "{said:#}");
+    assert!(said["stops"].as_u64() >= Some(3), "{said:#}");
+    assert!(said["least"].as_u64() >= Some(100), "{said:#}");
+}
+
+/// A process that opens and closes all the time, and keeps a file now and then.
+const STORM: &str = "import os, time\nkept = []\nfor n in range(3):\n    end = time.time() + 0.4\n    \
+                     while time.time() < end:\n        for _ in range(100): os.close(os.dup(0))\n    \
+                     kept.append(open('/etc/hosts'))\n    time.sleep(0.5)";
+
+#[test]
+fn after_a_loss_the_tables_are_right_again() {
+    let outcome = parity(&["python3", "-c", STORM])
+        .env("LEAKTRACE_TEST_LOSS", "ring=4096,sleep=50/100")
+        .end();
+    let said = said(&outcome);
+    assert_eq!(outcome.code(), 0, "{said:#}");
+    assert!(said["events"]["lost"].as_u64() > Some(0), "{said:#}");
+    assert!(said["reread"].as_u64() > Some(0), "{said:#}");
+    assert_eq!(said["events"]["vital_lost"], 0, "{said:#}");
+}
+
+#[test]
+fn every_record_is_received_or_counted_as_lost() {
+    let outcome = Run::check(["python3", "-c", STORM])
+        .env("LEAKTRACE_TEST_LOSS", "ring=4096,sleep=50/100")
+        .end();
+    let events = &outcome.report["events"];
+    let count = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
+    assert!(count(events, "lost") > 0, "{outcome}");
+    let cpus = events["by_cpu"].as_object().expect("counts by CPU");
+    for of in cpus.values().chain([events]) {
+        let sum = count(of, "received") + count(of, "lost");
+        assert_eq!(count(of, "produced"), sum, "{events:#}");
+    }
+    // What outlives a process does not rest on the lost records.
+    let because = outcome.report["inconclusive_because"].to_string();
+    assert!(!because.contains("residue"), "{because}");
+}

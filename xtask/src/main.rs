@@ -15,6 +15,7 @@ mod cpu;
 mod ebpf;
 mod install;
 mod limits;
+mod parity;
 mod record;
 mod rules;
 mod run;
@@ -82,6 +83,15 @@ enum Task {
         /// Only scenarios whose name contains one of these
         names: Vec<String>,
     },
+    /// Compare leaktrace's tables with /proc under each stressor of stress-ng
+    Parity {
+        /// Use the debug build, which is quicker to make
+        #[arg(long)]
+        dev: bool,
+        /// Seconds each
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
+    },
     /// Measure what watching costs
     Bench {
         /// One short round, to see that it works
@@ -122,6 +132,7 @@ fn perform(task: Task) -> Result<()> {
             quick,
             names,
         }),
+        Task::Parity { dev, seconds } => parity::parity(profile(dev), seconds),
         Task::Bench { quick: true } => bench::bench(&bench::QUICK),
         Task::Bench { quick: false } => bench::bench(&bench::FULL),
     }

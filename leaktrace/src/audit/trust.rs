@@ -95,6 +95,8 @@ fn failing_groups(case: &Case<'_>) -> Vec<Group> {
             fails(group)
                 || (*group == Group::Residue && case.end.cut_short)
                 || (*group == Group::Held && case.scopes.judges())
+                // A close that lost data (EIO) is an error whatever the level of its rule.
+                || (*group == Group::Misuse && !case.policy.fail_on_none)
         })
         .collect()
 }

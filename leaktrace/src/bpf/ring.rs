@@ -30,8 +30,9 @@ pub struct Reader {
     ring: RingBuf<MapData>,
     /// Records for which the ring had no room and which cannot be replaced.
     spare: RingBuf<MapData>,
-    /// Of the spare ring, what is not in its place yet.
+    /// Of the spare ring, what is not in its place yet, and of the ring what may come after that.
     waiting: BytesMut,
+    held_back: BytesMut,
     watch: Option<AsyncFd<OwnedFd>>,
     /// Records read.
     pub(super) received: Received,
@@ -80,6 +81,7 @@ impl Reader {
             ring,
             spare,
             waiting: BytesMut::new(),
+            held_back: BytesMut::new(),
             watch: None,
             received: Received::default(),
             losing,
@@ -100,7 +102,7 @@ impl Reader {
         }
         loop {
             let now = host::boottime_ns();
-            let mut batch = BytesMut::new();
+            let mut batch = std::mem::take(&mut self.held_back);
             while batch.len() < BATCH {
                 let Some(item) = self.ring.next() else { break };
                 take(&mut batch, &item, &mut self.received, &mut self.losing);
@@ -122,7 +124,8 @@ impl Reader {
                 true => now.saturating_sub(MARGIN.as_nanos() as u64),
                 false => last_time(&batch).unwrap_or(now),
             };
-            let merged = merge(&batch, &mut self.waiting, until);
+            let merged = merge(&mut batch, &mut self.waiting, until);
+            self.held_back = batch;
             if !merged.is_empty() {
                 return merged;
             }
@@ -213,20 +216,21 @@ fn last_time(records: &[u8]) -> Option<u64> {
     last
 }
 
-/// Both in the order of their times, each in its own order; of the second what is not later than
-/// `until`.
-fn merge(ring: &[u8], spare: &mut BytesMut, until: u64) -> Bytes {
+/// Both in the order of their times, each in its own order, as far as nothing is later than
+/// `until`. What is merged is taken out.
+fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64) -> Bytes {
     let mut merged = BytesMut::with_capacity(ring.len() + spare.len());
-    let mut rest = ring;
-    while let Some((len, time)) = front(spare).filter(|(_, time)| *time <= until) {
-        while let Some((other, _)) = front(rest).filter(|(_, other)| *other <= time) {
-            merged.extend_from_slice(&rest[..other]);
-            rest = &rest[other..];
-        }
-        merged.extend_from_slice(&spare.split_to(len));
+    loop {
+        let first = front(ring).filter(|(_, time)| *time <= until);
+        let other = front(spare).filter(|(_, time)| *time <= until);
+        let next = match (first, other) {
+            (Some((len, time)), Some((_, later))) if time <= later => ring.split_to(len),
+            (_, Some((len, _))) => spare.split_to(len),
+            (Some((len, _)), None) => ring.split_to(len),
+            (None, None) => return merged.freeze(),
+        };
+        merged.extend_from_slice(&next);
     }
-    merged.extend_from_slice(rest);
-    merged.freeze()
 }
 
 #[cfg(test)]
@@ -257,10 +261,11 @@ mod tests {
     #[test]
     fn what_had_no_room_comes_where_it_belongs_and_not_too_early() {
         let mut spare = BytesMut::from(&records(&[5, 15, 40])[..]);
-        let merged = merge(&records(&[1, 10, 20]), &mut spare, 30);
+        let mut ring = BytesMut::from(&records(&[1, 10, 20, 35])[..]);
+        let merged = merge(&mut ring, &mut spare, 30);
         assert_eq!(times(&merged), [1, 5, 10, 15, 20]);
-        assert_eq!(times(&spare), [40]);
-        assert_eq!(times(&merge(&[], &mut spare, 40)), [40]);
+        assert_eq!((times(&ring), times(&spare)), (vec![35], vec![40]));
+        assert_eq!(times(&merge(&mut ring, &mut spare, 40)), [35, 40]);
         assert!(spare.is_empty());
     }
 }
