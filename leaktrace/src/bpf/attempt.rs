@@ -57,6 +57,7 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         Unavailable::NoBtf(_)
         | Unavailable::BadBtf(_)
         | Unavailable::NoPermission
+        | Unavailable::TooNew
         | Unavailable::Load(_) => &[],
     };
     PROBES.iter().map(|probe| {

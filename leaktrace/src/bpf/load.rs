@@ -123,6 +123,12 @@ pub enum Unavailable {
          CAP_PERFMON; run it with sudo"
     )]
     NoPermission,
+    /// The kernel's verifier would take the machine's memory.
+    #[error(
+        "this kernel is too new: to verify the programs Linux 7.1 and later take more than 700 \
+         MiB of kernel memory, which may end other processes; use Linux 6.1 to 6.18"
+    )]
+    TooNew,
     /// Anything else.
     #[error("cannot load eBPF programs ({0}); run `leaktrace doctor`")]
     Load(String),
@@ -143,6 +149,9 @@ pub enum Unavailable {
 /// # Errors
 /// When nothing useful can be traced here; see [`Unavailable`].
 pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
+    if version() > Some((6, 18)) {
+        return Err(Unavailable::TooNew);
+    }
     let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
     let offsets = {
         let own = btf::Btf::parse(&bytes).map_err(|why| Unavailable::BadBtf(why.to_string()))?;
@@ -177,15 +186,20 @@ fn require(outcomes: &[(Probe, Outcome)]) -> Result<(), Unavailable> {
 /// What the refusal of an old kernel comes down to. The programs were tried first: where a
 /// distribution has brought the features to an older kernel, they run.
 fn too_old() -> &'static str {
-    let release = crate::census::host::tool().kernel;
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().and_then(|text| text.parse::<u32>().ok());
-    match (next(), next()) {
-        (Some(major), Some(minor)) if (major, minor) < (6, 1) => {
+    match version() {
+        Some(version) if version < (6, 1) => {
             "; leaktrace needs bpf_loop and atomic additions with a result: Linux 6.1 or later"
         }
         _ => "",
     }
+}
+
+/// Major and minor number of the running kernel.
+fn version() -> Option<(u32, u32)> {
+    let release = crate::census::host::tool().kernel;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    Some((next()?, next()?))
 }
 
 fn create(
