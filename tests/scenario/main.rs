@@ -26,6 +26,7 @@ mod hist;
 mod identity;
 mod itself;
 mod kill;
+mod limits;
 mod listener_kept;
 mod lock_files;
 mod make;
