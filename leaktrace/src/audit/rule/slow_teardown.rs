@@ -3,7 +3,10 @@
 use super::{Group, Remedy, RuleInfo};
 use crate::{
     audit::case::{Case, Observation},
-    model::facts::ProcessFacts,
+    model::{
+        facts::ProcessFacts,
+        trigger::{self, TriggerKind},
+    },
     report::{Level, Resource},
     sink::human,
 };
@@ -37,15 +40,28 @@ fn check(case: &Case<'_>) -> Vec<Observation> {
         .collect()
 }
 
+/// How long the end took that somebody may have waited for. Where nobody asked for one, the
+/// program's last releases may be long before: a shell closes what it has and then waits for a
+/// child. Only the kernel's part is an end then.
 fn took(case: &Case<'_>, process: &ProcessFacts) -> Option<u64> {
     let trigger = case.triggers.get(&process.key);
-    crate::audit::teardown::timing(process, trigger).teardown
+    let timing = crate::audit::teardown::timing(process, trigger);
+    match trigger::teardown(process).1 {
+        TriggerKind::FinalRun => timing.kernel,
+        TriggerKind::Signal(_)
+        | TriggerKind::Fatal(_)
+        | TriggerKind::ExitGroup
+        | TriggerKind::LastThread
+        | TriggerKind::None => timing.teardown,
+    }
 }
 
 fn message(case: &Case<'_>, _: &Observation, process: &ProcessFacts) -> String {
     let comm = crate::audit::resource::text(&process.comm);
     let took = took(case, process).unwrap_or(0);
     let cause = case.triggers.get(&process.key);
+    let asked = trigger::teardown(process).1 != TriggerKind::FinalRun;
+    let cause = cause.filter(|_| asked);
     let cause = cause.map(|trigger| format!(" after {}", trigger.cause));
     format!(
         "process {} ({comm}) ended {}{}",
