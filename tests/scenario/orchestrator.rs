@@ -42,22 +42,8 @@ fn process(outcome: &Outcome, pid: i64) -> &Value {
         .unwrap_or_else(|| panic!("no process {pid}\n{outcome}"))
 }
 
-/// Kinds whose releases a class' manager counts; each worker is a fork, so no loader adds to them.
-const KINDS: [(&str, &[&str]); 6] = [
-    ("fd", &["file", "eventfd", "memfd", "pipe"]),
-    ("socket", &["udp", "tcp", "unix"]),
-    ("ring", &["io_uring"]),
-    ("ipc", &["sysv-shm", "sysv-sem"]),
-    ("mapping", &["shared-mapping"]),
-    ("signal", &["posix-timer"]),
-];
-
-fn released(process: &Value, kinds: &[&str]) -> u64 {
-    kinds
-        .iter()
-        .filter_map(|kind| process["by_kind"][kind]["released"].as_u64())
-        .sum()
-}
+/// Classes whose every release call is timed.
+const TIMED: [&str; 5] = ["socket", "ring", "ipc", "mapping", "memory"];
 
 fn agree(order: &str) {
     let outcome = run("correct", order);
@@ -66,21 +52,23 @@ fn agree(order: &str) {
     assert_eq!(workers.len(), 2, "{outcome}");
     for (pid, figures) in workers {
         let process = process(&outcome, pid);
-        for (class, kinds) in KINDS {
-            let [count, _, _, ns] = figures[class];
+        for (class, [count, bytes, errors, ns]) in figures {
+            let seen = &process["by_class"][&class];
+            let seen = |field: &str| seen[field].as_u64().unwrap_or_default();
             // The memfds behind the mappings are closed at once, by the manager of mappings.
             let own = if class == "fd" { count + 2 } else { count };
-            assert_eq!(released(process, kinds), own, "{class} of {pid}\n{outcome}");
-            let seen = process["timing_ns"]["by_class"][class].as_u64();
-            let seen = seen.unwrap_or_else(|| panic!("no time of {class}\n{outcome}"));
-            assert!(seen > 0 && seen <= ns, "{class}: {seen} of {ns} ns\n{outcome}");
+            assert_eq!(seen("released"), own, "{class} of {pid}\n{outcome}");
+            assert_eq!(seen("bytes_released"), bytes, "{class} of {pid}\n{outcome}");
+            assert_eq!(seen("errors"), errors, "{class} of {pid}\n{outcome}");
+            if TIMED.contains(&class.as_str()) {
+                // The program's clock starts before the call and stops after it.
+                let seen = seen("release_ns");
+                assert!(
+                    seen > 0 && seen <= ns,
+                    "{class}: {seen} of {ns} ns\n{outcome}"
+                );
+            }
         }
-        let bytes = figures["mapping"][1] + figures["ipc"][1];
-        assert_eq!(process["summary"]["bytes_released"], bytes, "{outcome}");
-        assert_eq!(process["summary"]["errors"], 0, "{outcome}");
-        let children = outcome.report["processes"].as_array().into_iter().flatten();
-        let children = children.filter(|it| it["ppid"] == pid).count() as u64;
-        assert_eq!(children, figures["task"][0], "{outcome}");
     }
 }
 
@@ -101,7 +89,11 @@ fn refused_releases_are_counted_as_the_program_counts_them() {
         for (pid, figures) in printed(&outcome) {
             let errors: u64 = figures.values().map(|it| it[2]).sum();
             assert!(errors > 0, "{outcome}");
-            assert_eq!(process(&outcome, pid)["summary"]["errors"], errors, "{outcome}");
+            assert_eq!(
+                process(&outcome, pid)["summary"]["errors"],
+                errors,
+                "{outcome}"
+            );
         }
     }
 }

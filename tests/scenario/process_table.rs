@@ -19,7 +19,8 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn build(place: &Place) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("program/process_table/process_table.c");
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("program/process_table/process_table.c");
     let program = place.root().join("process_table");
     let status = Command::new("gcc")
         .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
@@ -119,7 +120,11 @@ fn what_every_hundredth_child_forgets_is_what_is_found() {
         assert_eq!(outcome.report["events"]["lost"], 0, "{}", outcome.stderr);
         assert_eq!(found, wanted, "seed {seed}: {}", outcome.stderr);
         assert_eq!(outcome.code(), 100, "{}", outcome.stderr);
-        println!("seed {seed}: {children} children, {} forgot, {} found", wanted.len(), found.len());
+        println!(
+            "seed {seed}: {children} children, {} forgot, {} found",
+            wanted.len(),
+            found.len()
+        );
     }
 }
 

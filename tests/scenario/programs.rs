@@ -82,8 +82,8 @@ fn variants(name: &str) -> Vec<(String, Expected)> {
         .map(|entry| {
             let path = entry.expect("read a variant").path();
             let text = std::fs::read_to_string(&path).expect("read a variant");
-            let expected = toml::from_str(&text)
-                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let expected =
+                toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let name = path.file_stem().unwrap_or_default();
             (name.to_string_lossy().into_owned(), expected)
         })

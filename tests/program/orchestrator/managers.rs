@@ -55,7 +55,8 @@ impl Manager for Memory {
 
     fn acquire(&mut self) -> Result<()> {
         for _ in 0..2 {
-            self.0.push(map(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?);
+            self.0
+                .push(map(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?);
         }
         Ok(())
     }
@@ -192,8 +193,7 @@ impl Manager for Ring {
         // struct io_uring_params is 120 bytes (linux/io_uring.h).
         let mut parameters = [0_u64; 15];
         // SAFETY: parameters that live as long as the call.
-        let ring =
-            unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
+        let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
         self.0.push(fd(ring)?);
         Ok(())
     }
@@ -277,10 +277,12 @@ impl Manager for Fd {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         for path in [c"/etc/hosts", c"/etc/passwd", c"/etc/group"] {
             // SAFETY: a path that lives as long as the call.
-            self.0.push(fd(unsafe { libc::open(path.as_ptr(), flags) }.into())?);
+            self.0
+                .push(fd(unsafe { libc::open(path.as_ptr(), flags) }.into())?);
         }
         // SAFETY: no memory is passed.
-        self.0.push(fd(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) }.into())?);
+        self.0
+            .push(fd(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) }.into())?);
         Ok(())
     }
 

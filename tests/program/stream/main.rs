@@ -54,10 +54,13 @@ const LIMITS: Limits = Limits {
 
 async fn serve(variant: Variant) -> Result<()> {
     let mut stream = Stream::open(LIMITS)?;
-    let wanted = if variant == Variant::LimitPassed { 12 } else { 4 };
+    let wanted = if variant == Variant::LimitPassed {
+        12
+    } else {
+        4
+    };
     for number in 0..wanted {
-        let stubborn = number == 0
-            && matches!(variant, Variant::Forced | Variant::TimeoutExceeded);
+        let stubborn = number == 0 && matches!(variant, Variant::Forced | Variant::TimeoutExceeded);
         if variant == Variant::LimitPassed {
             stream.begin_unchecked(stubborn).await?;
         } else {
@@ -83,10 +86,7 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(serve(variant))?;
-    if matches!(
-        variant,
-        Variant::PendingNotCancelled | Variant::MonitorLeft
-    ) {
+    if matches!(variant, Variant::PendingNotCancelled | Variant::MonitorLeft) {
         // What a `static` runtime does: its tasks are never dropped.
         std::mem::forget(runtime);
     }

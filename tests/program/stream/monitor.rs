@@ -27,8 +27,7 @@ impl Monitor {
     pub async fn stop(self) -> Result<u64> {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: eight bytes that live as long as the call.
-        let written =
-            unsafe { libc::write(self.stop.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        let written = unsafe { libc::write(self.stop.as_raw_fd(), one.as_ptr().cast(), one.len()) };
         owned_errno(i32::try_from(written)?)?;
         Ok(self.task.await?)
     }
@@ -65,7 +64,11 @@ fn expirations(timer: &OwnedFd) -> u64 {
     let mut count = [0; 8];
     // SAFETY: eight bytes that live as long as the call.
     let read = unsafe { libc::read(timer.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
-    if read == 8 { u64::from_ne_bytes(count) } else { 0 }
+    if read == 8 {
+        u64::from_ne_bytes(count)
+    } else {
+        0
+    }
 }
 
 fn event() -> Result<OwnedFd> {
@@ -88,7 +91,12 @@ fn timer() -> Result<OwnedFd> {
     };
     // SAFETY: a setting that lives as long as the call; the old one is not asked for.
     let set = unsafe {
-        libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const setting, std::ptr::null_mut())
+        libc::timerfd_settime(
+            timer.as_raw_fd(),
+            0,
+            &raw const setting,
+            std::ptr::null_mut(),
+        )
     };
     owned_errno(set)?;
     Ok(timer)
