@@ -28,6 +28,11 @@ const CLONE_FILES: u64 = 0x400;
 #[inline(always)]
 pub fn new(task: u64, clone_flags: u64) {
     if tree::current_slot().is_none() {
+        // An entry under this address is of a task that has gone: a scan may take one in that
+        // is just being freed. The address begins anew here, and with a stranger.
+        if tree::slot_of(task).is_some() && TASKS.remove(task).is_err() {
+            count_fault(fault::LEAVE_FAILED);
+        }
         return;
     }
     join(task, clone_flags);

@@ -68,6 +68,7 @@ async fn serve(variant: Variant) -> Result<()> {
         }
     }
     stream.feed(b"hello").await?;
+    asked_to_end().await?;
     match variant {
         Variant::Correct | Variant::Forced | Variant::LimitPassed => stream.cleanup().await,
         Variant::TimeoutExceeded => stream.cleanup_without_limit().await,
@@ -78,6 +79,15 @@ async fn serve(variant: Variant) -> Result<()> {
         }
         Variant::MonitorLeft => stream.cleanup_but_the_monitor().await,
     }
+}
+
+/// Waits for the SIGTERM by which services are stopped, and sends it.
+async fn asked_to_end() -> Result<()> {
+    let mut asked = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    // SAFETY: no memory is passed.
+    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+    asked.recv().await;
+    Ok(())
 }
 
 fn main() -> Result<()> {
