@@ -120,11 +120,6 @@ fn what_every_hundredth_child_forgets_is_what_is_found() {
         assert_eq!(outcome.report["events"]["lost"], 0, "{}", outcome.stderr);
         assert_eq!(found, wanted, "seed {seed}: {}", outcome.stderr);
         assert_eq!(outcome.code(), 100, "{}", outcome.stderr);
-        println!(
-            "seed {seed}: {children} children, {} forgot, {} found",
-            wanted.len(),
-            found.len()
-        );
     }
 }
 
