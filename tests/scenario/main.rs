@@ -43,6 +43,7 @@ mod order;
 mod parity;
 mod policy;
 mod posix_ipc;
+mod private;
 mod process_table;
 mod programs;
 mod replay;

@@ -20,7 +20,7 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 17] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 19] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
@@ -38,6 +38,8 @@ const SCENARIO_PROGRAMS: [(&str, &str); 17] = [
     ("nsenter", "util-linux"),
     ("flock", "util-linux"),
     ("mount", "mount"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("bwrap", "bubblewrap"),
     ("xmllint", "libxml2-utils"),
 ];
 
