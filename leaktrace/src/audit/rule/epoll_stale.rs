@@ -3,7 +3,10 @@
 use super::{Group, Remedy, RuleInfo};
 use crate::{
     audit::case::{Case, Observation},
-    model::{conduct::HazardKind, facts::ProcessFacts},
+    model::{
+        conduct::{Hazard, HazardKind},
+        facts::{Kind, ProcessFacts},
+    },
     report::{Level, Resource},
 };
 
@@ -22,13 +25,20 @@ pub static RULE: RuleInfo = RuleInfo {
     remedy,
 };
 
-/// In teardown the set goes as well, and nobody waits on it any more: runtimes close what they
-/// watch and then the set, without a word to it.
 fn check(case: &Case<'_>) -> Vec<Observation> {
     super::hazards(case, |process, hazard| {
         let trigger = case.triggers.get(&process.key);
         let ending = trigger.is_some_and(|trigger| hazard.at >= trigger.at);
-        hazard.what == HazardKind::EpollStale && !ending
+        hazard.what == HazardKind::EpollStale && !(ending && set_closed(process, hazard))
+    })
+}
+
+/// Runtimes close in their teardown what they watch and then the set, without a word to it:
+/// nobody waits on it any more.
+fn set_closed(process: &ProcessFacts, hazard: &Hazard) -> bool {
+    process.releases.iter().any(|release| {
+        release.resource.kind == Kind::Epoll
+            && release.resource.released.is_some_and(|at| at >= hazard.at)
     })
 }
 
