@@ -38,10 +38,10 @@ pub struct JudgeArgs {
     /// Tolerate findings of a rule, where the resource's fact matches; repeatable.
     #[arg(long, value_name = "RULE[:KEY=GLOB]")]
     pub allow: Vec<String>,
-    /// Tolerate what the [[allow]] blocks of this file say; repeatable.
+    /// Tolerate what the `[[allow]]` blocks of this file say; repeatable.
     #[arg(long, value_name = "FILE")]
     pub suppressions: Vec<PathBuf>,
-    /// Write an [[allow]] block for every error, to FILE or to stderr.
+    /// Write an `[[allow]]` block for every error, to FILE or to stderr.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub gen_suppressions: Option<Option<PathBuf>>,
     /// Tolerate what this baseline has; only what is new fails.

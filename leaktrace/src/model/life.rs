@@ -285,8 +285,9 @@ impl Model {
         let families = match reason.reason {
             // Tables are as they were.
             taint::RING_NAMES => Families::of(&[Family::Name]),
-            // No name comes of these.
-            taint::SILENT => Families::of(&[Family::File, Family::Socket]),
+            // No name comes of these, and one that is refused does tell (IOSQE_CQE_SKIP_SUCCESS in
+            // io_uring_enter(2)): what is missing is what the ring did to the table.
+            taint::SILENT => Families::of(&[Family::Ring]),
             _ => UNFOLLOWED,
         };
         let since = KtimeNs(header.time_ns);

@@ -2,7 +2,7 @@
 //! none. Of the dialects it keeps to what Jenkins' schema allows (junit-10.xsd of its xUnit
 //! plugin), which every reader takes.
 //!
-//! A case fails by its errors; its notes are its output. At most [`AT_MOST`] bytes: readers of
+//! A case fails by its errors; its notes are its output. At most `AT_MOST` bytes: readers of
 //! CI systems cut or refuse what is longer.
 
 mod cases;
