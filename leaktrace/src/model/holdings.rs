@@ -12,8 +12,7 @@ use crate::{
 };
 
 impl Model {
-    /// What a process that has not ended holds by our tables. Children are not in it: whether
-    /// one is known is asked by `Model::knows`.
+    /// What a process that has not ended holds by our tables. Children are not in it.
     pub fn holdings(&self, key: ProcessKey) -> Option<Holdings> {
         let process = self.processes.get(self.processes.find_key(key)?)?;
         if process.end.is_some() {
