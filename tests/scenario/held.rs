@@ -151,3 +151,15 @@ fn after_a_fatal_signal_nothing_is_judged_but_residue() {
     assert_eq!(outcome.process("steps")["summary"]["held"], 1, "{outcome}");
     assert_eq!(outcome.report["child"]["signal"], 15, "{outcome}");
 }
+
+#[test]
+fn a_queue_descriptor_held_at_exit_is_an_error_when_asked_for() {
+    let name = format!("/steps-held-{}", std::process::id());
+    let (open, unlink) = (format!("mq_open q {name}"), format!("mq_unlink {name}"));
+    let outcome = check_steps(&[&open, &unlink]).args(HELD).end();
+    assert_eq!(outcome.fired("LT206")["kind"], "posix-mq", "{outcome}");
+    check_steps(&[&open, "close q", &unlink])
+        .args(HELD)
+        .end()
+        .twin_clean("LT206");
+}

@@ -140,3 +140,31 @@ fn releases_after_a_signal_taken_by_sigwait_are_judged() {
     let teardown = child["timing_ns"]["teardown"].as_u64().unwrap_or_default();
     assert!(teardown > 0, "{outcome}");
 }
+
+#[test]
+fn classes_in_the_wrong_order_are_breaches_when_asked_for() {
+    let taken = ["udp s", "open a /etc/hosts"];
+    let options = ["--order", "class:fds-first", "--fail-on", "order"];
+    let run = |releases: [&str; 2]| {
+        let steps = [&taken[..], &releases].concat();
+        check_steps(&steps).args(options).end()
+    };
+    let outcome = run(["close s", "close a"]);
+    let finding = outcome.fired("LT302");
+    assert_eq!(finding["kind"], "udp", "{outcome}");
+    assert_eq!(finding["other"]["path"], "/etc/hosts", "{outcome}");
+    run(["close a", "close s"]).twin_clean("LT302");
+}
+
+#[test]
+fn anything_but_the_reverse_is_a_breach_when_asked_for() {
+    let taken = ["udp s", "open a /etc/hosts"];
+    let options = ["--order", "global", "--fail-on", "order"];
+    let run = |releases: [&str; 2]| {
+        let steps = [&taken[..], &releases].concat();
+        check_steps(&steps).args(options).end()
+    };
+    let outcome = run(["close s", "close a"]);
+    assert_eq!(outcome.fired("LT303")["kind"], "udp", "{outcome}");
+    run(["close a", "close s"]).twin_clean("LT303");
+}
