@@ -1,15 +1,14 @@
 //! Who has a file, a socket, a mapping: the iterators that are run after the fact.
 
-use std::io::Read as _;
-
 use anyhow::Context as _;
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{HashMap, MapData},
-    programs::Iter,
 };
 use leaktrace_common::abi::Holder;
 use zerocopy::FromBytes as _;
+
+use super::iterator;
 
 /// (program, iterator) of what looks for holders.
 const HOLDERS: [(&str, &str); 2] = [
@@ -35,36 +34,11 @@ pub fn find(ebpf: &mut Ebpf, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
     for key in wanted.iter().take(ROOM) {
         map.insert(*key, 1, 0).context("say what is wanted")?;
     }
-    let types = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let mut found = Vec::new();
     for (name, iterator) in HOLDERS {
-        let bytes = run(ebpf, &types, name, iterator)?;
+        let bytes = iterator::run(ebpf, name, iterator)?;
         let lines = bytes.chunks_exact(size_of::<Holder>());
         found.extend(lines.filter_map(|line| Holder::read_from_bytes(line).ok()));
     }
     Ok(found)
-}
-
-fn run(ebpf: &mut Ebpf, types: &Btf, name: &str, iterator: &str) -> anyhow::Result<Vec<u8>> {
-    let program: &mut Iter = ebpf
-        .program_mut(name)
-        .with_context(|| format!("find program `{name}` in the object"))?
-        .try_into()?;
-    // Loaded the first time that somebody wants to know, for most runs leave nothing.
-    if program.fd().is_err() {
-        program
-            .load(iterator, types)
-            .with_context(|| format!("load iterator `{iterator}`"))?;
-    }
-    let id = program
-        .attach()
-        .with_context(|| format!("attach iterator `{iterator}`"))?;
-    let mut file = program
-        .take_link(id)?
-        .into_file()
-        .context("open an iterator")?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)
-        .with_context(|| format!("read iterator `{iterator}`"))?;
-    Ok(bytes)
 }

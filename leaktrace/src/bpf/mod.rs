@@ -10,6 +10,7 @@ mod diagnostics;
 pub mod health;
 mod holders;
 mod identity;
+mod iterator;
 mod load;
 pub mod loss;
 pub mod probe;

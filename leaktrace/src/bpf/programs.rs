@@ -54,7 +54,6 @@ pub struct Programs {
     root: Array<MapData, u64>,
     faults: Array<MapData, u64>,
     wanted: HashMap<MapData, u32, u32>,
-    rereads: seed::Rereads,
     start: Start,
     diagnostics: Option<Diagnostics>,
     /// Handlers that did not run, read before detaching.
@@ -99,7 +98,6 @@ impl Programs {
             root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
             faults: Array::try_from(take(&mut ebpf, "FAULTS")?)?,
             wanted: HashMap::try_from(take(&mut ebpf, "AGAIN")?)?,
-            rereads: seed::Rereads::default(),
             ebpf,
             links,
             outcomes,
@@ -328,7 +326,7 @@ impl Kernel for Programs {
         for pid in pids.iter().take(WANTED) {
             self.wanted.insert(pid, 0, 0).context("ask for a process")?;
         }
-        let read = seed::reread(&mut self.ebpf, &mut self.rereads);
+        let read = seed::reread(&mut self.ebpf);
         self.reader.tell_marks();
         for pid in pids.iter().take(WANTED) {
             self.wanted

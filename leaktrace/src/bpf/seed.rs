@@ -1,22 +1,22 @@
 //! What was there before: the iterators.
 
-use std::io::Read as _;
-
-use anyhow::Context as _;
-use aya::{Btf, Ebpf, programs::Iter};
+use aya::Ebpf;
 use bytes::{Bytes, BytesMut};
 
 use leaktrace_common::record::{Header, TextRef, file::FdAcquire, kind, text_kind};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::probe::{ITERATORS, REREAD, WAITING};
+use super::{
+    iterator,
+    probe::{ITERATORS, REREAD, WAITING},
+};
 use crate::census::fd::path_of;
 
 /// Runs every iterator once, in order, and returns their records.
 pub fn read(ebpf: &mut Ebpf) -> anyhow::Result<Bytes> {
     let mut records = BytesMut::new();
     for (name, iterator) in ITERATORS {
-        records.extend_from_slice(&run(ebpf, name, iterator)?);
+        records.extend_from_slice(&iterator::run(ebpf, name, iterator)?);
     }
     Ok(named(&records))
 }
@@ -25,67 +25,14 @@ pub fn read(ebpf: &mut Ebpf) -> anyhow::Result<Bytes> {
 /// time: a short run never does.
 pub fn waiting(ebpf: &mut Ebpf) -> anyhow::Result<Bytes> {
     let (name, iterator) = WAITING;
-    run(ebpf, name, iterator).map(Bytes::from)
+    iterator::run(ebpf, name, iterator).map(Bytes::from)
 }
 
-fn run(ebpf: &mut Ebpf, name: &str, iterator: &str) -> anyhow::Result<Vec<u8>> {
-    let program: &mut Iter = ebpf
-        .program_mut(name)
-        .with_context(|| format!("find program `{name}` in the object"))?
-        .try_into()?;
-    if program.fd().is_err() {
-        let types = Btf::from_sys_fs().context("read the kernel's BTF")?;
-        program
-            .load(iterator, &types)
-            .with_context(|| format!("load iterator `{iterator}`"))?;
-    }
-    let id = program
-        .attach()
-        .with_context(|| format!("attach iterator `{iterator}`"))?;
-    let mut file = program
-        .take_link(id)?
-        .into_file()
-        .context("open an iterator")?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)
-        .with_context(|| format!("read iterator `{iterator}`"))?;
-    Ok(bytes)
-}
-
-/// The program that has processes read again, once it is needed.
-#[derive(Debug, Default)]
-pub enum Rereads {
-    /// It was not needed yet.
-    #[default]
-    NotLoaded,
-    /// It is there.
-    Loaded,
-}
-
-/// Has those that are wanted read again; what that tells comes through the ring.
-pub fn reread(ebpf: &mut Ebpf, state: &mut Rereads) -> anyhow::Result<()> {
+/// Has those that are wanted read again; what that tells comes through the ring, and the
+/// iterator itself says nothing.
+pub fn reread(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     let (name, iterator) = REREAD;
-    let program: &mut Iter = ebpf
-        .program_mut(name)
-        .with_context(|| format!("find program `{name}` in the object"))?
-        .try_into()?;
-    if matches!(state, Rereads::NotLoaded) {
-        let types = Btf::from_sys_fs().context("read the kernel's BTF")?;
-        program
-            .load(iterator, &types)
-            .with_context(|| format!("load iterator `{iterator}`"))?;
-        *state = Rereads::Loaded;
-    }
-    let id = program
-        .attach()
-        .with_context(|| format!("attach iterator `{iterator}`"))?;
-    let mut file = program
-        .take_link(id)?
-        .into_file()
-        .context("open an iterator")?;
-    std::io::copy(&mut file, &mut std::io::sink())
-        .map(drop)
-        .with_context(|| format!("read iterator `{iterator}`"))
+    iterator::run(ebpf, name, iterator).map(drop)
 }
 
 /// Puts paths behind the fds that have one. The iterator cannot: a path of any length does not
