@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::Value;
 
+/// The list of a cgroup's processes.
+const PROCS: &str = "cgroup.procs";
 /// Directories of a hierarchy that are looked at.
 const DIRECTORIES: usize = 100_000;
 /// The least that is taken for the beginning of a container's id: what docker shows.
@@ -44,13 +46,18 @@ impl Cgroup {
         let places = mounts.iter().map(|mount| mount.point.join(below));
         let mut places = std::iter::once(path.to_path_buf()).chain(places);
         let directory = places
-            .find(|place| place.is_absolute() && place.join("cgroup.procs").exists())
+            .find(|place| place.is_absolute() && place.join(PROCS).exists())
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such cgroup"))?;
         Cgroup::at(directory, &mounts)
     }
 
     fn at(directory: PathBuf, mounts: &[Mount]) -> io::Result<Cgroup> {
         let directory = fs::canonicalize(directory)?;
+        // A threaded cgroup (v2) does not list its processes; the domain above it does.
+        if let Err(error) = fs::read(directory.join(PROCS)) {
+            let what = format!("its list of processes cannot be read ({error})");
+            return Err(io::Error::new(error.kind(), what));
+        }
         let mount = mounts
             .iter()
             .filter(|mount| directory.starts_with(&mount.point))
@@ -203,9 +210,10 @@ fn lists(directory: &Path, pid: u32) -> bool {
     procs(directory).any(|member| member == pid)
 }
 
-/// Of a process outside the reader's pid namespace the number is 0.
+/// None if the cgroup has been removed. Of a process outside the reader's pid namespace the number
+/// is 0.
 fn procs(directory: &Path) -> impl Iterator<Item = u32> {
-    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let text = fs::read_to_string(directory.join(PROCS)).unwrap_or_default();
     let numbers: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
     numbers.into_iter().filter(|pid| *pid != 0)
 }

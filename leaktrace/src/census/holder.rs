@@ -1,6 +1,6 @@
 //! Who has it: what the iterators found, as answers.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, io};
 
 use leaktrace_common::abi::{self, holder_kind};
 
@@ -9,6 +9,8 @@ use crate::id::{KtimeNs, Pid, ProcessKey};
 
 /// TCP_LISTEN (include/net/tcp_states.h); unix sockets use the same number.
 const LISTENING: u32 = 10;
+
+const LOCKS: &str = "/proc/locks";
 
 /// Holders that are told of one thing.
 const AT_MOST: usize = 64;
@@ -37,14 +39,14 @@ fn key(question: &Question) -> Option<u64> {
 pub fn answers(questions: Vec<Question>, found: Result<Vec<abi::Holder>, String>) -> Vec<Answer> {
     let time_ns = host::boottime_ns();
     let own = std::process::id();
-    let locks = locks();
-    let found = found.map(|mut lines| {
+    let locks = locks().map_err(|error| format!("cannot read `{LOCKS}`: {error}"));
+    let found = found.and_then(|mut lines| {
         lines.retain(|line| line.pid != own);
-        lines
+        Ok((lines, locks?))
     });
     let answer = |question: Question| Answer {
         found: match &found {
-            Ok(lines) => about(&question, lines, &locks),
+            Ok((lines, locks)) => about(&question, lines, locks),
             Err(why) => Found::unknown(why.clone()),
         },
         question,
@@ -99,9 +101,13 @@ fn holder(line: &abi::Holder) -> Holder {
 
 /// Files that are locked through a description now (proc_locks(5)): device and inode number, as
 /// the kernel has them.
-fn locks() -> BTreeSet<(u32, u64)> {
-    let text = fs::read_to_string("/proc/locks").unwrap_or_default();
-    text.lines().filter_map(lock).collect()
+fn locks() -> io::Result<BTreeSet<(u32, u64)>> {
+    match fs::read_to_string(LOCKS) {
+        Ok(text) => Ok(text.lines().filter_map(lock).collect()),
+        // Without CONFIG_FILE_LOCKING there are neither locks nor their list.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 4126 08:01:264 0 EOF`; a line of somebody who waits has `->` after
