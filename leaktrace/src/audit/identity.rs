@@ -7,7 +7,7 @@ use super::{
     resource, roots,
 };
 use crate::{
-    census::Found,
+    census::{Answer, Found},
     id::FileId,
     model::facts::{Created, Facts, Kind, ProcessFacts},
     report::Resource,
@@ -41,12 +41,12 @@ const TYPES: [(Kind, u32); 7] = [
 /// Whether what the census found is what was made, and for which rule.
 pub(super) fn identify(
     created: &Created,
-    found: &Found,
+    answer: &Answer,
     facts: &Facts,
     start: &Start,
 ) -> Option<(Thing, Resource)> {
     let mut resource = resource::report(&created.resource);
-    let thing = match found {
+    let thing = match &answer.found {
         Found::Sysv {
             creator_pid,
             size,
@@ -81,9 +81,14 @@ pub(super) fn identify(
             bytes,
             entries,
             birth_ns,
+            wall_ns,
             holds_pid,
         } => {
-            if !same_file(created, id, *mode, *birth_ns, start) {
+            let born = birth_ns.map(|birth_ns| Born {
+                birth_ns,
+                clock_set_ns: clock_set(*wall_ns, answer.time_ns, start),
+            });
+            if !same_file(created, id, *mode, born, start) {
                 return None;
             }
             let (mut thing, mut kind) = file_thing(&residue::path_of(created), *mode);
@@ -191,35 +196,45 @@ fn is_stale(created: &Created, pid: u32, facts: &Facts) -> bool {
     owners.peek().is_some() && owners.all(|process| process.end.is_some())
 }
 
-fn same_file(
-    created: &Created,
-    id: &FileId,
-    mode: u32,
-    birth_ns: Option<u64>,
-    start: &Start,
-) -> bool {
+fn same_file(created: &Created, id: &FileId, mode: u32, born: Option<Born>, start: &Start) -> bool {
     match created.resource.id {
         Some(then) => then == *id,
-        None => kind_fits(created.resource.kind, mode) && born_then(created, birth_ns, start),
+        None => kind_fits(created.resource.kind, mode) && born_then(created, born, start),
     }
+}
+
+/// When a thing was born, by a clock that may have been set since attach.
+#[derive(Clone, Copy)]
+struct Born {
+    birth_ns: u64,
+    /// How far, ns. When is not known, so births may be off by that.
+    clock_set_ns: u64,
+}
+
+/// How far the wall clock was set between attach and a look.
+fn clock_set(wall_ns: Option<u64>, time_ns: u64, start: &Start) -> u64 {
+    let Some(wall_ns) = wall_ns else { return 0 };
+    let then = i128::from(start.clock.realtime_ns) - i128::from(start.clock.boottime_ns);
+    let now = i128::from(wall_ns) - i128::from(time_ns);
+    u64::try_from((now - then).unsigned_abs()).unwrap_or(u64::MAX)
 }
 
 /// Whether a thing without an identity was born when ours was made. In a namespace that is not
 /// ours, and may be gone, another thing of that name must not be taken for it, so it must not
 /// be younger either.
-fn born_then(created: &Created, birth_ns: Option<u64>, start: &Start) -> bool {
+fn born_then(created: &Created, born: Option<Born>, start: &Start) -> bool {
     // A link gives a name to what is older.
     if matches!(created.resource.op, Some(Op::LINK | Op::LINKAT)) {
         return true;
     }
     let foreign = created.namespace != 0 && created.namespace != start.mnt_ns;
-    let (Some(birth), Some(at)) = (birth_ns, created.resource.acquired) else {
+    let (Some(born), Some(at)) = (born, created.resource.acquired) else {
         return !foreign;
     };
     let elapsed = i128::from(at.0) - i128::from(start.clock.boottime_ns);
     let made = i128::from(start.clock.realtime_ns) + elapsed;
-    let slack = BIRTH_SLACK_NS + elapsed.max(0) / SLEW;
-    let birth = i128::from(birth);
+    let slack = BIRTH_SLACK_NS + elapsed.max(0) / SLEW + i128::from(born.clock_set_ns);
+    let birth = i128::from(born.birth_ns);
     birth + slack >= made && (!foreign || birth <= made + slack)
 }
 

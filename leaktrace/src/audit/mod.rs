@@ -3,6 +3,8 @@
 //! Inputs are values (facts, answers, clock readings); so is the report. No clock, no /proc, no
 //! order of arrival: judging a capture gives what judging live gave.
 
+#![forbid(unsafe_code)]
+
 pub mod case;
 pub mod evidence;
 pub mod order;

@@ -268,9 +268,7 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
             unknown.push(format!("{}: {why}", display(suspect.created)));
             continue;
         }
-        if let Some((thing, resource)) =
-            identity::identify(suspect.created, &answer.found, facts, start)
-        {
+        if let Some((thing, resource)) = identity::identify(suspect.created, answer, facts, start) {
             // Outside of the temp roots any other file is output.
             if matches!(suspect.question, Question::PidFile { .. }) && thing != Thing::StaleLock {
                 continue;

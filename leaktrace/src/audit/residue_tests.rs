@@ -155,6 +155,7 @@ fn without_an_identity_type_and_birth_decide() {
         bytes: 0,
         entries: 3,
         birth_ns,
+        wall_ns: None,
         holds_pid: None,
     };
     let judge = |answer: Found| {
@@ -179,6 +180,31 @@ fn without_an_identity_type_and_birth_decide() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_meanwhile_hides_nothing() {
+    let judge = |wall_ns| {
+        let (mut run, child) = with_child("mkdir");
+        run.creates(child, 20, Kind::Directory, "/tmp/d", None);
+        run.answer(|_| Found::File {
+            id: file_id(9),
+            mode: DIRECTORY,
+            bytes: 0,
+            entries: 0,
+            // An hour before attach, by a clock that now shows that hour.
+            birth_ns: Some(EPOCH - 3_600_000 * MS + 20 * MS),
+            wall_ns,
+            holds_pid: None,
+        });
+        run.judge().verdict
+    };
+    assert_eq!(
+        judge(Some(EPOCH - 3_600_000 * MS + 60 * MS)),
+        Verdict::Findings
+    );
+    assert_eq!(judge(Some(EPOCH + 1_000 * MS)), Verdict::Clean);
+    assert_eq!(judge(None), Verdict::Clean);
+}
+
+#[test]
 fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
     let found = |birth_ns| Found::File {
         id: file_id(9),
@@ -186,6 +212,7 @@ fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
         bytes: 0,
         entries: 0,
         birth_ns,
+        wall_ns: None,
         holds_pid: None,
     };
     let judge = |op: Op, namespace: Option<u32>, answer: Found| {
@@ -225,6 +252,7 @@ fn a_left_directory_is_one_finding_with_everything_in_it() {
             bytes: 4096,
             entries: 3,
             birth_ns: None,
+            wall_ns: None,
             holds_pid: None,
         },
         _ => Found::Gone,

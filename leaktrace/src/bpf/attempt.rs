@@ -5,11 +5,14 @@ use super::{
     load::{self, LoadOptions, Unavailable, load},
     probe::{self, ITERATORS, PROBES},
 };
-use crate::doctor::{Attempt, Need, Probe, ProbeOutcome};
+use crate::{
+    doctor::{Attempt, Need, Probe, ProbeOutcome},
+    launch::privilege,
+};
 
 /// Loads and attaches every probe, runs the iterators, and takes all of it out again.
 pub fn attempt() -> Attempt {
-    match load(&LoadOptions::system()) {
+    match load(&scope()) {
         Err(why) => Attempt {
             error: Some(why.to_string()),
             probes: refused(&why)
@@ -38,6 +41,14 @@ pub fn attempt() -> Attempt {
     }
 }
 
+/// The whole system, where that may be shown.
+fn scope() -> LoadOptions {
+    match privilege::may_show_others() {
+        true => LoadOptions::system(),
+        false => LoadOptions::tree(),
+    }
+}
+
 fn became(probe: &probe::Probe, outcome: &Outcome) -> Probe {
     match outcome {
         Outcome::Attached => told(probe, ProbeOutcome::Attaches, None),
@@ -58,6 +69,9 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         | Unavailable::BadBtf(_)
         | Unavailable::NoPermission
         | Unavailable::TooNew
+        | Unavailable::Others
+        | Unavailable::Files
+        | Unavailable::Memory { .. }
         | Unavailable::Load(_) => &[],
     };
     PROBES.iter().map(|probe| {

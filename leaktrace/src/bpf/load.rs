@@ -18,6 +18,11 @@ use leaktrace_common::{
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
+use crate::{
+    census::memory,
+    launch::{has_room_for, privilege},
+};
+
 use super::{
     btf, diagnostics,
     health::{self, Outcome},
@@ -28,6 +33,14 @@ use super::{
 };
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Files that are opened from here on: 19 maps, 13 programs and their links, an iterator at a time,
+/// and what the census looks at.
+const FILES: u32 = 48;
+
+/// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
+/// were seen on two, of which 40 MiB remain, the most of that the ring.
+const MEMORY: u64 = 152 << 20;
 
 /// The compiled programs. Aligned: the ELF reader takes its structures in place.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("leaktrace.bpf.o");
@@ -129,6 +142,30 @@ pub enum Unavailable {
          MiB of kernel memory, which may end other processes; use Linux 6.1 to 6.18"
     )]
     TooNew,
+    /// The user may trace by the file's capabilities only.
+    #[error(
+        "file capabilities show a user what leaktrace starts, as in `-- CMD`, and not what others \
+         do; run it with sudo"
+    )]
+    Others,
+    /// The process may not open what it needs to.
+    #[error(
+        "leaktrace needs {FILES} more open files of its own, which the limit (ulimit -n) does not \
+         allow"
+    )]
+    Files,
+    /// To load the programs would take more memory than the cgroup has, and the kernel would end
+    /// leaktrace, or something else in there.
+    #[error(
+        "the memory limit of this cgroup leaves {} MiB, and to verify the programs the kernel \
+         takes up to {} MiB for a moment; raise the limit",
+        room >> 20,
+        MEMORY >> 20
+    )]
+    Memory {
+        /// Bytes left.
+        room: u64,
+    },
     /// Anything else.
     #[error("cannot load eBPF programs ({0}); run `leaktrace doctor`")]
     Load(String),
@@ -149,8 +186,18 @@ pub enum Unavailable {
 /// # Errors
 /// When nothing useful can be traced here; see [`Unavailable`].
 pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
+    if options.scope != Scope::Tree && !privilege::may_show_others() {
+        return Err(Unavailable::Others);
+    }
+    let _rights = privilege::taken_up();
     if version() > Some((6, 18)) {
         return Err(Unavailable::TooNew);
+    }
+    if !has_room_for(FILES) {
+        return Err(Unavailable::Files);
+    }
+    if let Some(room) = memory::room().filter(|room| *room < MEMORY) {
+        return Err(Unavailable::Memory { room });
     }
     let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
     let offsets = {

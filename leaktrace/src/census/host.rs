@@ -5,14 +5,50 @@ use std::{
     fs, io, mem,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
+    sync::OnceLock,
 };
 
 use super::namespace::Own;
 use crate::report::{Clock, Tool};
 
-/// CLOCK_BOOTTIME now, ns. The clock of every record.
+/// CLOCK_BOOTTIME now, ns, as the kernel itself counts. The clock of every record.
 pub fn boottime_ns() -> u64 {
-    clock_ns(libc::CLOCK_BOOTTIME)
+    without_offset(clock_ns(libc::CLOCK_BOOTTIME), boottime_offset_ns())
+}
+
+/// What this process's time namespace adds to CLOCK_BOOTTIME, and to the times of that clock in
+/// /proc (time_namespaces(7)), ns; 0 outside one.
+pub fn boottime_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        let namespace = |name| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+        // The file tells of the namespace that children get.
+        if namespace("time") != namespace("time_for_children") {
+            return 0;
+        }
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        boottime_of(&offsets).unwrap_or(0)
+    })
+}
+
+/// `monotonic SECONDS NANOSECONDS` and `boottime SECONDS NANOSECONDS`, a line each.
+fn boottime_of(offsets: &str) -> Option<i64> {
+    let line = offsets
+        .lines()
+        .find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+    let (seconds, ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+}
+
+/// A time that was read here, as the kernel counts.
+pub(super) fn without_offset(time: u64, offset: i64) -> u64 {
+    time.saturating_add_signed(offset.saturating_neg())
+}
+
+/// CLOCK_REALTIME now, ns since the epoch. May be set at any time.
+pub fn wall_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME)
 }
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {
@@ -38,7 +74,7 @@ pub fn clock() -> io::Result<Clock> {
     Ok(Clock {
         boot_id,
         boottime_ns: boottime_ns(),
-        realtime_ns: clock_ns(libc::CLOCK_REALTIME),
+        realtime_ns: wall_ns(),
     })
 }
 
@@ -133,6 +169,17 @@ mod tests {
             .unwrap();
         assert!((now.as_nanos() as u64).abs_diff(first.realtime_ns) < 5_000_000_000);
         assert_eq!(first.boot_id.len(), 36);
+    }
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_taken_out() {
+        let offsets = "monotonic          5         0\nboottime         -3         7\n";
+        assert_eq!(boottime_of(offsets), Some(-2_999_999_993));
+        assert_eq!(boottime_of("monotonic 5 0\n"), None);
+        assert_eq!(boottime_of("boottime x\n"), None);
+        assert_eq!(without_offset(10, 4), 6);
+        assert_eq!(without_offset(10, -4), 14);
+        assert_eq!(without_offset(3, 4), 0);
     }
 
     #[test]

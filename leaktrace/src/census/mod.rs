@@ -20,6 +20,7 @@ pub mod holder;
 pub mod holdings;
 pub mod host;
 pub mod limit;
+pub mod memory;
 
 mod directory;
 mod mount;
@@ -183,6 +184,10 @@ pub enum Found {
         entries: u64,
         /// Birth time, ns since the epoch (statx(2)); null where the file system has none.
         birth_ns: Option<u64>,
+        /// What the clock of birth times showed when this was looked at, ns since the epoch; null
+        /// in captures of versions that did not look.
+        #[serde(default)]
+        wall_ns: Option<u64>,
         /// A short regular file's first line, if it is a decimal number (pid files).
         holds_pid: Option<u32>,
     },

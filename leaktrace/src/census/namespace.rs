@@ -53,14 +53,18 @@ impl Own {
         if !self.initial_pid_ns {
             return Place::Unknown("leaktrace is not in the initial pid namespace");
         }
-        let lives_there = |key: &&ProcessKey| {
-            inode(&key.pid.to_string(), kind).is_ok_and(|inode| inode == wanted)
-                && process::runs(**key)
-        };
-        through
-            .iter()
-            .find(lives_there)
-            .map_or(Place::Nobody, |key| Place::Through(*key))
+        let mut hidden = false;
+        for key in through {
+            match inode(&key.pid.to_string(), kind) {
+                Ok(inode) if inode == wanted && process::runs(*key) => return Place::Through(*key),
+                Ok(_) => {}
+                Err(error) => hidden |= error.kind() == io::ErrorKind::PermissionDenied,
+            }
+        }
+        match hidden {
+            true => Place::Unknown("the namespaces of a process may not be looked at"),
+            false => Place::Nobody,
+        }
     }
 
     /// Runs `look` in an ipc namespace. One without a living member is gone with it.

@@ -14,7 +14,7 @@ use std::{
 use leaktrace_common::record::FileIdentity;
 
 use super::{
-    Found, Identify, clause, directory,
+    Found, Identify, clause, directory, host,
     namespace::{Own, Place},
     process,
 };
@@ -185,6 +185,7 @@ fn describe(fd: BorrowedFd<'_>, identify: &dyn Identify) -> Found {
         bytes,
         entries,
         birth_ns,
+        wall_ns: Some(host::wall_ns()),
         holds_pid,
     }
 }

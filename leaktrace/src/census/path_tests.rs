@@ -62,6 +62,7 @@ fn a_file_has_size_birth_and_identity() {
         bytes,
         entries,
         birth_ns,
+        wall_ns,
         holds_pid,
     } = look(&path)
     else {
@@ -72,6 +73,7 @@ fn a_file_has_size_birth_and_identity() {
         (libc::S_IFREG, 5, 0, None)
     );
     assert_ne!(id.ino, 0);
+    assert!(wall_ns >= birth_ns);
     assert!(birth_ns.is_none_or(|ns| ns > 1_600_000_000_000_000_000));
     assert_eq!(look(&path.join("below")), Found::Gone);
 }

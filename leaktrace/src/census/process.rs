@@ -2,7 +2,7 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
-use super::{Found, namespace::Own};
+use super::{Found, host, namespace::Own};
 use crate::id::{Pid, ProcessKey};
 
 /// Ticks of /proc/PID/stat's starttime: USER_HZ is 100 on every Linux architecture that BPF
@@ -29,7 +29,7 @@ pub(super) fn find(key: ProcessKey, own: &Own) -> Found {
         Ok(None) => return Found::unknown("its stat file cannot be understood"),
         Err(error) => return Found::from_error(&error),
     };
-    if stat.start_ticks != key.start.0 / TICK_NS || matches!(stat.state, 'X' | 'x') {
+    if stat.start_ticks != ticks(key) || matches!(stat.state, 'X' | 'x') {
         return Found::Gone;
     }
     // A leader that has exited shows as a zombie while other threads run.
@@ -47,7 +47,7 @@ pub(super) fn find(key: ProcessKey, own: &Own) -> Found {
 /// Whether that very process still runs (a zombie does not: it has no namespaces any more).
 pub(super) fn runs(key: ProcessKey) -> bool {
     matches!(read(key.pid), Ok(Some(stat))
-        if stat.start_ticks == key.start.0 / TICK_NS && !matches!(stat.state, 'X' | 'x' | 'Z'))
+        if stat.start_ticks == ticks(key) && !matches!(stat.state, 'X' | 'x' | 'Z'))
 }
 
 /// How a process is told from the next owner of its number.
@@ -71,8 +71,14 @@ pub fn identity(pid: u32) -> Option<Identity> {
     (!matches!(stat.state, 'X' | 'x' | 'Z')).then_some(Identity {
         pid,
         ns_pid: numbers.split_ascii_whitespace().last()?.parse().ok()?,
-        start_ns: stat.start_ticks * TICK_NS,
+        start_ns: host::without_offset(stat.start_ticks * TICK_NS, host::boottime_offset_ns()),
     })
+}
+
+/// A process's start as /proc/PID/stat shows it here.
+fn ticks(key: ProcessKey) -> u64 {
+    let offset = host::boottime_offset_ns();
+    key.start.0.saturating_add_signed(offset) / TICK_NS
 }
 
 /// A line of the list of processes.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Answer, Census, Found, Identify, Question, host, mount, mq, namespace::Own, path, process, sysv,
 };
+use crate::launch::privilege;
 
 struct Request {
     questions: Vec<Question>,
@@ -31,6 +32,7 @@ impl LiveCensus {
         let thread = thread::Builder::new()
             .name("leaktrace-census".to_owned())
             .spawn(move || {
+                let _rights = privilege::taken_up();
                 while let Some(request) = inbox.blocking_recv() {
                     let answers = request
                         .questions

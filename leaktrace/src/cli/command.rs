@@ -40,6 +40,9 @@ pub(super) enum Ran {
 /// missed its call.
 const ANNOUNCE_TRIES: u32 = 3;
 
+/// What the runtime has open; it panics where it cannot have that.
+const RUNTIME_FILES: u32 = 8;
+
 /// A run to make.
 pub(super) struct RunSpec<'a> {
     /// What to run.
@@ -118,6 +121,11 @@ pub(super) fn prepare(args: &LaunchArgs, found: Found) -> Result<Prepared, Failu
 
 /// A runtime of this one thread.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    if !launch::has_room_for(RUNTIME_FILES) {
+        return Err(Failure::internal(
+            "the limit of open files (ulimit -n) leaves leaktrace next to none; raise it",
+        ));
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

@@ -1,6 +1,6 @@
 //! `leaktrace merge`: several JSON reports as one.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -9,6 +9,7 @@ use super::{
     args::OutputArgs,
     judge,
     output::{self, Call, Outputs},
+    tolerate,
 };
 use crate::{
     report::{self, Report},
@@ -42,19 +43,8 @@ pub(super) fn run(args: &MergeArgs) -> Outcome {
 
 fn read(path: &PathBuf) -> Result<Report, Failure> {
     let name = escape_str(&path.to_string_lossy());
-    let text = fs::read(path)
-        .map_err(|error| Failure::internal(format!("cannot read the report {name}: {error}")))?;
-    let report: Report = serde_json::from_slice(&text).map_err(|error| {
-        Failure::internal(format!(
-            "{name} is no report of -f json ({error}); write one with -f json:FILE"
-        ))
-    })?;
-    if report.schema != report::SCHEMA {
-        let schema = escape_str(&report.schema);
-        return Err(Failure::internal(format!(
-            "{name} is of {schema}; this leaktrace reads {}",
-            report::SCHEMA
-        )));
-    }
-    Ok(report)
+    let text = tolerate::bounded(path)
+        .map_err(|error| Failure::internal(format!("cannot read the report {name}: {error}")))?
+        .ok_or_else(|| Failure::internal(format!("{name} is too long to be a report")))?;
+    report::read(&text).map_err(|why| Failure::internal(format!("{name} {}", escape_str(&why))))
 }

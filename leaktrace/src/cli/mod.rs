@@ -161,6 +161,7 @@ impl From<anyhow::Error> for Failure {
 /// To be called first thing: nothing may have changed signals or fds before.
 pub fn main(argv: Vec<OsString>) -> i32 {
     let found = Found::record();
+    launch::privilege::set_aside();
     // Without /dev/null this goes on: files of ours may then get numbers 0-2.
     drop(launch::reserve_stdio());
     launch::settle_own_signals();

@@ -1,6 +1,10 @@
 //! Files of what is tolerated: baselines and suppressions.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use super::{
     Failure,
@@ -27,12 +31,20 @@ pub(super) fn shown(path: &Path) -> String {
 pub(super) fn read(option: &str, path: &Path) -> Result<String, Failure> {
     let fail = |why: &str| Failure::usage(format!("{option}: {} {why}", shown(path)));
     let cannot = |error: std::io::Error| fail(&format!("cannot be read: {error}"));
-    let metadata = fs::metadata(path).map_err(cannot)?;
-    if metadata.len() > MAX_BYTES {
-        return Err(fail("is too long to be the right file"));
-    }
-    let bytes = fs::read(path).map_err(cannot)?;
+    let bytes = bounded(path).map_err(cannot)?;
+    let bytes = bytes.ok_or_else(|| fail("is too long to be the right file"))?;
     String::from_utf8(bytes).map_err(|_| fail("is not text"))
+}
+
+/// What is in a file, or `None` if that is too much: also of a device, which has no size.
+///
+/// # Errors
+/// Those of open(2) and read(2).
+pub(super) fn bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= MAX_BYTES).then_some(bytes))
 }
 
 /// Reads `--baseline FILE`.

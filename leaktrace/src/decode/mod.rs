@@ -6,6 +6,8 @@
 //!
 //! Payloads are copied out (a batch need not be aligned), text stays where it is.
 
+#![forbid(unsafe_code)]
+
 mod exit;
 mod file;
 mod ipc;

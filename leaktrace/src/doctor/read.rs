@@ -57,11 +57,11 @@ fn btf(file: io::Result<Vec<u8>>) -> BtfFacts {
     }
 }
 
-/// CapEff of /proc/PID/status: hexadecimal.
+/// CapPrm of /proc/PID/status, hexadecimal: what can be taken up, and of root all that there is.
 fn capabilities(status: &str) -> Option<u64> {
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))?;
+        .find_map(|line| line.strip_prefix("CapPrm:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn proc_files_are_read_by_their_fields() {
-        let status = "Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t000001fffeffffff\n";
+        let status = "Name:\tx\nCapInh:\t0000000000000001\nCapPrm:\t000001fffeffffff\nCapEff:\t0\n";
         assert_eq!(capabilities(status), Some(0x1ff_feff_ffff));
-        assert_eq!(capabilities("CapEff:\tzz\n"), None);
+        assert_eq!(capabilities("CapPrm:\tzz\n"), None);
         assert_eq!(capabilities(""), None);
         assert_eq!(
             lockdown("none [integrity] confidentiality\n").as_deref(),

@@ -4,6 +4,8 @@
 //! Out: [`HistReport`], the JSON contract `leaktrace.hist/1`, and a table for people. Below 20
 //! samples there is no percentile: only n, min and max.
 
+#![forbid(unsafe_code)]
+
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,8 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
+use super::privilege;
+
 /// An environment block, as in `/proc/PID/environ`: each entry `NAME=value`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -68,8 +70,15 @@ impl Environment {
     }
 }
 
-/// `environ` itself, not `std::env::vars_os`: that drops entries without a `=`.
+/// `environ` itself, not `std::env::vars_os`: that drops entries without a `=`. Of a program with
+/// file capabilities the C library drops more (TMPDIR, LD_LIBRARY_PATH: ld.so(8), secure-execution
+/// mode), which is right for us and not for CMD, so there it is what the kernel has.
 fn own_entries() -> Vec<CString> {
+    if privilege::is_given_by_the_file()
+        && let Some(block) = as_executed()
+    {
+        return parse(&block);
+    }
     unsafe extern "C" {
         static environ: *const *const libc::c_char;
     }
@@ -84,6 +93,20 @@ fn own_entries() -> Vec<CString> {
         }
     }
     entries
+}
+
+/// The environment that exec was given. Of a process that is not dumpable, as one with file
+/// capabilities is not, the file is root's (proc_pid_environ(5)): so for that moment it is dumpable,
+/// which opens it to nobody with fewer capabilities (ptrace(2)).
+fn as_executed() -> Option<Vec<u8>> {
+    // SAFETY: plain numbers; nothing is read or written.
+    unsafe {
+        let before = libc::prctl(libc::PR_GET_DUMPABLE);
+        libc::prctl(libc::PR_SET_DUMPABLE, 1);
+        let block = fs::read("/proc/self/environ");
+        libc::prctl(libc::PR_SET_DUMPABLE, before.min(1));
+        block.ok()
+    }
 }
 
 fn parse(block: &[u8]) -> Vec<CString> {

@@ -1,7 +1,7 @@
 //! What the process was given by its caller: signal dispositions, mask, and which of fds 0-2
 //! are open.
 
-use std::{io, mem::MaybeUninit};
+use std::{fs::File, io, mem::MaybeUninit};
 
 use libc::{c_int, sigaction, sigset_t};
 
@@ -71,6 +71,17 @@ pub fn reserve_stdio() -> io::Result<()> {
             },
         }
     }
+}
+
+/// Whether this process may open so many more files. Found out by opening them: what the limit
+/// leaves depends on what the caller has passed on.
+pub fn has_room_for(files: u32) -> bool {
+    let Ok(nothing) = File::open("/dev/null") else {
+        return false;
+    };
+    let mut room = Vec::new();
+    room.resize_with(files as usize, || nothing.try_clone());
+    room.iter().all(Result::is_ok)
 }
 
 /// Settles for leaktrace itself what the caller may have left in a state that it cannot work

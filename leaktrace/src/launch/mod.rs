@@ -11,13 +11,14 @@ pub mod environment;
 mod found;
 mod held;
 mod plan;
+pub mod privilege;
 pub mod signals;
 mod status;
 mod target;
 mod user;
 
 pub use child::{Held, HoldError, HoldSpec, Running, StartError, hold};
-pub use found::{Found, reserve_stdio, settle_own_signals};
+pub use found::{Found, has_room_for, reserve_stdio, settle_own_signals};
 pub use signals::{Received, Sender, Signals};
 pub use status::{Status, raise_again};
 pub use target::Target;

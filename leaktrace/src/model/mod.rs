@@ -7,6 +7,8 @@
 //! What it refuses to do: guess. A release of what it does not know waits until something
 //! explains it; a gap in the records taints every process that lived through it.
 
+#![forbid(unsafe_code)]
+
 mod address_space;
 mod budget;
 mod call;

@@ -43,7 +43,7 @@ impl Rate {
             self.known = (i64::from(self.known) + passed as i64).min(SECONDS as i64) as i8;
             self.second = second;
         }
-        self.until = (second + 1) * SECOND_NS;
+        self.until = (second + 1).saturating_mul(SECOND_NS);
     }
 
     /// Change per second over the whole seconds of the last ten that are known.

@@ -5,6 +5,8 @@
 //! only what was the same both times is compared. What a system call is in the middle of may
 //! still differ, so a difference counts only if it is there in several looks in a row.
 
+#![forbid(unsafe_code)]
+
 mod compare;
 mod text;
 

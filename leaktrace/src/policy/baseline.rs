@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::{self, Identity, could_be_same};
+use crate::sink::escape::shortened;
 
 /// Name of the format; another one is refused.
 pub const SCHEMA: &str = "leaktrace.baseline/1";
@@ -117,19 +118,20 @@ impl Baseline {
     /// # Errors
     /// See [`BaselineError`].
     pub fn parse(path: &str, text: &str) -> Result<Baseline, BaselineError> {
-        let json = |error: serde_json::Error| BaselineError::Json(error.to_string());
+        let json = |error: serde_json::Error| BaselineError::Json(shortened(&error.to_string()));
         let file: File = serde_json::from_str(text).map_err(json)?;
         if file.schema != SCHEMA {
-            return Err(BaselineError::Schema { found: file.schema });
+            let found = shortened(&file.schema);
+            return Err(BaselineError::Schema { found });
         }
         let mut known = file.findings;
         known.sort();
         for (i, entry) in known.iter().enumerate() {
-            let text = entry.fingerprint.clone();
-            if fingerprint::parse(&text).is_none() {
+            let text = shortened(&entry.fingerprint);
+            if fingerprint::parse(&entry.fingerprint).is_none() {
                 return Err(BaselineError::Fingerprint { text });
             }
-            if i > 0 && known[i - 1].fingerprint == text {
+            if i > 0 && known[i - 1].fingerprint == entry.fingerprint {
                 return Err(BaselineError::Twice { text });
             }
         }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     model::facts::{Class, Kind},
     report::Level,
+    sink::escape::shortened,
 };
 
 /// What is wrong in a file; one clause, and where.
@@ -219,6 +220,7 @@ fn toml_error(text: &str, error: &toml::de::Error) -> FileError {
         }
         _ => message,
     };
+    let text = shortened(&text);
     FileError { line, text }
 }
 
@@ -232,7 +234,7 @@ impl Reader<'_> {
     fn wrong(&self, at: &[Step<'_>], text: impl Into<String>) -> FileError {
         FileError {
             line: line_of(self.text, at),
-            text: text.into(),
+            text: shortened(&text.into()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the user tolerates: one value, handed to audit.
 
+#![forbid(unsafe_code)]
+
 pub mod allow;
 pub mod baseline;
 pub mod date;

@@ -4,8 +4,25 @@ use std::collections::BTreeMap;
 
 use super::{
     Because, Child, Coverage, CpuEvents, Events, Exit, FamilyEvents, Finding, PolicyFile, Report,
-    SelfCheck, Settle, Verdict,
+    SCHEMA, SelfCheck, Settle, Verdict,
 };
+use crate::sink::escape::shortened;
+
+/// Reads a report as `-f json` writes it.
+///
+/// # Errors
+/// It is none, or one of another version; a clause.
+pub fn read(bytes: &[u8]) -> Result<Report, String> {
+    let report: Report = serde_json::from_slice(bytes).map_err(|error| {
+        let error = shortened(&error.to_string());
+        format!("is no report of -f json ({error}); write one with -f json:FILE")
+    })?;
+    if report.schema != SCHEMA {
+        let schema = shortened(&report.schema);
+        return Err(format!("is of {schema}; this leaktrace reads {SCHEMA}"));
+    }
+    Ok(report)
+}
 
 /// Joins reports; `None` if there are none. What is one thing of each run becomes the worst of
 /// them, what is counted is added up, processes and findings are put one behind the other;

@@ -4,6 +4,8 @@
 //! as each field says. Names that come from processes and files are already text here: bytes
 //! that are not UTF-8 are replaced (U+FFFD); escaping for a terminal is the sink's.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -13,7 +15,7 @@ use crate::{id::ProcessKey, policy::baseline};
 
 mod merge;
 
-pub use merge::merge;
+pub use merge::{merge, read};
 
 /// Name of the contract.
 pub const SCHEMA: &str = "leaktrace.report/1";

@@ -25,6 +25,15 @@ pub fn escape_str(text: &str) -> String {
     out
 }
 
+/// What can stand in a message: files of others may hold words of any length.
+pub fn shortened(text: &str) -> String {
+    const ROOM: usize = 300;
+    match text.char_indices().nth(ROOM) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
 fn escape_into(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {

@@ -1,5 +1,7 @@
 //! Sinks: they write the report and decide nothing.
 
+#![forbid(unsafe_code)]
+
 pub mod escape;
 pub mod github;
 pub mod gitlab;

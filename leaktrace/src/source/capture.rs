@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::Item;
+use crate::sink::escape::shortened;
 
 /// First bytes of every capture. The line end and the high byte show a file that went through
 /// a text conversion.
@@ -291,7 +292,7 @@ fn item(kind: u32, payload: Vec<u8>) -> Result<Item, String> {
 }
 
 fn json<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(payload).map_err(|error| error.to_string())
+    serde_json::from_slice(payload).map_err(|error| shortened(&error.to_string()))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ fn items() -> Vec<Item> {
         bytes: 1 << 60,
         entries: 0,
         birth_ns: Some(5),
+        wall_ns: None,
         holds_pid: None,
     };
     let gone = Answer {

@@ -1,5 +1,7 @@
 //! Where records come from: a live kernel or a capture. One pipeline serves both.
 
+#![forbid(unsafe_code)]
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

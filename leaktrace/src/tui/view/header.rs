@@ -22,14 +22,19 @@ const GROWING: f64 = 0.5;
 /// Below this many columns what can be spared is left out.
 const NARROW: u16 = 90;
 
-/// All that fits when the terminal is too small.
-pub fn one_line(state: &State) -> Line<'static> {
-    let mut spans = loss(state);
+/// All that fits when the terminal is too small: one line, or one a phrase where that is too long.
+pub fn instead(state: &State) -> Vec<Line<'static>> {
     let (columns, rows) = LEAST;
-    spans.push(Span::raw(format!(
-        " · leaktrace needs {columns}x{rows} · q quit"
-    )));
-    Line::from(spans)
+    let mut whole = Line::from(loss(state));
+    whole.push_span(format!(" · leaktrace needs {columns}x{rows} · q quit"));
+    if whole.width() <= usize::from(state.size.0) {
+        return vec![whole];
+    }
+    vec![
+        Line::from(format!("needs {columns}x{rows}")),
+        Line::from("q quit"),
+        Line::from(loss(state)),
+    ]
 }
 
 /// The two lines of totals, the line of views, a rule.

@@ -22,7 +22,7 @@ use super::{
 pub fn draw(state: &State, buffer: &mut Buffer) {
     if layout::too_small(state.size) {
         let area = Rect::new(0, 0, state.size.0, state.size.1.min(1));
-        paint::lines(buffer, area, vec![header::one_line(state)]);
+        paint::lines(buffer, area, header::instead(state));
         return;
     }
     let areas = layout::areas(state);
