@@ -20,7 +20,7 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 19] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 21] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
@@ -31,8 +31,10 @@ const SCENARIO_PROGRAMS: [(&str, &str); 19] = [
     ("ps", "procps"),
     ("ipcmk", "util-linux"),
     ("setpriv", "util-linux"),
+    ("setcap", "libcap2-bin"),
     ("tmux", "tmux"),
     ("strace", "strace"),
+    ("gdb", "gdb"),
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),

@@ -13,6 +13,8 @@ mod bench;
 mod ci;
 mod cpu;
 mod ebpf;
+mod fire;
+mod fuzz;
 mod install;
 mod limits;
 mod parity;
@@ -92,6 +94,23 @@ enum Task {
         #[arg(long, default_value_t = 5)]
         seconds: u32,
     },
+    /// Feed mutated files to every decoder, for longer than `test` does
+    Fuzz {
+        /// CPU time each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Another seed makes other mutations
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Only this one: capture, records, policy, suppressions, baseline, report, words
+        decoder: Option<String>,
+    },
+    /// Watch targets that do as much as they can: many processes, execs, fds; takes minutes
+    Fire {
+        /// Use the debug build, which is quicker to make
+        #[arg(long)]
+        dev: bool,
+    },
     /// Measure what watching costs
     Bench {
         /// One short round, to see that it works
@@ -133,6 +152,12 @@ fn perform(task: Task) -> Result<()> {
             names,
         }),
         Task::Parity { dev, seconds } => parity::parity(profile(dev), seconds),
+        Task::Fuzz {
+            seconds,
+            seed,
+            decoder,
+        } => fuzz::fuzz(seconds, seed, decoder.as_deref()),
+        Task::Fire { dev } => fire::fire(profile(dev)),
         Task::Bench { quick: true } => bench::bench(&bench::QUICK),
         Task::Bench { quick: false } => bench::bench(&bench::FULL),
     }
