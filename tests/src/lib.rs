@@ -11,6 +11,7 @@
 
 mod binary;
 mod machine;
+mod objects;
 mod outcome;
 mod place;
 mod run;
@@ -20,6 +21,7 @@ mod turn;
 
 pub use binary::leaktrace;
 pub use machine::{at_own_speed, is_emulated};
+pub use objects::Objects;
 pub use outcome::Outcome;
 pub use place::Place;
 pub use run::{NOBODY, Run, steps};

@@ -63,10 +63,24 @@ impl Terminal {
         assert!(status.success(), "tmux: {status}");
     }
 
+    /// Makes it that large, which the program in it is told by SIGWINCH.
+    ///
+    /// # Panics
+    /// If tmux has gone.
+    pub fn resize(&self, (columns, rows): (u16, u16)) {
+        let status = self
+            .tmux()
+            .args(["resize-window", "-x", &columns.to_string()])
+            .args(["-y", &rows.to_string()])
+            .status()
+            .expect("run tmux");
+        assert!(status.success(), "tmux: {status}");
+    }
+
     /// Waits until the screen is as `wanted` says.
     ///
     /// # Panics
-    /// If it is not within ten seconds.
+    /// If it is not within a minute: machines may be busy.
     #[track_caller]
     pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let started = Instant::now();
@@ -76,7 +90,7 @@ impl Terminal {
                 return screen;
             }
             assert!(
-                started.elapsed() < Duration::from_secs(10),
+                started.elapsed() < Duration::from_secs(60),
                 "never {what}:\n{screen}"
             );
             std::thread::sleep(Duration::from_millis(50));
