@@ -21,6 +21,7 @@ use crate::{
     atomic,
     kernel::Table,
     maps::{COUNTS, DROPPED, RING, SEQUENCES, SPARE, SPARE_BYTES, count_fault, wake_bytes},
+    once,
     tree::{self, Slot},
 };
 
@@ -53,60 +54,50 @@ fn produced(family: Family) {
     }
 }
 
-/// Whether it can be found out otherwise what a record tells.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Worth {
-    /// The table or the address space can be read again.
-    Usual,
-    /// It cannot: a birth, an end, a name, an object that outlives its maker.
-    Vital,
-}
-
 /// Counts a record for which there was no room, and marks the task of which it would have told:
 /// the next record of that task that comes says so.
 #[inline(always)]
-fn lost_of(family: Family, worth: Worth, slot: &Slot) {
-    counted(family, worth);
+pub fn lost_of(family: u32, vital: u32, slot: &Slot) {
+    counted(family, vital);
     let mut bits = mark(family);
-    if worth == Worth::Vital {
-        bits |= mark(Family::Name);
+    if vital != 0 {
+        bits |= mark(Family::Name as u32);
     }
     // SAFETY: the slot lives until the task leaves; others may mark it too, hence atomic.
     unsafe { atomic::set_bits((&raw const slot.lost).cast_mut(), bits) };
 }
 
 /// The same for the current task.
-#[inline(never)]
-fn lost(family: Family, worth: Worth) {
+#[inline(always)]
+pub fn lost(family: u32, vital: u32) {
     match tree::slot_of(tree::current()) {
-        Some(slot) => lost_of(family, worth, slot),
+        Some(slot) => lost_of(family, vital, slot),
         None => {
-            counted(family, worth);
+            counted(family, vital);
             count_fault(fault::UNATTRIBUTED);
         }
     }
 }
 
 #[inline(never)]
-fn counted(family: Family, worth: Worth) {
-    let vital = worth == Worth::Vital;
-    if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
+fn counted(family: u32, vital: u32) {
+    if let Some(counts) = COUNTS.get_ptr_mut(family) {
         // SAFETY: this CPU's map value.
         unsafe {
             atomic::add(&raw mut (*counts).lost, 1);
-            if vital {
+            if vital != 0 {
                 atomic::add(&raw mut (*counts).vital, 1);
             }
         }
     }
     DROPPED.next();
-    debug!((), "ring full: a record of family {} is lost", family as u8);
+    debug!((), "ring full: a record of family {} is lost", family);
 }
 
 /// The bit of [`Slot::lost`] for a family; a header has it in the same place.
 #[inline(always)]
-const fn mark(family: Family) -> u64 {
-    1 << (header_flag::LOST_SHIFT + family as u16)
+const fn mark(family: u32) -> u64 {
+    1 << ((header_flag::LOST_SHIFT as u32 + family) & 63)
 }
 
 /// Room for a record of `SIZE` bytes, or null, which is counted as lost.
@@ -130,7 +121,7 @@ pub fn reserve_of<const SIZE: usize>(family: Family, slot: &Slot) -> *mut u8 {
     // SAFETY: the ring is a ring buffer map, the size a constant.
     let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
     if record.is_null() {
-        lost_of(family, Worth::Usual, slot);
+        once::lost_of(family as u32, 0, slot);
     }
     record
 }
@@ -144,7 +135,7 @@ pub fn reserve_vital_again<const SIZE: usize>(family: Family) -> *mut u8 {
         // SAFETY: as above.
         record = unsafe { bpf_ringbuf_reserve(spare(), SIZE as u64, 0) }.cast::<u8>();
         if record.is_null() {
-            lost(family, Worth::Vital);
+            once::lost(family as u32, 1);
         }
     }
     record
@@ -176,7 +167,7 @@ pub fn reserve_part<const SIZE: usize>(family: Family, slot: &Slot) -> *mut u8 {
             }
         }
         if record.is_null() {
-            lost_of(family, Worth::Usual, slot);
+            once::lost_of(family as u32, 0, slot);
         }
     }
     record
@@ -189,7 +180,7 @@ pub fn reserve_again<const SIZE: usize>(family: Family) -> *mut u8 {
     // SAFETY: the ring is a ring buffer map, the size a constant.
     let record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
     if record.is_null() {
-        lost(family, Worth::Usual);
+        once::lost(family as u32, 0);
     }
     record
 }
@@ -235,15 +226,18 @@ pub struct Position {
 pub unsafe fn finish(record: *mut u8, kind: u16, len: usize, slot: &Slot, position: Position) {
     let shape = u32::from(kind) << 16 | len as u32 & 0xffff;
     // SAFETY: by contract.
-    unsafe { finish_shape(record, shape, slot, position.seq, position.next_fd) };
+    unsafe {
+        let flags = once::head(record.cast(), shape, slot, position.seq, position.next_fd);
+        bpf_ringbuf_submit(record.cast(), u64::from(flags));
+    }
 }
 
+/// Fills a header. Gives the flags by which its record is to be submitted.
+///
 /// # Safety
-/// As for [`finish`].
-// A subprogram: inlined everywhere it would be a quarter of the object.
-#[inline(never)]
-unsafe fn finish_shape(record: *mut u8, shape: u32, slot: &Slot, seq: u64, next_fd: u32) {
-    let header = record.cast::<Header>();
+/// `header` must be writable.
+#[inline(always)]
+pub unsafe fn head(header: *mut Header, shape: u32, slot: &Slot, seq: u64, next_fd: u32) -> u32 {
     let lost = &raw const slot.lost;
     // SAFETY: by contract. A ring buffer map; flag 0 asks for the bytes that wait.
     unsafe {
@@ -267,12 +261,11 @@ unsafe fn finish_shape(record: *mut u8, shape: u32, slot: &Slot, seq: u64, next_
         let waiting = bpf_ringbuf_query(ring(), 0);
         let wake = u64::from(wake_bytes());
         // Only while the amount passes the threshold: a reader that is behind is awake already.
-        let flags = if waiting >= wake && waiting < wake + (16 << 10) {
+        if waiting >= wake && waiting < wake + (16 << 10) {
             BPF_RB_FORCE_WAKEUP
         } else {
             BPF_RB_NO_WAKEUP
-        };
-        bpf_ringbuf_submit(record.cast(), u64::from(flags));
+        }
     }
 }
 

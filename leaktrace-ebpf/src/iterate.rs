@@ -23,11 +23,12 @@ use leaktrace_common::{
 use crate::{
     emit::{self, Position},
     kernel::{
-        Chunk, Detail, FileFacts, device, file_facts, identify, load, mode, offset, read, sock_of,
+        Chunk, Detail, FileFacts, device, file_facts, load, mode, offset, read, sock_of,
         socket_type, table_of,
     },
     maps::{self, AGAIN, LAST_TABLE, TASKS, count_fault},
-    probe::{call, socket::ends_of, walk},
+    once,
+    probe::call,
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -168,12 +169,12 @@ fn marked(slot: &Slot) {
 /// # Safety
 /// `task` must be the iterator's task.
 #[inline(always)]
-unsafe fn again(task: u64, slot: &Slot) {
+unsafe fn again(task: u64, slot: &mut Slot) {
     // SAFETY: by contract.
     let table = unsafe { table_of(task) };
     // A table that the slot does not know of yet is told by the task's next call.
     let walk = if table.files != 0 && table.files == slot.files {
-        walk::table(slot, &table, walk_cause::ITERATOR)
+        once::walk(slot, &table, walk_cause::ITERATOR)
     } else {
         0
     };
@@ -306,7 +307,7 @@ extern "C" fn seed_files(ctx: *mut Context) -> i32 {
     let payload = &raw mut record.fd;
     // SAFETY: a local record.
     unsafe {
-        identify(&facts, Detail::Full, &raw mut (*payload).identity);
+        once::identify(&facts, Detail::Full, &raw mut (*payload).identity);
         (*payload).fd = fd as i32;
         (*payload).source_fd = -1;
         (*payload).open_flags = facts.flags;
@@ -344,7 +345,7 @@ unsafe fn write_ends(ctx: *mut Context, facts: &FileFacts) {
     };
     // SAFETY: a local value; the context by contract.
     unsafe {
-        ends_of(facts, &raw mut ends.local, &raw mut ends.peer);
+        once::ends_of(facts.private_data, &raw mut ends.local, &raw mut ends.peer);
         write(ctx, &raw const ends as *const c_void, size_of::<Ends>());
     }
 }

@@ -53,6 +53,13 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     unsafe { value.assume_init() }
 }
 
+/// The number of an address whose type the verifier knows: functions that it looks at on their
+/// own take no such pointers.
+#[inline(always)]
+pub fn number(pointer: u64) -> u64 {
+    read((&raw const pointer) as u64, 0)
+}
+
 /// The same number, of which the compiler knows nothing: what it knows of an index by a
 /// comparison makes it leave out the mask by which the verifier of 6.1 knows it.
 #[inline(always)]
@@ -67,10 +74,16 @@ pub fn opaque(value: u32) -> u32 {
 pub struct Chunk<const N: usize>(MaybeUninit<[u64; N]>);
 
 impl<const N: usize> Chunk<N> {
+    /// Room for a copy.
+    #[inline(always)]
+    fn none() -> Self {
+        Chunk(MaybeUninit::uninit())
+    }
+
     /// Copies from `base`; zeros if that cannot be read.
     #[inline(always)]
     pub fn read(base: u64) -> Self {
-        let mut chunk = Chunk(MaybeUninit::uninit());
+        let mut chunk = Chunk::none();
         chunk.fill(base);
         chunk
     }
@@ -120,6 +133,7 @@ const TMPFS_MAGIC: u32 = 0x0102_1994;
 
 /// Members of a `struct file`.
 #[derive(Clone, Copy, Default)]
+#[repr(C)]
 pub struct FileFacts {
     pub file: u64,
     pub inode: u64,
@@ -172,12 +186,12 @@ pub enum Detail {
 ///
 /// # Safety
 /// `out` must be writable for a [`FileIdentity`].
-// A subprogram: inlined everywhere it would double the object.
-#[inline(never)]
+#[inline(always)]
 pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity) {
     // As far as i_ino; the stack of all that calls this is short, so s_magic, further on in the
     // superblock, is read on its own.
-    let mut chunk = Chunk::<9>::read(facts.inode);
+    let mut chunk = Chunk::<9>::none();
+    chunk.fill(facts.inode);
     let mode: u16 = chunk.get(facts.inode, offset!(inode_mode));
     let sb: u64 = chunk.get(facts.inode, offset!(inode_sb));
     let ino: u64 = chunk.get(facts.inode, offset!(inode_ino));
@@ -302,6 +316,7 @@ pub fn socket_type(socket: u64) -> SocketType {
 
 /// Members of the fd table of the current task.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Table {
     pub files: u64,
     pub next_fd: u32,

@@ -3,7 +3,8 @@
 //! `hook` has the programs: thin entries, one per kernel hook. They call the handlers in
 //! `probe`, which are written once whatever the hook is. `tree` knows who is watched, `emit`
 //! writes records into the ring, `kernel` reads kernel structures by offsets that userspace
-//! found in BTF, `iterate` reads what was there before.
+//! found in BTF, `iterate` reads what was there before, `once` has the functions that the verifier
+//! looks at on their own.
 //!
 //! # What may be used
 //!
@@ -19,6 +20,13 @@
 //!   memcpy, which is a frame; volatile writes do not.
 //! - What a newer kernel has is used behind a frozen global only (`offset!`, `CONFIG`), so that
 //!   the verifier prunes it elsewhere, or in a program of its own that is not loaded there.
+//! - A handler, and what is called from several places, is called by way of `once`: inlined or as an
+//!   ordinary function it is gone through again on every path that leads there. How much the
+//!   verifier goes through is in `leaktrace doctor --json`, and a scenario keeps it low.
+//! - A map takes keys and values from maps and from the stack only, not from what a function of
+//!   `once` was given (up to 6.4).
+//! - What a loop counts is in a record or a map, not on the stack: what the verifier follows keeps
+//!   it going round.
 //! - An index into an array is masked behind `kernel::opaque`: 6.1 knows a bound by the mask only.
 //! - Members by `offset!`, each with its alternatives by kernel in `abi::Offsets`; a missing one
 //!   reads as zero and its family says so.
@@ -44,6 +52,8 @@ mod iterate;
 mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod once;
 #[cfg(target_arch = "bpf")]
 mod probe;
 #[cfg(target_arch = "bpf")]

@@ -314,11 +314,13 @@ pub fn hold(nonce: u64) {
     }
 }
 
-/// Notes that the task has another files_struct than before and tells userspace.
-#[inline(never)]
-pub fn table_changed(slot: &mut Slot, files: u64) {
+/// Notes that the current task has another files_struct than before and tells userspace.
+#[inline(always)]
+pub fn table_changed(slot: &mut Slot) {
     const SIZE: usize = HEADER + size_of::<leaktrace_common::record::file::FdTable>();
     let old = slot.table;
+    // SAFETY: typed by the helper.
+    let files: u64 = unsafe { load(current_typed(), offset!(task_files)) };
     slot.table = LAST_TABLE.next() as u32;
     slot.files = files;
     let record = emit::reserve_vital::<SIZE>(Family::File);

@@ -39,6 +39,30 @@ fn doctor_says_that_everything_is_ready() {
     }
 }
 
+/// What a start takes of time, and of kernel memory while it lasts, follows what the verifier has
+/// to go through: from Linux 7.1 on 100,000 instructions were hundreds of megabytes.
+#[test]
+fn the_verifier_has_little_to_do() {
+    let doctor = Command::new(leaktrace_tests::leaktrace())
+        .args(["doctor", "--json"])
+        .output()
+        .expect("run doctor");
+    let told: serde_json::Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
+    let verified: Vec<(String, u64)> = told["facts"]["attempt"]["probes"]
+        .as_array()
+        .expect("probes")
+        .iter()
+        .filter_map(|probe| Some((probe["name"].to_string(), probe["verified"].as_u64()?)))
+        .collect();
+    let all: u64 = verified.iter().map(|(_, count)| count).sum();
+    assert!(verified.len() >= 12, "{verified:?}");
+    assert!(all > 10_000, "{verified:?}");
+    assert!(all <= 70_000, "{all}: {verified:?}");
+    for (name, count) in &verified {
+        assert!(*count <= 20_000, "{name} has {count}: {verified:?}");
+    }
+}
+
 #[test]
 fn every_family_that_scenarios_rest_on_is_covered() {
     let outcome = Run::check(["true"]).end();

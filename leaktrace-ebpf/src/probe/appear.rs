@@ -16,6 +16,7 @@ use leaktrace_common::abi::Op;
 use super::{Arguments, file, uring};
 use crate::{
     kernel::{Chunk, Table, file_at, file_facts, offset, opaque, read, table_at},
+    once,
     tree::{self, Slot},
 };
 
@@ -30,7 +31,7 @@ const NEAR: u32 = 256;
 const FAR: u32 = 256;
 
 /// Notes what the table has.
-#[inline(never)]
+#[inline(always)]
 pub fn begin(slot: &mut Slot) {
     let table = file::current_table(slot);
     slot.seq = u64::from(table.next_fd);
@@ -64,7 +65,7 @@ const NONE: u32 = u32::MAX;
 /// Tells what the table has that it had not at entry, or the number that the call returned.
 /// What is to be told goes through the slot: the verifier does not follow what is in a map, and
 /// looks at what is behind it once, not once for each way here.
-#[inline(never)]
+#[inline(always)]
 pub fn end(slot: &mut Slot, op: Op, result: i64) {
     let table = file::current_table(slot);
     if !op.begins_at_entry() {
@@ -120,7 +121,7 @@ extern "C" fn one(index: u64, state: *mut State) -> i64 {
     let (slot, table) = unsafe { (&mut *(*state).slot, &*(*state).table) };
     let fd = number(index as u32, table.next_fd, slot);
     if fd != NONE {
-        file::found(slot, table, Op(slot.op as u8), fd);
+        once::found(slot, table, Op(slot.op as u8), fd);
     }
     0
 }
@@ -199,8 +200,9 @@ struct Search {
 
 /// A supervisor puts an fd into the table of a task whose call it answers: which task that is,
 /// while it waits for the answer.
-#[inline(never)]
-pub fn supervised(slot: &mut Slot, arguments: Arguments) {
+#[inline(always)]
+pub fn supervised(slot: &mut Slot) {
+    let arguments = Arguments::current();
     if arguments.a1() != ADDFD {
         return;
     }
@@ -250,7 +252,7 @@ extern "C" fn waiting(_index: u64, search: *mut Search) -> i64 {
 }
 
 /// The supervisor's call returned the number that the fd has in the other table.
-#[inline(never)]
+#[inline(always)]
 pub fn added(slot: &mut Slot, result: i64) {
     let task = slot.before;
     if result < 0 {
@@ -261,6 +263,6 @@ pub fn added(slot: &mut Slot, result: i64) {
     };
     let table = table_at(task);
     if table.files == target.files {
-        file::found(target, &table, Op::SECCOMP_ADDFD, result as u32);
+        once::found(target, &table, Op::SECCOMP_ADDFD, result as u32);
     }
 }

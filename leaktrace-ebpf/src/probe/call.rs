@@ -15,6 +15,7 @@ use super::Arguments;
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_at, load, offset, read, table_of},
+    once,
     tree::{self, Slot},
 };
 
@@ -53,11 +54,12 @@ pub fn family(op: Op) -> Family {
     }
 }
 
-/// What a record says beyond the call itself.
+/// What a record says beyond the call itself. Without padding: the verifier wants all of it.
 #[derive(Clone, Copy, Default)]
+#[repr(C)]
 pub struct Told {
-    pub op: u8,
-    pub flags: u8,
+    pub op: u32,
+    pub flags: u32,
     pub result: i64,
     pub file: u64,
     pub value: u64,
@@ -65,9 +67,10 @@ pub struct Told {
 }
 
 /// Emits a call.
-#[inline(never)]
-pub fn tell(slot: &Slot, arguments: Arguments, told: &Told) {
-    let family = family(Op(told.op));
+#[inline(always)]
+pub fn tell(slot: &Slot, told: &Told) {
+    let arguments = Arguments::current();
+    let family = family(Op(told.op as u8));
     let record = emit::reserve::<SIZE>(family);
     if record.is_null() {
         return;
@@ -84,8 +87,8 @@ pub fn tell(slot: &Slot, arguments: Arguments, told: &Told) {
         (*payload).file = told.file;
         (*payload).value = told.value;
         (*payload).interval = told.interval;
-        (*payload).op = told.op;
-        (*payload).flags = told.flags;
+        (*payload).op = told.op as u8;
+        (*payload).flags = told.flags as u8;
         (*payload).reserved = [0; 6];
         let kind = (family as u16) << 8 | kind::CALL;
         emit::finish(record, kind, SIZE, slot, Position::default());
@@ -93,30 +96,29 @@ pub fn tell(slot: &Slot, arguments: Arguments, told: &Told) {
 }
 
 /// A call failed for want of room.
-// Subprograms, both: what they keep on the stack is not to lie below an open's.
-#[inline(never)]
-pub fn refused(slot: &Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn refused(slot: &mut Slot, op: Op, result: i64) {
     let told = Told {
-        op: op.0,
-        flags: call_flag::NO_ROOM,
+        op: u32::from(op.0),
+        flags: u32::from(call_flag::NO_ROOM),
         result,
         ..Told::default()
     };
-    tell(slot, arguments, &told);
+    once::tell(slot, &told);
 }
 
 /// A call that may wait returned: told if it took long.
-#[inline(never)]
-pub fn waited(slot: &Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn waited(slot: &mut Slot, op: Op, result: i64) {
     if emit::now().wrapping_sub(slot.begin_ns) >= LONG {
         let told = Told {
-            op: op.0,
-            flags: call_flag::LONG,
+            op: u32::from(op.0),
+            flags: u32::from(call_flag::LONG),
             result,
-            file: file_of(arguments.a0()),
+            file: file_of(Arguments::current().a0()),
             ..Told::default()
         };
-        tell(slot, arguments, &told);
+        once::tell(slot, &told);
     }
 }
 
@@ -129,8 +131,9 @@ pub fn file_of(fd: u64) -> u64 {
 }
 
 /// A call whose success is told with its arguments.
-#[inline(never)]
-pub fn plain(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn plain(slot: &mut Slot, op: Op, result: i64) {
+    let arguments = Arguments::current();
     if result < 0 {
         return;
     }
@@ -139,7 +142,7 @@ pub fn plain(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         slot.begin_ns = 0;
     }
     let mut told = Told {
-        op: op.0,
+        op: u32::from(op.0),
         result,
         ..Told::default()
     };
@@ -174,7 +177,7 @@ pub fn plain(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         }
         _ => {}
     }
-    tell(slot, arguments, &told);
+    once::tell(slot, &told);
 }
 
 /// include/uapi/asm-generic/resource.h

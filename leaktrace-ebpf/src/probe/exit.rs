@@ -8,10 +8,10 @@ use leaktrace_common::record::{
     kind,
 };
 
-use super::walk;
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{Chunk, load, offset, read, table_of},
+    once,
     tree::{self, Slot},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 #[inline(always)]
 pub fn group(slot: &mut Slot, code: i32) {
     const SIZE: usize = HEADER + size_of::<ExitGroup>();
-    pending(slot, tree::current());
+    once::exit::pending(slot);
     let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
@@ -52,12 +52,12 @@ pub fn process(task: u64) {
     // SAFETY: the tracepoint's argument.
     let table = unsafe { table_of(task) };
     if table.files != slot.files && table.files != 0 {
-        tree::table_changed(slot, table.files);
+        once::table_changed(slot);
     }
     let walk = if table.files == 0 {
         0
     } else {
-        walk::table(slot, &table, walk_cause::EXIT)
+        once::walk(slot, &table, walk_cause::EXIT)
     };
     last(slot, task, signal, walk);
 }
@@ -67,9 +67,10 @@ const KILL: u64 = 1 << 8;
 
 /// Signals that nobody will take any more. Looked at where the program leaves: by
 /// sched_process_exit the thread's own are gone.
-#[inline(never)]
-fn pending(slot: &Slot, task: u64) {
+#[inline(always)]
+pub fn pending(slot: &Slot) {
     const SIZE: usize = HEADER + size_of::<ExitPending>();
+    let task = tree::current();
     let own: u64 = read(
         task,
         offset!(task_pending).wrapping_add(offset!(sigpending_signal)),

@@ -10,14 +10,13 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path, scope, socket, uring};
+use super::{Arguments, path, socket, uring};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{
-        Detail, FileFacts, Table, file_at, file_facts, identify, mode, offset, read, references,
-        table_of,
+        Detail, FileFacts, Table, file_at, file_facts, mode, offset, read, references, table_of,
     },
-    maps,
+    maps, once,
     tree::{self, Slot},
 };
 
@@ -43,7 +42,7 @@ pub fn current_table(slot: &mut Slot) -> Table {
     // SAFETY: typed by the helper.
     let table = unsafe { table_of(tree::current_typed()) };
     if table.files != slot.files && table.files != 0 {
-        tree::table_changed(slot, table.files);
+        once::table_changed(slot);
     }
     table
 }
@@ -77,7 +76,7 @@ pub fn answer(nonce: u64, fd: u64) {
     }
     let mut identity = FileIdentity::default();
     // SAFETY: a local value.
-    unsafe { identify(&file_facts(file), Detail::Full, &raw mut identity) };
+    unsafe { once::identify(&file_facts(file), Detail::Full, &raw mut identity) };
     let _ = maps::IDENTITY.insert(fd, identity, 0);
 }
 
@@ -85,15 +84,15 @@ pub fn answer(nonce: u64, fd: u64) {
 #[inline(always)]
 pub fn close(slot: &mut Slot, fd: u64, result: i64) {
     if result == 0 && slot.before == 0 {
-        closed_late(slot, fd as u32);
+        once::file::closed_late(slot, fd as u32);
     } else {
         release(slot, Op::CLOSE, fd as i32, result);
     }
 }
 
 /// There was nothing when the call began: it took what another thread had just put there.
-#[inline(never)]
-fn closed_late(slot: &mut Slot, fd: u32) {
+#[inline(always)]
+pub fn closed_late(slot: &mut Slot, fd: u32) {
     let table = current_table(slot);
     uring::gone(slot, &table, Op::CLOSE, fd, slot.begin_ns);
 }
@@ -156,7 +155,7 @@ fn facts_of(file: u64, facts: &mut FileFacts) {
 }
 
 /// A call that returns an fd without a name of the program's.
-#[inline(never)]
+#[inline(always)]
 pub fn plain(slot: &mut Slot, op: Op, result: i64, source: u64) {
     let Some((table, facts)) = returned(slot, result) else {
         return;
@@ -203,7 +202,7 @@ pub unsafe fn fill(
 ) {
     // SAFETY: by contract.
     unsafe {
-        identify(facts, detail, &raw mut (*payload).identity);
+        once::identify(facts, detail, &raw mut (*payload).identity);
         (*payload).fd = fd;
         (*payload).source_fd = source;
         (*payload).open_flags = facts.flags;
@@ -237,10 +236,10 @@ struct Opened<'a> {
 
 /// open, openat, openat2, creat, memfd_create returned. The text of a file that this call made
 /// and of a relative name is the kernel's path; otherwise it is the program's string.
-#[inline(never)]
+#[inline(always)]
 pub fn open(slot: &mut Slot, op: Op, name: u64, how: u64, result: i64) {
     if result == -ENOENT {
-        scope::marked(slot, name);
+        once::scope::marked(slot, name);
         return;
     }
     let Some((table, facts)) = returned(slot, result) else {
@@ -322,7 +321,7 @@ fn by_path(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>) {
     // SAFETY: the record has room for header, payload and an area.
     unsafe {
         let text = text_of(record);
-        path::walk::<MIDDLE>(facts.dentry, facts.mnt, record.add(FIXED), text);
+        once::path::<MIDDLE>(facts.dentry, facts.mnt, record.add(FIXED), text);
         if path::flags(text) != 0 {
             emit::discard(record);
             large_path(slot, opened);
@@ -351,7 +350,7 @@ fn large_path(slot: &mut Slot, opened: &Opened<'_>) {
     if !record.is_null() {
         // SAFETY: the record has room for header, payload and an area.
         unsafe {
-            path::walk::<LARGE>(facts.dentry, facts.mnt, record.add(FIXED), text_of(record));
+            once::path::<LARGE>(facts.dentry, facts.mnt, record.add(FIXED), text_of(record));
             told(record, slot, opened, LARGE, Detail::Full);
         }
     }
@@ -368,7 +367,7 @@ pub fn seen(table: &Table) -> Position {
 
 /// An fd is in a table by which way ever. What the table holds is read again once the record has
 /// its place: a release that is told before has been done by then.
-#[inline(never)]
+#[inline(always)]
 pub fn found(slot: &mut Slot, table: &Table, op: Op, fd: u32) {
     let file = file_at(table, u64::from(fd));
     if file == 0 {
@@ -436,7 +435,7 @@ unsafe fn told(record: *mut u8, slot: &mut Slot, opened: &Opened<'_>, area: usiz
 }
 
 /// dup2, dup3 returned: a release of what the number held, then an acquisition.
-#[inline(never)]
+#[inline(always)]
 pub fn dup_over(slot: &mut Slot, op: Op, old: u64, result: i64) {
     if result < 0 || old as i32 == result as i32 {
         return;
@@ -444,7 +443,7 @@ pub fn dup_over(slot: &mut Slot, op: Op, old: u64, result: i64) {
     if slot.before != 0 {
         release(slot, op, result as i32, 0);
     }
-    plain(slot, op, result, old);
+    once::file::plain(slot, op, result, old);
 }
 
 /// F_DUPFD, F_DUPFD_CLOEXEC and the locks (include/uapi/asm-generic/fcntl.h,
@@ -454,7 +453,7 @@ pub fn fcntl(slot: &mut Slot, arguments: Arguments, result: i64) {
     let command = arguments.a1() as u32;
     let owner = match command {
         0 | 1030 => {
-            plain(slot, Op::FCNTL, result, arguments.a0());
+            once::file::plain(slot, Op::FCNTL, result, arguments.a0());
             return;
         }
         6 | 7 => lock_owner::PROCESS,
@@ -467,7 +466,7 @@ pub fn fcntl(slot: &mut Slot, arguments: Arguments, result: i64) {
         bpf_probe_read_user((&raw mut what).cast(), 2, arguments.a2() as *const _);
         core::ptr::read_volatile(&raw const what)
     };
-    lock(slot, arguments.a0(), what, owner, result);
+    once::file::lock(slot, arguments.a0(), what, owner, result);
 }
 
 /// flock(2) returned: LOCK_SH is 1, LOCK_EX 2, LOCK_UN 8 (include/uapi/asm-generic/fcntl.h).
@@ -481,11 +480,11 @@ pub fn flock(slot: &mut Slot, arguments: Arguments, result: i64) {
     } else {
         0
     };
-    lock(slot, arguments.a0(), what, lock_owner::DESCRIPTION, result);
+    once::file::lock(slot, arguments.a0(), what, lock_owner::DESCRIPTION, result);
 }
 
-#[inline(never)]
-fn lock(slot: &mut Slot, fd: u64, what: u16, owner: u8, result: i64) {
+#[inline(always)]
+pub fn lock(slot: &mut Slot, fd: u64, what: u16, owner: u8, result: i64) {
     const SIZE: usize = HEADER + size_of::<FdLock>();
     if result != 0 {
         return;
@@ -515,8 +514,8 @@ pub fn pipe(slot: &mut Slot, op: Op, address: u64, result: i64) {
         return;
     }
     let (first, second) = pair(address);
-    plain(slot, op, first, u64::MAX);
-    plain(slot, op, second, u64::MAX);
+    once::file::plain(slot, op, first, u64::MAX);
+    once::file::plain(slot, op, second, u64::MAX);
 }
 
 /// Two fd numbers from user memory.
@@ -535,7 +534,8 @@ pub fn pair(address: u64) -> (i64, i64) {
 
 /// close_range returned.
 #[inline(always)]
-pub fn close_range(slot: &mut Slot, arguments: Arguments, result: i64) {
+pub fn close_range(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<FdRange>();
     // With CLOSE_RANGE_UNSHARE the table may be another one now; that is told first.
     current_table(slot);

@@ -52,7 +52,7 @@ fn population(op: Op) -> u32 {
 }
 
 /// A get is entered: how many there are before it.
-#[inline(never)]
+#[inline(always)]
 pub fn begin(slot: &mut Slot, op: Op) {
     slot.before = u64::from(population(op));
 }
@@ -69,8 +69,9 @@ fn was_created(slot: &Slot, op: Op, private: bool, creates: bool, exclusive: boo
 }
 
 /// shmget, semget, msgget returned.
-#[inline(never)]
-pub fn get(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn get(slot: &mut Slot, op: Op, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<IpcGet>();
     if result < 0 {
         return;
@@ -111,8 +112,9 @@ pub fn get(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
 }
 
 /// shmctl, semctl, msgctl returned; only IPC_RMID (0) matters. IPC_64 (0x100) may be or'ed in.
-#[inline(never)]
-pub fn control(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn control(slot: &mut Slot, op: Op, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<IpcRemove>();
     let (which, command) = match op {
         Op::SHMCTL => (what::SHM, arguments.a1()),
@@ -139,7 +141,7 @@ pub fn control(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
 }
 
 /// shmat returned.
-#[inline(never)]
+#[inline(always)]
 pub fn attach(slot: &mut Slot, id: u64, result: i64) {
     const SIZE: usize = HEADER + size_of::<ShmAttach>();
     if (-4095..0).contains(&result) {
@@ -161,7 +163,7 @@ pub fn attach(slot: &mut Slot, id: u64, result: i64) {
 }
 
 /// shmdt returned.
-#[inline(never)]
+#[inline(always)]
 pub fn detach(slot: &mut Slot, address: u64, result: i64) {
     const SIZE: usize = HEADER + size_of::<ShmDetach>();
     let record = emit::reserve_vital::<SIZE>(Family::Ipc);
@@ -184,8 +186,9 @@ pub fn detach(slot: &mut Slot, address: u64, result: i64) {
 const AREA: usize = 256;
 
 /// mq_open returned.
-#[inline(never)]
-pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn mq_open(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     const FIXED: usize = HEADER + size_of::<MqOpen>();
     let Some((table, facts)) = file::returned(slot, result) else {
         return;
@@ -224,7 +227,7 @@ pub fn mq_open(slot: &mut Slot, arguments: Arguments, result: i64) {
 }
 
 /// mq_unlink returned.
-#[inline(never)]
+#[inline(always)]
 pub fn mq_unlink(slot: &mut Slot, name: u64, result: i64) {
     const FIXED: usize = HEADER + size_of::<MqUnlink>();
     let record = emit::reserve_vital::<{ FIXED + AREA }>(Family::Ipc);

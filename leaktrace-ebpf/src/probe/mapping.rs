@@ -16,8 +16,9 @@ use crate::{
 const MAP_ANONYMOUS: u64 = 0x20;
 
 /// mmap returned an address.
-#[inline(never)]
-pub fn map(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn map(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<Map>();
     if (-4095..0).contains(&result) {
         return;
@@ -53,8 +54,9 @@ pub fn map(slot: &mut Slot, arguments: Arguments, result: i64) {
 }
 
 /// munmap returned.
-#[inline(never)]
-pub fn unmap(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn unmap(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<Unmap>();
     let record = emit::reserve::<SIZE>(Family::Mapping);
     if record.is_null() {
@@ -74,8 +76,9 @@ pub fn unmap(slot: &mut Slot, arguments: Arguments, result: i64) {
 }
 
 /// mremap returned.
-#[inline(never)]
-pub fn remap(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn remap(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<Remap>();
     let record = emit::reserve::<SIZE>(Family::Mapping);
     if record.is_null() {

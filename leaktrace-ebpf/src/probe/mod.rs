@@ -16,12 +16,13 @@ pub mod task;
 pub mod uring;
 pub mod walk;
 
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use leaktrace_common::abi::{self, NO_OFFSET, Op};
 
 use crate::{
     emit,
     kernel::{load, offset},
-    maps,
+    maps, once,
     tree::{self, Slot},
 };
 
@@ -30,6 +31,13 @@ use crate::{
 pub struct Arguments(u64);
 
 impl Arguments {
+    /// Those of the call that the current task is in: for functions that the verifier looks at on
+    /// their own, where a pointer of the tracepoint's would be a number.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the task is typed by the helper.
+        Arguments(unsafe { bpf_task_pt_regs(tree::current_typed() as *mut _) } as u64)
+    }
     /// First argument.
     #[inline(always)]
     pub fn a0(self) -> u64 {
@@ -131,14 +139,14 @@ fn begin(regs: u64, op: Op) {
         }
         Op::DUP2 | Op::DUP3 => file::begin(slot, arguments.a1()),
         Op::CLOSE_RANGE => file::begin(slot, u64::MAX),
-        Op::SHMGET | Op::SEMGET | Op::MSGGET | Op::MQ_OPEN => ipc::begin(slot, op),
+        Op::SHMGET | Op::SEMGET | Op::MSGGET | Op::MQ_OPEN => once::ipc::begin(slot, op),
         Op::IOCTL => {
-            appear::begin(slot);
-            appear::supervised(slot, arguments);
+            once::appear::begin(slot);
+            once::appear::supervised(slot);
         }
         Op::CLONE => {
             if arguments.a0() & appear::CLONE_PIDFD != 0 {
-                appear::begin(slot);
+                once::appear::begin(slot);
             } else {
                 slot.op = 0;
             }
@@ -151,9 +159,9 @@ fn begin(regs: u64, op: Op) {
         | Op::READ
         | Op::READV
         | Op::CLONE3
-        | Op::LANDLOCK_CREATE_RULESET => appear::begin(slot),
+        | Op::LANDLOCK_CREATE_RULESET => once::appear::begin(slot),
         Op::IO_URING_ENTER => {
-            appear::begin(slot);
+            once::appear::begin(slot);
             slot.before = arguments.a0();
         }
         Op::EXIT_GROUP => exit::group(slot, arguments.a0() as i32),
@@ -223,10 +231,10 @@ fn end(regs: u64, op: Op, result: i64) {
         return;
     }
     if call::no_room(result) {
-        call::refused(slot, op, Arguments(regs), result);
+        once::call::refused(slot, op, result);
     }
     if op.may_wait() {
-        call::waited(slot, op, Arguments(regs), result);
+        once::call::waited(slot, op, result);
     }
     dispatch(slot, op, Arguments(regs), result);
 }
@@ -235,27 +243,27 @@ fn end(regs: u64, op: Op, result: i64) {
 fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     match op {
         Op::CLOSE => file::close(slot, arguments.a0(), result),
-        Op::OPEN => file::open(slot, op, arguments.a0(), arguments.a1(), result),
-        Op::CREAT => file::open(slot, op, arguments.a0(), 0, result),
+        Op::OPEN => once::file::open(slot, op, arguments.a0(), arguments.a1(), result),
+        Op::CREAT => once::file::open(slot, op, arguments.a0(), 0, result),
         Op::OPENAT | Op::OPENAT2 => {
-            file::open(slot, op, arguments.a1(), arguments.a2(), result);
+            once::file::open(slot, op, arguments.a1(), arguments.a2(), result);
         }
-        Op::DUP => file::plain(slot, op, result, arguments.a0()),
-        Op::DUP2 | Op::DUP3 => file::dup_over(slot, op, arguments.a0(), result),
+        Op::DUP => once::file::plain(slot, op, result, arguments.a0()),
+        Op::DUP2 | Op::DUP3 => once::file::dup_over(slot, op, arguments.a0(), result),
         Op::FCNTL => file::fcntl(slot, arguments, result),
         Op::PIPE | Op::PIPE2 => file::pipe(slot, op, arguments.a0(), result),
-        Op::CLOSE_RANGE => file::close_range(slot, arguments, result),
-        Op::MEMFD_CREATE => file::open(slot, op, arguments.a0(), 0, result),
+        Op::CLOSE_RANGE => once::file::close_range(slot, result),
+        Op::MEMFD_CREATE => once::file::open(slot, op, arguments.a0(), 0, result),
         Op::USERFAULTFD | Op::FANOTIFY_INIT => {
             if result >= 0 {
                 maps::MAKERS.next();
             }
-            file::plain(slot, op, result, u64::MAX);
+            once::file::plain(slot, op, result, u64::MAX);
         }
         Op::BPF if arguments.a0() & 0xffff_ffff == name::BPF_OBJ_PIN => {
-            name::pinned(slot, arguments, result);
+            once::name::pinned(slot, result);
         }
-        Op::IOCTL if slot.before != 0 => appear::added(slot, result),
+        Op::IOCTL if slot.before != 0 => once::appear::added(slot, result),
         Op::IOCTL
         | Op::RECVMSG
         | Op::RECVMMSG
@@ -273,7 +281,7 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::OPEN_TREE
         | Op::OPEN_TREE_ATTR
         | Op::FSPICK
-        | Op::FSMOUNT => appear::end(slot, op, result),
+        | Op::FSMOUNT => once::appear::end(slot, op, result),
         Op::MEMFD_SECRET
         | Op::PERF_EVENT_OPEN
         | Op::FSOPEN
@@ -284,30 +292,30 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::EVENTFD2
         | Op::TIMERFD_CREATE
         | Op::INOTIFY_INIT
-        | Op::INOTIFY_INIT1 => file::plain(slot, op, result, u64::MAX),
+        | Op::INOTIFY_INIT1 => once::file::plain(slot, op, result, u64::MAX),
         Op::SIGNALFD | Op::SIGNALFD4 => {
             // signalfd(2) with an fd changes that one and makes none.
             if arguments.a0() as i32 == -1 {
-                file::plain(slot, op, result, u64::MAX);
+                once::file::plain(slot, op, result, u64::MAX);
             }
         }
-        Op::SOCKET => socket::acquire(slot, op, result, u64::MAX),
-        Op::ACCEPT | Op::ACCEPT4 => socket::acquire(slot, op, result, arguments.a0()),
+        Op::SOCKET => once::socket::acquire(slot, op, result, u64::MAX),
+        Op::ACCEPT | Op::ACCEPT4 => once::socket::acquire(slot, op, result, arguments.a0()),
         Op::SOCKETPAIR => socket::pair(slot, arguments.a3(), result),
-        Op::BIND | Op::LISTEN | Op::CONNECT => socket::name(slot, op, arguments, result),
-        Op::MMAP => mapping::map(slot, arguments, result),
-        Op::MUNMAP => mapping::unmap(slot, arguments, result),
-        Op::MREMAP => mapping::remap(slot, arguments, result),
-        Op::IO_URING_SETUP => ring::setup(slot, arguments.a1(), result),
-        Op::RT_SIGACTION => signal::action(slot, arguments, result),
+        Op::BIND | Op::LISTEN | Op::CONNECT => once::socket::name(slot, op, result),
+        Op::MMAP => once::mapping::map(slot, result),
+        Op::MUNMAP => once::mapping::unmap(slot, result),
+        Op::MREMAP => once::mapping::remap(slot, result),
+        Op::IO_URING_SETUP => once::ring::setup(slot, arguments.a1(), result),
+        Op::RT_SIGACTION => once::signal::action(slot, result),
         Op::WAIT4 => task::wait4(slot, result),
-        Op::WAITID => task::waitid(slot, arguments, result),
-        Op::SHMGET | Op::SEMGET | Op::MSGGET => ipc::get(slot, op, arguments, result),
-        Op::SHMCTL | Op::SEMCTL | Op::MSGCTL => ipc::control(slot, op, arguments, result),
-        Op::SHMAT => ipc::attach(slot, arguments.a0(), result),
-        Op::SHMDT => ipc::detach(slot, arguments.a0(), result),
-        Op::MQ_OPEN => ipc::mq_open(slot, arguments, result),
-        Op::MQ_UNLINK => ipc::mq_unlink(slot, arguments.a0(), result),
+        Op::WAITID => once::task::waitid(slot, result),
+        Op::SHMGET | Op::SEMGET | Op::MSGGET => once::ipc::get(slot, op, result),
+        Op::SHMCTL | Op::SEMCTL | Op::MSGCTL => once::ipc::control(slot, op, result),
+        Op::SHMAT => once::ipc::attach(slot, arguments.a0(), result),
+        Op::SHMDT => once::ipc::detach(slot, arguments.a0(), result),
+        Op::MQ_OPEN => once::ipc::mq_open(slot, result),
+        Op::MQ_UNLINK => once::ipc::mq_unlink(slot, arguments.a0(), result),
         Op::UNLINK
         | Op::UNLINKAT
         | Op::RMDIR
@@ -323,11 +331,11 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::LINK
         | Op::LINKAT
         | Op::MOVE_MOUNT
-        | Op::UMOUNT2 => name::changed(slot, op, arguments, result),
-        Op::MOUNT => name::mounted(slot, arguments, result),
-        Op::UNSHARE => task::unshared(slot, arguments.a0(), result),
+        | Op::UMOUNT2 => once::name::changed(slot, op, result),
+        Op::MOUNT => once::name::mounted(slot, result),
+        Op::UNSHARE => once::task::unshared(slot, arguments.a0(), result),
         Op::FLOCK => file::flock(slot, arguments, result),
-        Op::IO_URING_REGISTER => ring::register(slot, arguments, result),
+        Op::IO_URING_REGISTER => once::ring::register(slot, result),
         Op::EPOLL_CTL
         | Op::FSYNC
         | Op::FDATASYNC
@@ -344,7 +352,7 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::IO_SETUP
         | Op::IO_DESTROY
         | Op::SETRLIMIT
-        | Op::PRLIMIT64 => call::plain(slot, op, arguments, result),
+        | Op::PRLIMIT64 => once::call::plain(slot, op, result),
         _ => {}
     }
 }

@@ -10,6 +10,7 @@ use super::{Arguments, path};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_at, file_facts, table_of},
+    once,
     tree::{self, Paths, Slot},
 };
 
@@ -63,13 +64,14 @@ fn paths(op: Op, arguments: Arguments) -> Paths {
 }
 
 /// A call that changes names returned. Failed ones are of no interest: nothing changed.
-#[inline(never)]
-pub fn changed(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn changed(slot: &mut Slot, op: Op, result: i64) {
+    let arguments = Arguments::current();
     if result < 0 {
         return;
     }
     slot.room.paths = paths(op, arguments);
-    told(slot);
+    once::name::told(slot);
 }
 
 /// MS_REMOUNT and the changes of propagation: nothing is mounted by them. MS_BIND, MS_MOVE: there
@@ -78,8 +80,9 @@ const MS_NO_MOUNT: u32 = 0x20 | 0x2_0000 | 0x4_0000 | 0x8_0000 | 0x10_0000;
 const MS_SOURCE: u32 = 0x1000 | 0x2000;
 
 /// mount(2) returned: source, target, type, flags.
-#[inline(never)]
-pub fn mounted(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn mounted(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     let flags = arguments.a3() as u32;
     if result < 0 || flags & MS_NO_MOUNT != 0 {
         return;
@@ -97,7 +100,7 @@ pub fn mounted(slot: &mut Slot, arguments: Arguments, result: i64) {
         flags,
         op: u32::from(Op::MOUNT.0),
     };
-    told(slot);
+    once::name::told(slot);
 }
 
 /// BPF_OBJ_PIN, and BPF_F_PATH_FD in its flags (include/uapi/linux/bpf.h).
@@ -116,8 +119,9 @@ struct Pin {
 }
 
 /// bpf(2) returned. Only pins make a name.
-#[inline(never)]
-pub fn pinned(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn pinned(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     if result != 0 {
         return;
     }
@@ -144,11 +148,11 @@ pub fn pinned(slot: &mut Slot, arguments: Arguments, result: i64) {
         flags: 0,
         op: u32::from(Op::BPF.0),
     };
-    told(slot);
+    once::name::told(slot);
 }
 
-#[inline(never)]
-fn told(slot: &mut Slot) {
+#[inline(always)]
+pub fn told(slot: &mut Slot) {
     let record = emit::reserve_vital::<{ FIXED + 4 * SMALL }>(Family::Name);
     // SAFETY: the record has room for header, payload and four areas.
     if record.is_null() || unsafe { write::<SMALL, false>(record, slot) } {
@@ -231,6 +235,6 @@ unsafe fn base<const AREA: usize>(dirfd: i32, name: u64, out: *mut u8, text: *mu
             let facts = file_facts(file_at(&table, u64::from(dirfd as u32)));
             (facts.dentry, facts.mnt)
         };
-        path::walk::<AREA>(dentry, mnt, out, text);
+        once::path::<AREA>(dentry, mnt, out, text);
     }
 }

@@ -11,19 +11,17 @@ const DEPTH: u32 = 64;
 /// Longest name in a directory, with its NUL (NAME_MAX in include/uapi/linux/limits.h).
 const NAME: usize = 256;
 
+/// How far a walk is. How much it has written is in the record, whose bytes the verifier does not
+/// follow: a count that it did follow would have it go round until the area is full.
 struct Walk {
     dentry: u64,
     mnt: u64,
     out: *mut u8,
-    used: u64,
-    ended: u64,
+    text: *mut TextRef,
 }
 
 /// Writes the names from `dentry` up to the root of the mount tree to `out`, which has room
 /// for `AREA` bytes, and says so in `text`.
-///
-/// `text` is in the record, whose bytes the verifier does not follow: a value that it did
-/// follow would double what it has to look at behind every text.
 ///
 /// # Safety
 /// `out` must be writable for `AREA` bytes, `text` be in a record.
@@ -33,24 +31,20 @@ pub unsafe fn walk<const AREA: usize>(dentry: u64, mnt: u64, out: *mut u8, text:
         dentry,
         mnt,
         out,
-        used: 0,
-        ended: 0,
+        text,
     };
-    // SAFETY: the callback has the signature that bpf_loop wants and outlives the call.
+    // SAFETY: by contract; the callback has the signature that bpf_loop wants and outlives the
+    // call.
     unsafe {
+        (*text).len = 0;
+        (*text).kind = text_kind::WALK;
+        (*text).flags = text_flag::TRUNCATED;
         bpf_loop(
             DEPTH,
             step::<AREA> as *mut core::ffi::c_void,
             (&raw mut state).cast(),
             0,
         );
-    }
-    let ended = state.ended as u8 & 1;
-    // SAFETY: by contract.
-    unsafe {
-        (*text).len = state.used as u16;
-        (*text).kind = text_kind::WALK;
-        (*text).flags = (ended ^ 1) * text_flag::TRUNCATED;
     }
 }
 
@@ -101,22 +95,20 @@ extern "C" fn step<const AREA: usize>(_index: u64, state: *mut Walk) -> i64 {
         state.dentry,
         offset!(dentry_name).wrapping_add(offset!(qstr_name)),
     );
-    let used = state.used;
-    if used > (AREA - NAME) as u64 {
+    // SAFETY: as `walk` found it.
+    let used = unsafe { len(state.text) };
+    if used > AREA - NAME {
         return 1;
     }
     // SAFETY: `used + NAME` is within the area.
-    let len = unsafe {
-        bpf_probe_read_kernel_str(
-            state.out.add(used as usize).cast(),
-            NAME as u32,
-            name as *const _,
-        )
+    let more = unsafe {
+        bpf_probe_read_kernel_str(state.out.add(used).cast(), NAME as u32, name as *const _)
     };
-    if len <= 0 || len > NAME as i64 {
+    if more <= 0 || more > NAME as i64 {
         return 1;
     }
-    state.used = used + len as u64;
+    // SAFETY: as above; all that fits an area fits 16 bits.
+    unsafe { (*state.text).len = (used + more as usize) as u16 };
     state.dentry = parent;
     0
 }
@@ -127,7 +119,8 @@ fn up(state: &mut Walk) -> i64 {
     let mount = state.mnt.wrapping_sub(u64::from(offset!(mount_mnt)));
     let parent: u64 = read(mount, offset!(mount_parent));
     if parent == mount || parent == 0 {
-        state.ended = 1;
+        // SAFETY: as `walk` found it.
+        unsafe { (*state.text).flags = 0 };
         return 1;
     }
     state.dentry = read(mount, offset!(mount_mountpoint));

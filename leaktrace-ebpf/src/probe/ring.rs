@@ -16,20 +16,21 @@ use crate::{
     emit::{self, HEADER, Position},
     kernel::{Detail, in_flight, offset, ones, read},
     maps::{RING_OPERATIONS, RINGS, count_fault},
-    tree::Slot,
+    once,
+    tree::{self, Slot},
 };
 
 /// io_uring_setup returned. `struct io_uring_params` begins with sq_entries, cq_entries and
 /// flags, which the kernel has filled in (include/uapi/linux/io_uring.h).
-#[inline(never)]
+#[inline(always)]
 pub fn setup(slot: &mut Slot, params: u64, result: i64) {
     const SIZE: usize = HEADER + size_of::<RingSetup>();
     let Some((table, facts)) = file::returned(slot, result) else {
         return;
     };
     RING_OPERATIONS.set(read(facts.file, offset!(file_op)));
-    state(slot, facts.private_data, facts.file);
-    follow(slot, facts.private_data);
+    once::ring::state(slot, facts.private_data, facts.file);
+    follow(facts.private_data);
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
         return;
@@ -74,14 +75,15 @@ const UNREGISTER_BUFFERS: u32 = 1;
 const REGISTER_BUFFERS2: u32 = 15;
 
 /// io_uring_register returned: buffers came or went.
-#[inline(never)]
-pub fn register(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn register(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     if result < 0 {
         return;
     }
     slot.begin_ns = 0;
     let file = file_of(arguments.a0());
-    state(slot, read(file, offset!(file_private_data)), file);
+    once::ring::state(slot, read(file, offset!(file_private_data)), file);
     let argument = arguments.a2();
     let (first, count) = match arguments.a1() as u32 {
         REGISTER_BUFFERS => (argument, arguments.a3() & 0xffff_ffff),
@@ -114,7 +116,7 @@ pub fn register(slot: &mut Slot, arguments: Arguments, result: i64) {
 }
 
 struct Buffers {
-    slot: *const Slot,
+    slot: *mut Slot,
     file: u64,
     first: u64,
     count: u64,
@@ -131,19 +133,19 @@ extern "C" fn one_buffer(index: u64, context: *mut Buffers) -> i64 {
     let (address, len) = (call::user(place), call::user(place.wrapping_add(8)));
     if address != 0 {
         // SAFETY: the slot lives as long as the task, which is in this call.
-        buffer(unsafe { &*context.slot }, context.file, address, len);
+        buffer(unsafe { &mut *context.slot }, context.file, address, len);
     }
     0
 }
 
 /// One buffer was registered; address 0: all of them were taken back.
-#[inline(never)]
-fn buffer(slot: &Slot, file: u64, address: u64, len: u64) {
-    tell(slot, Op::IO_URING_REGISTER, file, address, len);
+#[inline(always)]
+fn buffer(slot: &mut Slot, file: u64, address: u64, len: u64) {
+    once::ring::tell(slot, Op::IO_URING_REGISTER, file, address, len);
 }
 
 #[inline(always)]
-fn tell(slot: &Slot, op: Op, file: u64, argument: u64, value: u64) {
+pub fn tell(slot: &Slot, op: Op, file: u64, argument: u64, value: u64) {
     const SIZE: usize = HEADER + size_of::<Call>();
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
@@ -169,35 +171,39 @@ fn tell(slot: &Slot, op: Op, file: u64, argument: u64, value: u64) {
 /// An fd is about to be closed: if it is a ring, how many requests are in flight. Costs one load
 /// until somebody has made a ring.
 #[inline(always)]
-pub fn closing(slot: &Slot) {
+pub fn closing(slot: &mut Slot) {
     let rings = RING_OPERATIONS.get();
     if rings != 0 && slot.before != 0 {
-        closing_file(slot, rings);
+        once::ring::closing_file(slot, rings);
     }
 }
 
-#[inline(never)]
-fn closing_file(slot: &Slot, rings: u64) -> i32 {
+#[inline(always)]
+pub fn closing_file(slot: &mut Slot, rings: u64) {
     let file = slot.before;
     let operations: u64 = read(file, offset!(file_op));
     if operations == rings {
         let in_flight = in_flight(read(file, offset!(file_private_data)));
         if in_flight != 0 {
-            tell(slot, Op::CLOSE, file, 0, u64::from(in_flight));
+            once::ring::tell(slot, Op::CLOSE, file, 0, u64::from(in_flight));
         }
     }
-    0
 }
 
 /// From here on the ring's end is followed: its memory holds the work that waits for the
 /// requests in flight once the last reference has gone (io_ring_ctx_wait_and_kill in
 /// io_uring/io_uring.c).
 #[inline(always)]
-fn follow(slot: &Slot, ring: u64) {
+fn follow(ring: u64) {
     let place = offset!(ring_exit_work);
     if place == NO_OFFSET || ring == 0 {
         return;
     }
+    // Looked up again: a map takes a value from a map or from the stack only (up to v6.4,
+    // map_key_value_types in kernel/bpf/verifier.c).
+    let Some(slot) = tree::slot_of(tree::current()) else {
+        return;
+    };
     if RINGS.insert(ring + u64::from(place), slot, 0).is_err() {
         count_fault(fault::RING_NOT_FOLLOWED);
     }
@@ -238,7 +244,7 @@ struct Count {
 }
 
 /// Tells what a ring has registered. `file` 0: which ring it is has been told.
-#[inline(never)]
+#[inline(always)]
 pub fn state(slot: &Slot, ring: u64, file: u64) {
     const SIZE: usize = HEADER + size_of::<RingState>();
     let slots: u32 = read(ring, offset!(ring_files_count));

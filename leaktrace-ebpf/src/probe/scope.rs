@@ -10,6 +10,7 @@ use super::path;
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{load, offset, read},
+    once,
     tree::{self, Slot},
 };
 
@@ -50,16 +51,16 @@ fn words(address: u64) -> (u64, u64) {
 
 /// An open found nothing (ENOENT): was it to mark a scope? Opens that succeed do not come here.
 /// The shortest mark has 16 bytes, so no shorter string is one.
-#[inline(never)]
+#[inline(always)]
 pub fn marked(slot: &mut Slot, name: u64) {
     let (first, second) = words(name);
     if first == word(PREFIX, 0) && second & LOW == word(PREFIX, 8) {
-        tell(slot, verb::TOLD, name.wrapping_add(PREFIX.len() as u64));
+        once::scope::tell(slot, verb::TOLD, name.wrapping_add(PREFIX.len() as u64));
     }
 }
 
-#[inline(never)]
-fn tell(slot: &mut Slot, verb: u32, name: u64) {
+#[inline(always)]
+pub fn tell(slot: &mut Slot, verb: u32, name: u64) {
     let record = emit::reserve_vital::<{ FIXED + NAME_LEN }>(Family::Task);
     if record.is_null() {
         return;
@@ -87,7 +88,7 @@ struct Search {
 /// is read there, before the program can change it: argc, the arguments, a null pointer, the
 /// environment, a null pointer (create_elf_tables in fs/binfmt_elf.c). On the stack of a 32-bit
 /// program the first eight bytes are no such number.
-#[inline(never)]
+#[inline(always)]
 pub fn program(slot: &mut Slot) {
     // SAFETY: typed by the helper.
     let mm: u64 = unsafe { load(tree::current_typed(), offset!(task_mm)) };
@@ -112,7 +113,7 @@ pub fn program(slot: &mut Slot) {
     // SAFETY: a local value, which the callback wrote.
     let found = unsafe { core::ptr::read_volatile(&raw const search.found) };
     if found != 0 {
-        tell(slot, verb::PROGRAM, found + VARIABLE.len() as u64);
+        once::scope::tell(slot, verb::PROGRAM, found + VARIABLE.len() as u64);
     }
 }
 

@@ -174,8 +174,9 @@ fn disposition(function: u64) -> u32 {
 }
 
 /// rt_sigaction returned. The user's `struct sigaction` begins with the handler.
-#[inline(never)]
-pub fn action(slot: &mut Slot, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn action(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     const SIZE: usize = HEADER + size_of::<SignalAction>();
     if result != 0 || arguments.a1() == 0 {
         return;

@@ -15,9 +15,8 @@ use leaktrace_common::{
 use super::{Arguments, file, path};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{
-        Detail, FileFacts, Table, device, file_at, file_facts, identify, offset, read, sock_of,
-    },
+    kernel::{Detail, FileFacts, Table, device, file_at, file_facts, offset, read, sock_of},
+    once,
     tree::{self, Slot},
 };
 
@@ -26,7 +25,7 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// socket, accept, accept4 returned.
-#[inline(never)]
+#[inline(always)]
 pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
     const SIZE: usize = HEADER + size_of::<SocketAcquire>();
     let Some((table, facts)) = file::returned(slot, result) else {
@@ -43,7 +42,11 @@ pub fn acquire(slot: &mut Slot, op: Op, result: i64, source: u64) {
         file::fill(fd, &facts, op, result as i32, source as i32, Detail::Basic);
         (*fd).area = 0;
         path::none(&raw mut (*fd).text);
-        ends_of(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
+        once::ends_of(
+            facts.private_data,
+            &raw mut (*payload).local,
+            &raw mut (*payload).peer,
+        );
         emit::finish(
             record,
             kind::SOCKET_ACQUIRE,
@@ -74,7 +77,11 @@ pub fn found(slot: &mut Slot, table: &Table, facts: &FileFacts, op: Op, number: 
         (*fd).flags |= acquire_flag::FOUND;
         (*fd).area = 0;
         path::none(&raw mut (*fd).text);
-        ends_of(facts, &raw mut (*payload).local, &raw mut (*payload).peer);
+        once::ends_of(
+            facts.private_data,
+            &raw mut (*payload).local,
+            &raw mut (*payload).peer,
+        );
         emit::finish(record, kind::SOCKET_ACQUIRE, SIZE, slot, file::seen(table));
     }
 }
@@ -86,8 +93,8 @@ pub fn pair(slot: &mut Slot, address: u64, result: i64) {
         return;
     }
     let (first, second) = file::pair(address);
-    acquire(slot, Op::SOCKETPAIR, first, u64::MAX);
-    acquire(slot, Op::SOCKETPAIR, second, u64::MAX);
+    once::socket::acquire(slot, Op::SOCKETPAIR, first, u64::MAX);
+    once::socket::acquire(slot, Op::SOCKETPAIR, second, u64::MAX);
 }
 
 /// Writes both ends of an internet socket; zeros for others.
@@ -95,8 +102,8 @@ pub fn pair(slot: &mut Slot, address: u64, result: i64) {
 /// # Safety
 /// Both must be writable.
 #[inline(always)]
-pub unsafe fn ends_of(facts: &FileFacts, local: *mut Endpoint, peer: *mut Endpoint) {
-    let sk = sock_of(facts.private_data);
+pub unsafe fn ends_of(socket: u64, local: *mut Endpoint, peer: *mut Endpoint) {
+    let sk = sock_of(socket);
     let family: u16 = read(sk, offset!(sock_family));
     let mut here = [0u64; 2];
     let mut there = [0u64; 2];
@@ -138,8 +145,9 @@ unsafe fn store(out: *mut Endpoint, address: [u64; 2], port: u16) {
 const AREA: usize = 1024;
 
 /// bind, listen, connect returned.
-#[inline(never)]
-pub fn name(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
+#[inline(always)]
+pub fn name(slot: &mut Slot, op: Op, result: i64) {
+    let arguments = Arguments::current();
     const FIXED: usize = HEADER + size_of::<SocketName>();
     const SIZE: usize = FIXED + 2 * AREA;
     let table = file::current_table(slot);
@@ -160,8 +168,12 @@ pub fn name(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
     // SAFETY: the record has room for header, payload and two areas.
     unsafe {
         let payload = record.add(HEADER).cast::<SocketName>();
-        identify(&facts, Detail::Basic, &raw mut (*payload).identity);
-        ends_of(&facts, &raw mut (*payload).local, &raw mut (*payload).peer);
+        once::identify(&facts, Detail::Basic, &raw mut (*payload).identity);
+        once::ends_of(
+            facts.private_data,
+            &raw mut (*payload).local,
+            &raw mut (*payload).peer,
+        );
         (*payload).fd = fd as i32;
         (*payload).errno = file::errno(result);
         (*payload).mnt_ns = path::mount_namespace(tree::current_typed());
@@ -244,6 +256,6 @@ unsafe fn made(sk: u64, identity: *mut FileIdentity, out: *mut u8, text: *mut Te
         (*identity).magic = magic;
         (*identity).mode = read(inode, offset!(inode_mode));
         (*identity).generation = read(inode, offset!(inode_generation));
-        path::walk::<AREA>(dentry, mnt, out, text);
+        once::path::<AREA>(dentry, mnt, out, text);
     }
 }

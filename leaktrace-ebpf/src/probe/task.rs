@@ -12,11 +12,12 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path, scope, walk};
+use super::{Arguments, path};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_facts, load, offset, read, table_of},
     maps::{LAST_TABLE, TASKS, count_fault},
+    once,
     tree::{self, Slot, describe, flag, process_flag, slot_for},
 };
 
@@ -54,7 +55,7 @@ fn join(task: u64, clone_flags: u64) {
     // SAFETY: typed by the helper.
     let files: u64 = unsafe { load(tree::current_typed(), offset!(task_files)) };
     if files != parent.files && files != 0 {
-        tree::table_changed(parent, files);
+        once::table_changed(parent);
     }
     let table = if clone_flags & CLONE_FILES != 0 {
         parent.table
@@ -98,12 +99,12 @@ fn inherited(task: u64) {
     // SAFETY: the tracepoint's argument.
     let table = unsafe { table_of(task) };
     if table.files != 0 {
-        walk::table(slot, &table, walk_cause::FORK);
+        once::walk(slot, &table, walk_cause::FORK);
     }
 }
 
 /// unshare(2) returned.
-#[inline(never)]
+#[inline(always)]
 pub fn unshared(slot: &mut Slot, flags: u64, result: i64) {
     if result == 0 && flags & namespace::ANY != 0 {
         // SAFETY: typed by the helper.
@@ -157,15 +158,15 @@ pub fn exec(task: u64, old_tid: u32, program: u64) {
     // SAFETY: the tracepoint's argument.
     let table = unsafe { table_of(task) };
     if table.files != slot.files && table.files != 0 {
-        tree::table_changed(slot, table.files);
+        once::table_changed(slot);
     }
     // SAFETY: the tracepoint's argument. After an exec by another thread than the leader the
     // task has the leader's number.
     slot.tid = unsafe { load(task, offset!(task_pid)) };
     slot.op = 0;
     told(slot, task, old_tid, program);
-    walk::table(slot, &table, walk_cause::EXEC);
-    scope::program(slot);
+    once::walk(slot, &table, walk_cause::EXEC);
+    once::scope::program(slot);
 }
 
 // On its own: its frame is gone when the table is walked.
@@ -188,10 +189,10 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
         let file: u64 = read(program, offset!(bprm_file));
         let facts = file_facts(file);
         let text = (&raw mut (*payload).text).cast::<TextRef>();
-        path::walk::<AREA>(facts.dentry, facts.mnt, record.add(FIXED), text);
+        once::path::<AREA>(facts.dentry, facts.mnt, record.add(FIXED), text);
         arguments(task, record.add(FIXED + AREA), text.add(1));
         let (dentry, mnt) = path::working_directory(task);
-        path::walk::<AREA>(dentry, mnt, record.add(FIXED + 2 * AREA), text.add(2));
+        once::path::<AREA>(dentry, mnt, record.add(FIXED + 2 * AREA), text.add(2));
         path::none(text.add(3));
         let len = FIXED + 2 * AREA + path::len(text.add(2));
         emit::finish(record, kind::EXEC, len, slot, Position::default());
@@ -253,7 +254,7 @@ pub fn free(task: u64) {
 #[inline(always)]
 pub fn wait4(slot: &mut Slot, result: i64) {
     if result > 0 {
-        reaped(slot, result as u32);
+        once::task::reaped(slot, result as u32);
     }
 }
 
@@ -263,7 +264,8 @@ const WNOWAIT: u64 = 0x0100_0000;
 /// waitid returned. `siginfo_t`: si_signo, si_errno, si_code, padding, si_pid at 16 on 64-bit
 /// (include/uapi/asm-generic/siginfo.h).
 #[inline(always)]
-pub fn waitid(slot: &mut Slot, arguments: Arguments, result: i64) {
+pub fn waitid(slot: &mut Slot, result: i64) {
+    let arguments = Arguments::current();
     if result != 0 || arguments.a3() & WNOWAIT != 0 || arguments.a2() == 0 {
         return;
     }
@@ -274,12 +276,12 @@ pub fn waitid(slot: &mut Slot, arguments: Arguments, result: i64) {
         pid = core::ptr::read_volatile(&raw const pid);
     }
     if pid != 0 {
-        reaped(slot, pid);
+        once::task::reaped(slot, pid);
     }
 }
 
-#[inline(never)]
-fn reaped(slot: &mut Slot, pid: u32) {
+#[inline(always)]
+pub fn reaped(slot: &mut Slot, pid: u32) {
     const SIZE: usize = HEADER + size_of::<Reap>();
     let record = emit::reserve_vital::<SIZE>(Family::Task);
     if record.is_null() {
@@ -297,7 +299,7 @@ fn reaped(slot: &mut Slot, pid: u32) {
 /// A 32-bit system call: told once a process.
 #[inline(never)]
 pub fn compat(slot: &mut Slot) {
-    taint(slot, taint::COMPAT, flag::COMPAT);
+    once::task::taint(slot, taint::COMPAT, flag::COMPAT);
 }
 
 /// Something that cannot be followed: told once a task.

@@ -15,11 +15,12 @@ use leaktrace_common::{
     record::{Family, file::FdGone, header_flag, kind, task::taint},
 };
 
-use super::{appear, file, ring, task};
+use super::file;
 use crate::{
     emit::{self, HEADER},
-    kernel::{Table, file_at, offset, read},
+    kernel::{Table, file_at, number, offset, read},
     maps::{ACCEPTING, CLOSING},
+    once,
     tree::{self, Slot, flag},
 };
 
@@ -53,7 +54,7 @@ pub fn submitted(request: u64) {
     };
     let opcode = read::<u8>(request, offset!(kiocb_opcode));
     if read::<u32>(request, offset!(kiocb_flags)) & SILENT != 0 && changes_table(opcode) {
-        silent(slot, request, opcode);
+        once::uring::silent(slot, number(request), opcode);
     }
     match opcode {
         opcode::CLOSE => {
@@ -65,10 +66,10 @@ pub fn submitted(request: u64) {
         // What they leave is not known by name, and that is declared. A removal needs no telling:
         // the census finds that the thing is gone.
         opcode::RENAMEAT | opcode::MKDIRAT | opcode::SYMLINKAT | opcode::LINKAT => {
-            task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
+            once::task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
         }
         // The polling thread carries out what it submits: its table is compared from here on.
-        opcode::RECVMSG | opcode::URING_CMD if is_worker(slot) => appear::begin(slot),
+        opcode::RECVMSG | opcode::URING_CMD if is_worker(slot) => once::appear::begin(slot),
         _ => {}
     }
 }
@@ -76,13 +77,13 @@ pub fn submitted(request: u64) {
 /// O_CREAT (include/uapi/asm-generic/fcntl.h).
 const O_CREAT: u64 = 0o100;
 
-#[inline(never)]
-fn silent(slot: &mut Slot, request: u64, code: u8) {
+#[inline(always)]
+pub fn silent(slot: &mut Slot, request: u64, code: u8) {
     let opens = code == opcode::OPENAT || code == opcode::OPENAT2;
     if opens && read::<u64>(request, offset!(uring_open_flags)) & O_CREAT != 0 {
-        task::taint(slot, taint::SILENT_CREATION, flag::SILENT_CREATION);
+        once::task::taint(slot, taint::SILENT_CREATION, flag::SILENT_CREATION);
     } else {
-        task::taint(slot, taint::SILENT, flag::SILENT);
+        once::task::taint(slot, taint::SILENT, flag::SILENT);
     }
 }
 
@@ -159,9 +160,9 @@ pub fn completed(completed: &Completed) {
         }
     };
     if direct == 0 {
-        told(slot, op, request, result as u32);
+        once::uring::told(slot, op, number(request), result as u32);
     } else {
-        ring::state(slot, completed.ring, 0);
+        once::ring::state(slot, number(completed.ring), 0);
     }
 }
 
@@ -203,11 +204,11 @@ fn compared(slot: &mut Slot) {
         slot.room.taken = [0; 4];
         slot.seq = 0;
     }
-    appear::end(slot, Op::RECVMSG, 0);
+    once::appear::end(slot, Op::RECVMSG, 0);
 }
 
-#[inline(never)]
-fn told(slot: &mut Slot, op: Op, request: u64, result: u32) {
+#[inline(always)]
+pub fn told(slot: &mut Slot, op: Op, request: u64, result: u32) {
     let table = file::current_table(slot);
     if op == Op::URING_CLOSE {
         closed(slot, &table, request);
@@ -234,7 +235,7 @@ extern "C" fn one(index: u64, made: *mut Made) -> i64 {
     let (made, slot, table) = unsafe { (&mut *made, &mut *(*made).slot, &*(*made).table) };
     let fd = if index == 0 { made.fds[0] } else { made.fds[1] };
     if fd != NONE {
-        file::found(slot, table, Op(made.op as u8), fd);
+        once::found(slot, table, Op(made.op as u8), fd);
     }
     0
 }

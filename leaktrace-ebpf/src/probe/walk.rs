@@ -10,10 +10,9 @@ use leaktrace_common::record::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{
-        Detail, FileRoom, IO_URING, Table, file_facts_by, identify, in_flight, offset, ones, read,
-    },
+    kernel::{Detail, FileRoom, IO_URING, Table, file_facts_by, in_flight, offset, ones, read},
     maps::{LAST_WALK, count_fault},
+    once,
     tree::Slot,
 };
 
@@ -41,7 +40,7 @@ struct State {
 }
 
 /// Sends the whole table. Returns the number of the walk.
-#[inline(never)]
+#[inline(always)]
 pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
     let walk = LAST_WALK.next() as u32;
     let mut state = State {
@@ -181,7 +180,7 @@ extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
     unsafe {
         let facts = file_facts_by(file, &mut *part.room);
         let out = part.entries.add(index as usize);
-        identify(&facts, Detail::Full, &raw mut (*out).identity);
+        once::identify(&facts, Detail::Full, &raw mut (*out).identity);
         (*out).open_flags = facts.flags;
         (*out).file_mode = facts.mode;
         let detail = &raw mut (*out).identity.detail;

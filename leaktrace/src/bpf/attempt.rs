@@ -32,9 +32,13 @@ pub fn attempt() -> Attempt {
                 Ok(_) => iterators(ProbeOutcome::Attaches, None),
                 Err(why) => iterators(ProbeOutcome::Broken, Some(why.clone())),
             };
+            let verified = |probe: Probe| Probe {
+                verified: programs.verified(&probe.name),
+                ..probe
+            };
             Attempt {
                 error: None,
-                probes: probes.chain(seeds).collect(),
+                probes: probes.chain(seeds).map(verified).collect(),
                 coverage: programs.coverage().to_vec(),
             }
         }
@@ -95,6 +99,7 @@ fn told(probe: &probe::Probe, outcome: ProbeOutcome, reason: Option<String>) -> 
         },
         outcome,
         reason,
+        verified: None,
     }
 }
 
@@ -105,5 +110,6 @@ fn iterators(outcome: ProbeOutcome, reason: Option<String>) -> impl Iterator<Ite
         need: Need::Optional,
         outcome,
         reason: reason.clone(),
+        verified: None,
     })
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::links::FdLink,
+    programs::{Program, links::FdLink},
 };
 use bytes::Bytes;
 use leaktrace_common::{
@@ -111,6 +111,17 @@ impl Programs {
     /// What became of every probe.
     pub fn outcomes(&self) -> &[(Probe, Outcome)] {
         &self.outcomes
+    }
+
+    /// Instructions that the verifier went through for a program; `None`: it is not loaded, or
+    /// the kernel does not tell (before 5.16).
+    pub fn verified(&self, program: &str) -> Option<u32> {
+        let info = match self.ebpf.program(program)? {
+            Program::BtfTracePoint(program) => program.info(),
+            Program::Iter(program) => program.info(),
+            _ => return None,
+        };
+        info.ok()?.verified_instruction_count()
     }
 
     /// What is seen of each family.

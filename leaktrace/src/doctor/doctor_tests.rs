@@ -10,6 +10,7 @@ fn probe(name: &str, need: Need, outcome: ProbeOutcome, reason: Option<&str>) ->
         need,
         outcome,
         reason,
+        verified: (outcome == ProbeOutcome::Attaches).then_some(4321),
     }
 }
 
@@ -191,7 +192,7 @@ privileges  uid 0, CAP_BPF CAP_PERFMON CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_READ
 lockdown    none
 tracefs     not mounted (not needed)
 bpffs       not mounted (not needed)
-probes      1 of 2 attach
+probes      1 of 2 attach, 4321 instructions verified
   sys_enter            tp_btf/sys_enter             required  attaches
   exit_mmap            tp_btf/exit_mmap             optional  not in this kernel: no such\\x1b hook
 coverage    full: file, exit

@@ -77,6 +77,9 @@ pub struct Probe {
     pub outcome: ProbeOutcome,
     /// Why it does not attach; null if it does.
     pub reason: Option<String>,
+    /// Instructions that the kernel's verifier went through to accept the program: what a start
+    /// takes of time and memory follows it. Null if it was not loaded, or before Linux 5.16.
+    pub verified: Option<u32>,
 }
 
 /// Whether a probe may be missing.

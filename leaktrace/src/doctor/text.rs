@@ -89,11 +89,15 @@ fn probes(out: &mut String, facts: &Facts) {
         .iter()
         .filter(|probe| probe.outcome == ProbeOutcome::Attaches)
         .count();
-    line(
-        out,
-        "probes",
-        &format!("{attached} of {} attach", probes.len()),
-    );
+    let verified: u64 = probes
+        .iter()
+        .filter_map(|probe| probe.verified.map(u64::from))
+        .sum();
+    let mut text = format!("{attached} of {} attach", probes.len());
+    if verified > 0 {
+        let _ = write!(text, ", {verified} instructions verified");
+    }
+    line(out, "probes", &text);
     for probe in probes {
         let need = match probe.need {
             Need::Required => "required",
