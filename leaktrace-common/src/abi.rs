@@ -150,6 +150,7 @@ ops! {
     IO_URING_REGISTER = 0x71, "io_uring_register";
     SETRLIMIT = 0x72, "setrlimit";
     PRLIMIT64 = 0x73, "prlimit64";
+    MADVISE = 0x74, "madvise";
     FLOCK = 0xd0, "flock";
     IO_URING_ENTER = 0xd1, "io_uring_enter";
     IO_GETEVENTS = 0xd2, "io_getevents";

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use leaktrace_tests::{Outcome, Place, Run};
 
+use crate::STEPS;
+
 const UNSHARE: [&str; 6] = ["unshare", "-pfm", "--mount-proc", "sh", "-c", ""];
 /// What leaves a file, a directory, a fifo and a socket in $TMPDIR, who makes it, and the rule.
 const NAMES: [(&str, &str, &str); 4] = [
@@ -134,6 +136,90 @@ fn posix_shared_memory_left_by_a_private_pid_namespace() {
     outcome.only_error("LT106");
     removed.expect("it was left");
     check(&format!("touch {path}; rm {path}"), &place.tmp(), &place).twin_clean("LT106");
+}
+
+#[test]
+fn posix_semaphores_left_by_a_private_pid_namespace() {
+    let place = Place::new();
+    let name = format!("leaktrace-private-sem-{}", std::process::id());
+    let open = format!("{STEPS} 'sem_open /{name}'");
+    let outcome = check(&format!("{open}; :"), &place.tmp(), &place);
+    let removed = std::fs::remove_file(format!("/dev/shm/sem.{name}"));
+    outcome.only_error("LT107");
+    removed.expect("it was left");
+    assert_eq!(outcome.process("steps")["ns_pid"], 2, "{outcome}");
+    let twin = format!("{STEPS} 'sem_open /{name}' 'sem_unlink /{name}'; :");
+    check(&twin, &place.tmp(), &place).twin_clean("LT107");
+}
+
+#[test]
+fn posix_queues_left_by_a_private_pid_namespace() {
+    let place = Place::new();
+    let name = format!("leaktrace-private-mq-{}", std::process::id());
+    let open = format!("{STEPS} 'mq_open q /{name}' 'close q'");
+    let outcome = check(&format!("{open}; :"), &place.tmp(), &place);
+    let unlink = format!("mq_unlink /{name}");
+    let removed = Command::new(STEPS).arg(&unlink).status();
+    outcome.only_error("LT108");
+    assert!(removed.is_ok_and(|status| status.success()), "it was left");
+    assert_eq!(outcome.process("steps")["ns_pid"], 2, "{outcome}");
+    let twin = format!("{STEPS} 'mq_open q /{name}' 'close q' '{unlink}'; :");
+    check(&twin, &place.tmp(), &place).twin_clean("LT108");
+}
+
+#[test]
+fn an_orphan_of_a_private_pid_namespace_lives_or_dies_with_it() {
+    // Without --fork the shell stays outside, and the first child is the namespace's process 1.
+    let script = "sleep 30 </dev/null >/dev/null 2>&1 & echo $!; exit 0";
+    let outcome = Run::check(["unshare", "-p", "sh", "-c", script])
+        .args(["--settle", "300ms"])
+        .end();
+    let finding = outcome.only_error("LT101");
+    let pid = finding["pid"]
+        .as_i64()
+        .and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.expect("a pid");
+    // SAFETY: no memory is passed; the pid is a process that this scenario started and that
+    // nobody but init can have reaped within the scenario.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    assert_eq!(outcome.stdout.trim(), pid.to_string(), "{outcome}");
+    assert_eq!(outcome.process("sleep")["ns_pid"], 1, "{outcome}");
+    // Its process 1 ends, and the kernel kills the rest.
+    let place = Place::new();
+    check(script, &place.tmp(), &place).twin_clean("LT101");
+}
+
+/// A sandbox whose /tmp is a directory of the host's.
+fn bound(dir: &Path, script: &str, place: &Place) -> Outcome {
+    let bwrap = ["bwrap", "--bind", "/", "/", "--dev-bind", "/dev", "/dev"];
+    let dir = dir.display().to_string();
+    let private = ["--proc", "/proc", "--bind", &dir, "/tmp", "--chdir", "/"];
+    let mut command = [bwrap.as_slice(), &private].concat();
+    command.extend(["sh", "-c", script]);
+    Run::check(command).env("TMPDIR", "/tmp").at(place).end()
+}
+
+#[test]
+fn what_is_left_in_a_directory_of_the_host_is_found_there() {
+    let place = Place::new();
+    let dir = place.root().join("bound");
+    std::fs::create_dir(&dir).expect("make a directory");
+    for (script, rule) in [
+        ("echo > /tmp/left", "LT109"),
+        (
+            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/tmp/left\")'",
+            "LT111",
+        ),
+    ] {
+        let outcome = bound(&dir, script, &place);
+        let finding = outcome.only_error(rule);
+        let left = dir.join("left");
+        let there = left.display().to_string();
+        assert_eq!(finding["resource"]["path"], there, "{outcome}");
+        std::fs::remove_file(&left).expect("it was left");
+        let twin = format!("{script}; rm /tmp/left");
+        bound(&dir, &twin, &place).twin_clean(rule);
+    }
 }
 
 #[test]

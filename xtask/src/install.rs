@@ -111,6 +111,17 @@ pub fn scenario_programs() -> Result<()> {
     packages(&missing)
 }
 
+/// Sees to it that stress-ng is there.
+///
+/// # Errors
+/// If it is missing and cannot be installed.
+pub fn parity_programs() -> Result<()> {
+    match on_path("stress-ng") {
+        true => Ok(()),
+        false => packages(&["stress-ng"]),
+    }
+}
+
 fn packages(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());

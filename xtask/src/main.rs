@@ -23,6 +23,7 @@ mod rules;
 mod run;
 
 mod test;
+mod turmoil;
 mod vm;
 
 use std::process::ExitCode;
@@ -90,9 +91,29 @@ enum Task {
         /// Use the debug build, which is quicker to make
         #[arg(long)]
         dev: bool,
-        /// Seconds each
+        /// Seconds each; more where that is not enough for 20 comparisons
         #[arg(long, default_value_t = 5)]
         seconds: u32,
+        /// Only these stressors
+        names: Vec<String>,
+    },
+    /// Compare leaktrace's tables with /proc while processes do random things; with and without loss
+    Turmoil {
+        /// Use the debug build, which is quicker to make
+        #[arg(long)]
+        dev: bool,
+        /// Runs of each kind
+        #[arg(long, default_value_t = 20)]
+        runs: u64,
+        /// Seconds each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// In runs of the second kind one record in so many is dropped, and not counted as lost
+        #[arg(long, default_value_t = 10_000)]
+        drop: u64,
+        /// The first seed; each run has the next one
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Feed mutated files to every decoder, for longer than `test` does
     Fuzz {
@@ -151,7 +172,28 @@ fn perform(task: Task) -> Result<()> {
             quick,
             names,
         }),
-        Task::Parity { dev, seconds } => parity::parity(profile(dev), seconds),
+        Task::Parity {
+            dev,
+            seconds,
+            names,
+        } => parity::parity(&parity::Options {
+            profile: profile(dev),
+            seconds,
+            names,
+        }),
+        Task::Turmoil {
+            dev,
+            runs,
+            seconds,
+            drop,
+            seed,
+        } => turmoil::turmoil(&turmoil::Options {
+            profile: profile(dev),
+            runs,
+            seconds,
+            drop,
+            seed,
+        }),
         Task::Fuzz {
             seconds,
             seed,

@@ -58,11 +58,8 @@ const _: () = assert!(size_of::<ExitProcess>() == 88);
 
 /// Bits of [`ExitProcess::flags`].
 pub mod exit_flag {
-    /// The parent ignores SIGCHLD or set SA_NOCLDWAIT, or no exit signal is due: the kernel
-    /// reaps at once.
+    /// The parent ignores SIGCHLD or set SA_NOCLDWAIT: the kernel reaps at once.
     pub const AUTOREAP: u32 = 1;
-    /// The fd table is shared with another process: nothing in it is released here.
-    pub const FILES_SHARED: u32 = 2;
     /// A core was dumped (PF_DUMPCORE, or the core bit of the wait status).
     pub const CORE_DUMPED: u32 = 4;
 }

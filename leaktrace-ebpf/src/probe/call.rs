@@ -41,7 +41,7 @@ pub fn family(op: Op) -> Family {
     match op {
         Op::SOCKET | Op::SOCKETPAIR | Op::ACCEPT | Op::ACCEPT4 => Family::Socket,
         Op::BIND | Op::LISTEN | Op::CONNECT => Family::Socket,
-        Op::MMAP | Op::MREMAP | Op::MUNMAP | Op::MSYNC => Family::Mapping,
+        Op::MMAP | Op::MREMAP | Op::MUNMAP | Op::MSYNC | Op::MADVISE => Family::Mapping,
         Op::MLOCK | Op::MLOCK2 | Op::MUNLOCK | Op::MLOCKALL | Op::MUNLOCKALL => Family::Mapping,
         Op::IO_URING_SETUP | Op::IO_URING_ENTER | Op::IO_URING_REGISTER => Family::Ring,
         Op::IO_SETUP | Op::IO_DESTROY | Op::IO_GETEVENTS => Family::Ring,
@@ -178,6 +178,16 @@ pub fn plain(slot: &mut Slot, op: Op, result: i64) {
         _ => {}
     }
     once::tell(slot, &told);
+}
+
+/// include/uapi/asm-generic/mman-common.h
+const MADV_DONTFORK: u64 = 10;
+const MADV_DOFORK: u64 = 11;
+
+/// Whether a madvise is about who gets the range at a fork. Allocators make many others.
+#[inline(always)]
+pub fn decides_for_children(arguments: Arguments) -> bool {
+    matches!(arguments.a2(), MADV_DONTFORK | MADV_DOFORK)
 }
 
 /// include/uapi/asm-generic/resource.h

@@ -166,15 +166,13 @@ const SIGCHLD: u32 = 17;
 const SA_NOCLDWAIT: u64 = 2;
 const SIG_IGN: u64 = 1;
 
-/// Whether the kernel reaps the process at once: no exit signal is due, or the parent ignores
-/// SIGCHLD or set SA_NOCLDWAIT (do_notify_parent in kernel/signal.c). `struct k_sigaction` is
-/// 32 bytes on x86-64: handler, flags, restorer, mask.
+/// Whether the kernel reaps the process at once: SIGCHLD is due, and the parent ignores it or set
+/// SA_NOCLDWAIT (do_notify_parent in kernel/signal.c, v6.18). One that was cloned with another
+/// signal, or with none, waits for its parent whatever that does with SIGCHLD. `struct
+/// k_sigaction` is 32 bytes on x86-64: handler, flags, restorer, mask.
 #[inline(always)]
 fn reaps_itself(leader: u64, parent: u64) -> bool {
     let due: i32 = read(leader, offset!(task_exit_signal));
-    if due == 0 {
-        return true;
-    }
     if due as u32 != SIGCHLD {
         return false;
     }

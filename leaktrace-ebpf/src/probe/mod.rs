@@ -203,6 +203,9 @@ pub fn exit(regs: u64, result: i64) {
         }
         return;
     }
+    if op == Op::MADVISE && !call::decides_for_children(Arguments(regs)) {
+        return;
+    }
     if op != Op::NONE && op != Op::PRCTL && !reads_in_vain(op) {
         end(regs, op, result);
     }
@@ -340,6 +343,7 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::FSYNC
         | Op::FDATASYNC
         | Op::MSYNC
+        | Op::MADVISE
         | Op::MLOCK
         | Op::MLOCK2
         | Op::MUNLOCK

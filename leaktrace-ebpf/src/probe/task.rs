@@ -234,6 +234,10 @@ pub fn free(task: u64) {
     let Some(slot) = tree::slot_of(key) else {
         return;
     };
+    // A leader whose number an executing thread has taken goes by that thread's old one since
+    // (exchange_tids, called by de_thread in fs/exec.c): the process goes on.
+    // SAFETY: the tracepoint's argument.
+    slot.tid = unsafe { load(task, offset!(task_pid)) };
     let record = emit::reserve_vital::<SIZE>(Family::Task);
     if !record.is_null() {
         // SAFETY: the record has room for both.

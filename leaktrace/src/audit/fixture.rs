@@ -316,6 +316,7 @@ pub(crate) fn file(id: FileId, mode: u32) -> Found {
         birth_ns: None,
         wall_ns: None,
         holds_pid: None,
+        elsewhere: None,
     }
 }
 

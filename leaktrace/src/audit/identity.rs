@@ -83,6 +83,7 @@ pub(super) fn identify(
             birth_ns,
             wall_ns,
             holds_pid,
+            elsewhere,
         } => {
             let born = birth_ns.map(|birth_ns| Born {
                 birth_ns,
@@ -112,6 +113,9 @@ pub(super) fn identify(
                 resource.entries = Some(*entries);
             }
             resource::set_id(&mut resource, *id);
+            if let Some(path) = elsewhere {
+                resource.path = Some(resource::text(path));
+            }
             thing
         }
         Found::Mount {

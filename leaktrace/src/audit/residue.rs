@@ -131,9 +131,9 @@ pub fn suspects<'a>(facts: &'a Facts, start: &Start) -> Vec<Suspect<'a>> {
         .collect();
     let mut suspects: Vec<_> = candidates
         .into_iter()
-        .filter(|created| !is_covered(created, &directories))
+        .filter(|created| asked_itself(created, start) || !is_covered(created, &directories))
         .filter_map(|created| {
-            let question = question(created)?;
+            let question = question(created, start)?;
             Some(Suspect { created, question })
         })
         .collect();
@@ -204,13 +204,27 @@ fn is_covered(created: &Created, directories: &BTreeSet<(u32, &[u8])>) -> bool {
     let Some(path) = created.resource.path.as_deref() else {
         return false;
     };
-    let slashes = path.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/');
-    slashes
-        .map(|(i, _)| &path[..i])
-        .any(|above| directories.contains(&(created.namespace, above)))
+    above(path).any(|above| directories.contains(&(created.namespace, above)))
 }
 
-fn question(created: &Created) -> Option<Question> {
+/// The same of what is left.
+fn lies_in(namespace: u32, path: &[u8], directories: &BTreeSet<(u32, Vec<u8>)>) -> bool {
+    above(path).any(|above| directories.contains(&(namespace, above.to_vec())))
+}
+
+/// The directories above a path, the root excepted.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/');
+    slashes.map(|(i, _)| &path[..i])
+}
+
+/// Whether it can be found without its directory: where that was is not known any more, once its
+/// namespace is gone.
+fn asked_itself(created: &Created, start: &Start) -> bool {
+    is_foreign(created, start) && created.resource.id.is_some()
+}
+
+fn question(created: &Created, start: &Start) -> Option<Question> {
     let resource = &created.resource;
     if let Some((what, _)) = sysv(resource.kind) {
         return Some(Question::Sysv {
@@ -240,7 +254,14 @@ fn question(created: &Created) -> Option<Question> {
         path: path.to_vec(),
         mnt_ns: created.namespace,
         through: Vec::new(),
+        id: resource.id.filter(|_| is_foreign(created, start)),
     })
+}
+
+/// Whether it was named in another mount namespace than leaktrace's: once that is gone its path
+/// says little of where it is.
+fn is_foreign(created: &Created, start: &Start) -> bool {
+    created.namespace != 0 && created.namespace != start.mnt_ns
 }
 
 /// Number and rule of a SysV kind.
@@ -283,12 +304,20 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
                 confirmed_ns: answer.time_ns,
             };
             // Of several records of one name the last that fits made what is there.
-            left.insert(suspect.question, (position, found));
+            let namespace = suspect.created.namespace;
+            left.insert(suspect.question, (position, namespace, found));
         }
     }
     let mut left: Vec<_> = left.into_values().collect();
-    left.sort_by_key(|(position, _)| *position);
-    (left.into_iter().map(|(_, left)| left).collect(), unknown)
+    let directories: BTreeSet<(u32, Vec<u8>)> = left
+        .iter()
+        .filter(|(_, _, left)| left.thing == Thing::TempDir)
+        .map(|(_, namespace, left)| (*namespace, left.path.clone()))
+        .collect();
+    left.retain(|(_, namespace, left)| !lies_in(*namespace, &left.path, &directories));
+    left.sort_by_key(|(position, _, _)| *position);
+    let left = left.into_iter().map(|(_, _, left)| left);
+    (left.collect(), unknown)
 }
 
 /// What the census says, else what was made.

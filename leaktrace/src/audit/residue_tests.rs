@@ -157,6 +157,7 @@ fn without_an_identity_type_and_birth_decide() {
         birth_ns,
         wall_ns: None,
         holds_pid: None,
+        elsewhere: None,
     };
     let judge = |answer: Found| {
         let (mut run, child) = with_child("mkdir");
@@ -193,6 +194,7 @@ fn a_clock_that_was_set_back_meanwhile_hides_nothing() {
             birth_ns: Some(EPOCH - 3_600_000 * MS + 20 * MS),
             wall_ns,
             holds_pid: None,
+            elsewhere: None,
         });
         run.judge().verdict
     };
@@ -214,6 +216,7 @@ fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
         birth_ns,
         wall_ns: None,
         holds_pid: None,
+        elsewhere: None,
     };
     let judge = |op: Op, namespace: Option<u32>, answer: Found| {
         let (mut run, child) = with_child("ln");
@@ -254,6 +257,7 @@ fn a_left_directory_is_one_finding_with_everything_in_it() {
             birth_ns: None,
             wall_ns: None,
             holds_pid: None,
+            elsewhere: None,
         },
         _ => Found::Gone,
     });

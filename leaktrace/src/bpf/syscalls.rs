@@ -61,6 +61,7 @@ pub fn number(op: Op) -> Option<i64> {
         Op::FSYNC => libc::SYS_fsync,
         Op::FDATASYNC => libc::SYS_fdatasync,
         Op::MSYNC => libc::SYS_msync,
+        Op::MADVISE => libc::SYS_madvise,
         Op::MLOCK => libc::SYS_mlock,
         Op::MLOCK2 => libc::SYS_mlock2,
         Op::MUNLOCK => libc::SYS_munlock,

@@ -116,7 +116,12 @@ fn threads(pid: Pid) -> io::Result<u32> {
     Ok(run.count() as u32)
 }
 
-/// CONFIG_PROC_CHILDREN; without it there are none to compare.
+/// Whether the kernel lists children: CONFIG_PROC_CHILDREN.
+pub fn tells_children() -> bool {
+    std::path::Path::new("/proc/thread-self/children").exists()
+}
+
+/// Without CONFIG_PROC_CHILDREN there are none to compare.
 fn children(pid: Pid) -> io::Result<BTreeSet<u32>> {
     let mut children = BTreeSet::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {

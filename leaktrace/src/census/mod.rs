@@ -23,6 +23,7 @@ pub mod limit;
 pub mod memory;
 
 mod directory;
+mod inode;
 mod mount;
 mod mq;
 mod namespace;
@@ -69,6 +70,10 @@ pub enum Question {
         /// Processes of the tree that may still live in that namespace, to look through
         /// (at most 8).
         through: Vec<ProcessKey>,
+        /// Which file it was, if that is known and the namespace is not leaktrace's own: the path
+        /// may lead nowhere once that is gone, while the file is still there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<FileId>,
     },
     /// Is there a short file at this path whose first line is a number?
     PidFile {
@@ -190,6 +195,9 @@ pub enum Found {
         wall_ns: Option<u64>,
         /// A short regular file's first line, if it is a decimal number (pid files).
         holds_pid: Option<u32>,
+        /// Its path as leaktrace sees it, if that is not the one that was asked about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        elsewhere: Option<Vec<u8>>,
     },
     /// Something is mounted there.
     Mount {

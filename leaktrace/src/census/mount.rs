@@ -1,7 +1,7 @@
 //! What is mounted where (proc_pid_mountinfo(5)).
 
 use std::{
-    ffi::CString,
+    ffi::{CString, OsString},
     fs, io,
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -21,6 +21,8 @@ use crate::id::ProcessKey;
 pub struct Mount {
     /// Its id; used again once it is unmounted.
     pub id: u64,
+    /// `s_dev` of its file system, kernel encoding (major << 20 | minor).
+    pub dev: u32,
     /// What of the file system is its root: `/`, a directory for binds, `net:[4026531840]` for a
     /// namespace.
     pub root: Vec<u8>,
@@ -46,6 +48,16 @@ pub fn cgroup_roots() -> io::Result<Vec<Vec<u8>>> {
     let mounts = list("self")?.into_iter();
     let cgroups = mounts.filter(|mount| matches!(&mount.filesystem[..], b"cgroup" | b"cgroup2"));
     Ok(cgroups.map(|mount| mount.point).collect())
+}
+
+/// Where a file system is mounted in leaktrace's own mount namespace, the last mount first.
+///
+/// # Errors
+/// When /proc does not tell.
+pub(super) fn of_device(dev: u32) -> io::Result<Vec<OsString>> {
+    let mounts = list("self")?.into_iter().rev();
+    let of_it = mounts.filter(|mount| mount.dev == dev);
+    Ok(of_it.map(|mount| OsString::from_vec(mount.point)).collect())
 }
 
 fn list(pid: &str) -> io::Result<Vec<Mount>> {
@@ -116,11 +128,14 @@ fn real(pid: &str, path: &[u8]) -> io::Result<Vec<u8>> {
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let root = unescape(fields.nth(2)?);
+    let (major, minor) = str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
+    let dev = major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?;
+    let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
     let filesystem = fields.skip_while(|field| *field != b"-").nth(1)?;
     Some(Mount {
         id,
+        dev,
         root,
         point,
         filesystem: unescape(filesystem),
@@ -164,6 +179,7 @@ mod tests {
             mount,
             Mount {
                 id: 36,
+                dev: 98 << 20,
                 root: b"net:[4026531840]".to_vec(),
                 point: b"/run/net ns/a\\".to_vec(),
                 filesystem: b"nsfs".to_vec(),

@@ -15,6 +15,7 @@ use leaktrace_common::record::FileIdentity;
 
 use super::{
     Found, Identify, clause, directory, host,
+    inode::{self, Sought},
     namespace::{Own, Place},
     process,
 };
@@ -27,18 +28,24 @@ const TEXT: u64 = 512;
 /// Open without opening.
 const LOOK: i32 = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
-/// Looks at an absolute path in the namespace in which it was named.
+/// Looks at an absolute path in the namespace in which it was named; once that is gone, for the
+/// file itself.
 pub(super) fn find(
     path: &[u8],
     mnt_ns: u32,
     through: &[ProcessKey],
+    id: Option<FileId>,
     own: &Own,
     identify: &dyn Identify,
 ) -> Found {
     if path.first() != Some(&b'/') {
         return Found::unknown("not an absolute path");
     }
-    let opened = match own.place("mnt", mnt_ns, through) {
+    let place = own.place("mnt", mnt_ns, through);
+    if let (Place::Nobody, Some(id)) = (&place, id) {
+        return by_identity(path, id, identify);
+    }
+    let opened = match place {
         // A namespace without a known member: what it showed may still be seen from here (the
         // same file system mounted in both). Audit compares the kernel's identity, so another
         // file of that name does no harm.
@@ -49,6 +56,44 @@ pub(super) fn find(
     match opened {
         Ok(fd) => describe(fd.as_fd(), identify),
         Err(error) => Found::from_error(&error),
+    }
+}
+
+/// Looks for a file whose namespace is gone: under its name, as that may be the same here, and
+/// wherever else its file system is mounted.
+fn by_identity(path: &[u8], id: FileId, identify: &dyn Identify) -> Found {
+    let here = open_here(path).map(|fd| describe(fd.as_fd(), identify));
+    if let Ok(found) = here
+        && matches!(found, Found::File { id: there, .. } if there == id)
+    {
+        return found;
+    }
+    match inode::find(id, identify) {
+        Sought::Here(fd) => match describe(fd.as_fd(), identify) {
+            Found::File {
+                id: there,
+                mode,
+                bytes,
+                entries,
+                birth_ns,
+                wall_ns,
+                holds_pid,
+                elsewhere: _,
+            } => Found::File {
+                id: there,
+                mode,
+                bytes,
+                entries,
+                birth_ns,
+                wall_ns,
+                holds_pid,
+                elsewhere: inode::name(&fd, id, identify),
+            },
+            found => found,
+        },
+        // A file system that is mounted nowhere here went with its namespace.
+        Sought::Gone | Sought::Elsewhere => Found::Gone,
+        Sought::Unknown(why) => Found::unknown(format!("its mount namespace is gone: {why}")),
     }
 }
 
@@ -104,7 +149,7 @@ pub(super) fn source(path: &[u8]) -> Found {
 }
 
 /// Opens what is at `path`, be it a link.
-fn open_here(path: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open_here(path: &[u8]) -> io::Result<OwnedFd> {
     open2(libc::AT_FDCWD, &c_path(path)?, LOOK, 0)
 }
 
@@ -187,6 +232,7 @@ fn describe(fd: BorrowedFd<'_>, identify: &dyn Identify) -> Found {
         birth_ns,
         wall_ns: Some(host::wall_ns()),
         holds_pid,
+        elsewhere: None,
     }
 }
 

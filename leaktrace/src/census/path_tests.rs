@@ -45,6 +45,7 @@ fn look(path: &Path) -> Found {
         path.as_os_str().as_bytes(),
         0,
         &[],
+        None,
         &Own::read().unwrap(),
         &Stat,
     )
@@ -64,6 +65,7 @@ fn a_file_has_size_birth_and_identity() {
         birth_ns,
         wall_ns,
         holds_pid,
+        elsewhere: None,
     } = look(&path)
     else {
         panic!("not found")
@@ -145,7 +147,7 @@ fn a_pid_file_tells_its_number() {
 #[test]
 fn paths_that_cannot_be_looked_at_are_unknown_not_gone() {
     let own = Own::read().unwrap();
-    let ask = |path: &[u8]| find(path, 0, &[], &own, &Stat);
+    let ask = |path: &[u8]| find(path, 0, &[], None, &own, &Stat);
     assert!(matches!(ask(b"relative"), Found::Unknown { .. }));
     assert!(matches!(ask(b""), Found::Unknown { .. }));
     assert!(matches!(ask(b"/a\0b"), Found::Unknown { .. }));
@@ -153,7 +155,14 @@ fn paths_that_cannot_be_looked_at_are_unknown_not_gone() {
         ask(&[&b"/"[..], &[b'a'; 5000]].concat()),
         Found::Unknown { .. }
     ));
-    let unreadable = find(b"/", 0, &[], &own, &super::super::worker::tests::NoIdentity);
+    let unreadable = find(
+        b"/",
+        0,
+        &[],
+        None,
+        &own,
+        &super::super::worker::tests::NoIdentity,
+    );
     assert_eq!(
         unreadable,
         Found::unknown("its identity: no programs are loaded")

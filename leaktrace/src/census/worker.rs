@@ -82,7 +82,8 @@ fn answer(question: Question, own: &Own, identify: &dyn Identify) -> Answer {
             path,
             mnt_ns,
             through,
-        } => path::find(path, *mnt_ns, through, own, identify),
+            id,
+        } => path::find(path, *mnt_ns, through, *id, own, identify),
         Question::PidFile {
             path,
             mnt_ns,

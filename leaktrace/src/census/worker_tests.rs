@@ -52,6 +52,7 @@ fn every_question_has_its_answer_in_order() {
         path: path.as_bytes().to_vec(),
         mnt_ns: 0,
         through: Vec::new(),
+        id: None,
     };
     let questions = vec![
         question("/no/such"),
@@ -156,6 +157,7 @@ fn a_foreign_namespace_is_seen_while_a_member_lives_and_gone_with_it() {
             path: format!("{name}/inside").into_bytes(),
             mnt_ns: elsewhere.inode("mnt"),
             through,
+            id: None,
         },
     ];
     let mut census = LiveCensus::start(Box::new(OneFile)).unwrap();

@@ -32,8 +32,12 @@ pub(super) struct DoctorArgs {
     /// Time between two comparisons [default: 250ms].
     #[arg(long, value_name = "TIME", value_parser = value::duration, requires = "parity")]
     pub(super) every: Option<Duration>,
+    /// Freeze CMD's processes for the moment of each comparison, by a cgroup v2 of their own: for
+    /// those that never stand still.
+    #[arg(long, requires = "command")]
+    pub(super) freeze: bool,
     /// Compare when all of CMD's processes have stopped themselves, then let them go on.
-    #[arg(long, hide = true, requires = "parity", conflicts_with = "every")]
+    #[arg(long, hide = true, requires = "parity", conflicts_with_all = ["every", "freeze"])]
     pub(super) stops: bool,
     /// CMD and its arguments: compare while it runs.
     #[arg(last = true, value_name = "CMD", requires = "parity")]

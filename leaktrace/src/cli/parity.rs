@@ -16,7 +16,7 @@ use crate::{
     bpf::{self, LoadOptions},
     census::{LiveCensus, host},
     id::ProcessKey,
-    launch::{Found, Signals},
+    launch::{Found, Freezer, Signals},
     parity::{self, Parity},
     policy::Policy,
     report::Because,
@@ -101,16 +101,26 @@ fn of_command(args: DoctorArgs, found: Found) -> Result<Parity, Failure> {
         command: args.command,
         ..LaunchArgs::default()
     };
-    let when = match args.stops {
-        true => When::Stopped,
-        false => When::Every(args.every.unwrap_or(EVERY)),
-    };
     let Prepared {
         mut held,
         start,
         command,
         origin,
     } = command::prepare(&launch, found)?;
+    let freezer = match args.freeze {
+        true => Some(Freezer::around(held.pid()).map_err(|error| Failure {
+            code: exit::UNAVAILABLE,
+            because: Because::Unavailable,
+            text: format!("cannot freeze here: {error}; {command} was not run"),
+        })?),
+        false => None,
+    };
+    let every = args.every.unwrap_or(EVERY);
+    let when = match (&freezer, args.stops) {
+        (Some(freezer), _) => When::Frozen(every, freezer),
+        (None, true) => When::Stopped,
+        (None, false) => When::Every(every),
+    };
     let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
     command::runtime()?.block_on(async {
         let mut kernel = bpf::load(&LoadOptions::tree()).map_err(|why| Failure {

@@ -9,6 +9,7 @@
 mod child;
 pub mod environment;
 mod found;
+mod freezer;
 mod held;
 mod plan;
 pub mod privilege;
@@ -19,6 +20,7 @@ mod user;
 
 pub use child::{Held, HoldError, HoldSpec, Running, StartError, hold};
 pub use found::{Found, has_room_for, reserve_stdio, settle_own_signals};
+pub use freezer::{Freezer, Frozen};
 pub use signals::{Received, Sender, Signals};
 pub use status::{Status, raise_again};
 pub use target::Target;

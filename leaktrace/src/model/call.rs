@@ -217,6 +217,7 @@ impl Model {
             Op::EPOLL_CTL => self.epoll_ctl(header, id, call),
             Op::FSYNC | Op::FDATASYNC => self.synced_file(header, id, first as i32),
             Op::MSYNC => self.synced_range(id, first, first.saturating_add(second)),
+            Op::MADVISE => self.advised(id, first, first.saturating_add(second), third),
             Op::MLOCK | Op::MLOCK2 => {
                 self.follow(id).lock(first, first.saturating_add(second));
             }
@@ -756,6 +757,7 @@ fn acquires(op: Op) -> bool {
             | Op::FSYNC
             | Op::FDATASYNC
             | Op::MSYNC
+            | Op::MADVISE
             | Op::MUNLOCK
             | Op::MUNLOCKALL
             | Op::WAIT4

@@ -61,7 +61,8 @@ impl Model {
             0 => None,
             number => self.take_walk(number).filter(|walk| walk.is_complete()),
         };
-        let shared = exit.flags & exit_flag::FILES_SHARED != 0 || self.is_shared(id, header.table);
+        self.check_walks(header.table, walk.as_ref(), exit.walk);
+        let shared = self.is_shared(id, header.table);
         let mut held = match &walk {
             Some(walk) => self.held_by_walk(header.table, walk),
             None => self.held_by_table(header.table),
@@ -300,6 +301,8 @@ impl Model {
         process.gone = Gone::Yes;
         if process.end.is_none() {
             // Its end was lost: how it ended and what it held then is not known.
+            self.self_check.0 += 1;
+            self.self_check.1 += 1;
             let (table, mm) = (process.table.0, process.mm);
             let at = KtimeNs(header.time_ns);
             process.taint(at, Families::TASKS, || "its end was not seen".to_owned());

@@ -43,6 +43,14 @@ impl Model {
         there.map(|process| process.key.pid.0).collect()
     }
 
+    /// Pids of its children that are there, those that wait to be reaped too.
+    pub fn children(&self, key: ProcessKey) -> std::collections::BTreeSet<u32> {
+        let there = self.processes.iter().filter(|process| {
+            process.parent == key && process.reaped.is_none() && process.gone == Gone::No
+        });
+        there.map(|process| process.key.pid.0).collect()
+    }
+
     /// SysV objects of a namespace that were made and not removed: (what, id).
     pub fn sysv(&self, ipc_ns: u32) -> Vec<(u32, i32)> {
         self.ledger.sysv(ipc_ns)

@@ -27,6 +27,7 @@ const MAP_SHARED: u32 = 1;
 const MAP_SHARED_VALIDATE: u32 = 3;
 const MREMAP_DONTUNMAP: u32 = 4;
 const PROT_WRITE: u32 = 2;
+const MADV_DONTFORK: u64 = 10;
 const MAP_LOCKED: u32 = 0x2000;
 const MAP_HUGETLB: u32 = 0x4_0000;
 
@@ -162,6 +163,16 @@ impl Model {
     pub(super) fn synced_range(&mut self, id: ProcessId, from: u64, to: u64) {
         if let Some(space) = self.space_of_process(id) {
             space.synced(|start, mapping| start < to && mapping.end > from);
+        }
+    }
+
+    /// madvise decided whether a child gets a copy of a range.
+    pub(super) fn advised(&mut self, id: ProcessId, from: u64, to: u64, advice: u64) {
+        if let Some(space) = self.space_of_process(id) {
+            match advice {
+                MADV_DONTFORK => space.keep_from_children(from, end_of(from, to - from)),
+                _ => space.give_to_children(from, end_of(from, to - from)),
+            }
         }
     }
 
@@ -360,6 +371,7 @@ impl Model {
         let mut cuts = Vec::new();
         let space = self.space_of(remap.mm, id);
         let old_end = end_of(remap.old_address, remap.old_bytes);
+        let kept = space.is_kept_from_children(remap.old_address);
         space.cut(remap.old_address, old_end, &mut cuts);
         // A range that is one mapping to the kernel is one to us, unless records were lost, or
         // the move was under way when the address space was read.
@@ -375,8 +387,11 @@ impl Model {
             header.time_ns,
         );
         let bytes = new_end.saturating_sub(remap.new_address);
-        self.space_of(remap.mm, id)
-            .put_back(remap.new_address, bytes, first);
+        let space = self.space_of(remap.mm, id);
+        space.put_back(remap.new_address, bytes, first);
+        if kept {
+            space.keep_from_children(remap.new_address, new_end);
+        }
     }
 
     pub(super) fn shm_attach(&mut self, header: &Header, attach: &ShmAttach) {

@@ -136,6 +136,8 @@ pub(super) struct Space {
     /// By place in [`KINDS`]: all mappings, and those that did not come with the fork.
     all: [u32; KINDS.len()],
     own: [u32; KINDS.len()],
+    /// Ranges of which a child gets no copy (MADV_DONTFORK), not overlapping.
+    apart: Vec<(u64, u64)>,
     /// When it was last read from the kernel: what calls had done by then is in it.
     pub(super) listed_at: u64,
     /// Processes whose end its `exit_mmap` belongs to.
@@ -150,14 +152,50 @@ fn place(kind: Kind) -> usize {
 impl Space {
     /// The copy that a forked child has.
     pub(super) fn fork(&self, next_rank: u64) -> Space {
-        Space {
+        let mut child = Space {
             ranges: Arc::clone(&self.ranges),
             inherited_below: next_rank,
             all: self.all,
             own: [0; KINDS.len()],
+            apart: Vec::new(),
             listed_at: self.listed_at,
             users: Vec::new(),
+        };
+        let mut cuts = Vec::new();
+        for (from, to) in &self.apart {
+            child.cut(*from, *to, &mut cuts);
         }
+        child
+    }
+
+    /// A child gets no copy of a range from now on.
+    pub(super) fn keep_from_children(&mut self, from: u64, to: u64) {
+        self.give_to_children(from, to);
+        self.apart.push((from, to));
+    }
+
+    /// A child gets a copy of a range again, or the range is gone.
+    pub(super) fn give_to_children(&mut self, from: u64, to: u64) {
+        if self.apart.is_empty() {
+            return;
+        }
+        let left = |(start, end): (u64, u64)| {
+            let before = (start, end.min(from));
+            let behind = (start.max(to), end);
+            [before, behind]
+                .into_iter()
+                .filter(|(start, end)| start < end)
+        };
+        self.apart = std::mem::take(&mut self.apart)
+            .into_iter()
+            .flat_map(left)
+            .collect();
+    }
+
+    /// Whether a child gets no copy of what is at an address.
+    pub(super) fn is_kept_from_children(&self, address: u64) -> bool {
+        let mut apart = self.apart.iter();
+        apart.any(|(from, to)| (*from..*to).contains(&address))
     }
 
     /// Adds a range; what it lies over must have been cut before.
@@ -176,6 +214,7 @@ impl Space {
         if from >= to || !self.overlaps(from, to) {
             return;
         }
+        self.give_to_children(from, to);
         Arc::make_mut(&mut self.ranges).cut(from, to, cuts);
         for cut in cuts.iter().filter(|cut| cut.rest == Rest::None) {
             let place = place(cut.mapping.kind);
@@ -426,6 +465,25 @@ mod tests {
             (child.all(Kind::Anonymous), child.own(Kind::Anonymous)),
             (0, 0)
         );
+    }
+
+    #[test]
+    fn what_is_kept_from_children_is_not_copied() {
+        let mut parent = Space::default();
+        parent.add(10, mapping(20, 1));
+        parent.add(30, mapping(40, 2));
+        parent.keep_from_children(12, 20);
+        parent.keep_from_children(30, 40);
+        parent.give_to_children(14, 16);
+        parent.keep_from_children(15, 17);
+        let child = parent.fork(3);
+        let ranges: Vec<_> = child.iter().map(|(start, it)| (start, it.end)).collect();
+        assert_eq!(ranges, [(10, 12), (14, 15)]);
+        assert_eq!(child.all(Kind::Anonymous), 1);
+        assert!(parent.is_kept_from_children(39) && !parent.is_kept_from_children(14));
+        cut(&mut parent, 30, 40);
+        parent.add(30, mapping(40, 3));
+        assert!(!parent.is_kept_from_children(30), "it is another one");
     }
 
     proptest! {

@@ -31,6 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Walking {
     cause: u32,
+    table: u32,
     total: u32,
     pub(super) seq: u32,
     /// Numbers told so far, reserved ones too.
@@ -64,6 +65,7 @@ impl Model {
     pub(super) fn fd_walk(&mut self, header: &Header, walk: &Walk<'_>) {
         let walking = self.walks.entry(walk.walk).or_insert_with(|| Walking {
             cause: walk.cause,
+            table: header.table,
             total: walk.total,
             seq: header.seq as u32,
             taken: 0,
@@ -262,6 +264,20 @@ impl Model {
             }
         });
         held.collect()
+    }
+
+    /// A walk of which parts are missing was not compared with anything: that is no agreement.
+    /// Walks of a table's beginning have come before its end, so what of them is still awaited
+    /// then never comes.
+    pub(super) fn check_walks(&mut self, table: u32, at_exit: Option<&Walking>, announced: u32) {
+        let before = self.walks.len();
+        self.walks.retain(|_, walk| {
+            walk.table != table || !matches!(walk.cause, walk_cause::FORK | walk_cause::EXEC)
+        });
+        let mut missing = (before - self.walks.len()) as u64;
+        missing += u64::from(at_exit.is_none() && announced != 0);
+        self.self_check.0 += missing;
+        self.self_check.1 += missing;
     }
 
     /// Compares our table with the kernel's word.

@@ -28,9 +28,15 @@ pub fn compare(
         let count = |threads: u32| Some(format!("{threads} threads"));
         tell(What::Threads, count(ours.threads), count(after.threads));
     }
+    let told = || Some("a child".to_owned());
     for pid in before.children.intersection(&after.children) {
         if !ours.children.contains(pid) {
-            tell(What::Child { pid: *pid }, None, Some("a child".to_owned()));
+            tell(What::Child { pid: *pid }, None, told());
+        }
+    }
+    for pid in &ours.children {
+        if !before.children.contains(pid) && !after.children.contains(pid) {
+            tell(What::Child { pid: *pid }, told(), None);
         }
     }
     found

@@ -10,17 +10,19 @@ use super::{Live, Watched, mend::Haste};
 use crate::{
     census::{self, Census, holdings},
     id::ProcessKey,
-    launch::{Status, signals},
+    launch::{Freezer, Status, signals},
     parity::Parity,
     parity::{self, Difference, Holdings, Look, Tree, What},
     source::Kernel,
 };
 
 /// When to look at a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
+#[derive(Clone, Copy, Debug)]
+pub enum When<'a> {
     /// So often.
     Every(Duration),
+    /// So often, and everyone stands still meanwhile.
+    Frozen(Duration, &'a Freezer),
     /// Whenever every process of it has stopped itself; then they go on.
     Stopped,
 }
@@ -72,13 +74,13 @@ impl<K: Kernel, C: Census> Live<K, C> {
     pub async fn watch_and_look(
         &mut self,
         watched: &Watched,
-        when: When,
+        when: When<'_>,
         parity: &mut Parity,
     ) -> anyhow::Result<Status> {
         let ended = watched.child.wait();
         tokio::pin!(ended);
         let mut time = interval(match when {
-            When::Every(time) => time,
+            When::Every(time) | When::Frozen(time, _) => time,
             When::Stopped => STOP_LOOK,
         });
         time.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,6 +95,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
                 }
                 _ = time.tick() => match when {
                     When::Every(_) => parity.add(self.look(|_| true).await?),
+                    When::Frozen(_, freezer) => self.look_at_frozen(freezer, parity).await?,
                     When::Stopped => self.look_if_stopped(parity).await?,
                 },
                 batch = self.next_batch() => {
@@ -102,6 +105,24 @@ impl<K: Kernel, C: Census> Live<K, C> {
                 }
             }
         }
+    }
+
+    /// Who cannot be frozen is looked at next time.
+    async fn look_at_frozen(
+        &mut self,
+        freezer: &Freezer,
+        parity: &mut Parity,
+    ) -> anyhow::Result<()> {
+        let frozen = freezer.freeze().context("freeze CMD's processes")?;
+        if frozen.is_some() {
+            let look = self.look(|_| true).await?;
+            parity.add(Look {
+                tree: Tree::Stopped,
+                ..look
+            });
+        }
+        drop(frozen);
+        Ok(())
     }
 
     async fn look_if_stopped(&mut self, parity: &mut Parity) -> anyhow::Result<()> {
@@ -207,7 +228,12 @@ impl<K: Kernel, C: Census> Live<K, C> {
         let mut known = model.pids();
         // leaktrace itself is not watched.
         known.insert(std::process::id());
+        // Orphans have a new parent without a word from the kernel, but a child whose parent lives
+        // stays that parent's.
         ours.children = before.children.intersection(&known).copied().collect();
+        if holdings::tells_children() {
+            ours.children.extend(model.children(key));
+        }
         look.compared += before.len();
         let comm = model.comm(key);
         let found = parity::compare(key, &comm, before, &ours, &after);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::report::Process;
+
 /// A size: `0 B`, `512 B`, `4.0 KiB`, `1.5 GiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -63,6 +65,15 @@ pub fn moment(at_ns: u64, start_ns: u64) -> String {
     format!("{sign}{:.3} s", at_ns.abs_diff(start_ns) as f64 / 1e9)
 }
 
+/// A process by its number; of one in a pid namespace of its own also as it sees itself: `4127/2`.
+pub fn pid(process: &Process) -> String {
+    match process.ns_pid {
+        0 => process.pid.to_string(),
+        inner if inner == process.pid => process.pid.to_string(),
+        inner => format!("{}/{inner}", process.pid),
+    }
+}
+
 /// A ratio from 0 to 1: `98 %`. Only 1 is `100 %`, so that one breach in a thousand shows.
 pub fn percent(ratio: f64) -> String {
     let whole = if ratio < 1.0 {
@@ -116,6 +127,18 @@ pub fn errno(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_told_by_both_its_numbers() {
+        let process = |ns_pid| Process {
+            pid: 4127,
+            ns_pid,
+            ..Process::default()
+        };
+        assert_eq!(pid(&process(4127)), "4127");
+        assert_eq!(pid(&process(2)), "4127/2");
+        assert_eq!(pid(&process(0)), "4127", "not known");
+    }
 
     #[test]
     fn sizes_have_one_digit() {

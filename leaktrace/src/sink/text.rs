@@ -173,7 +173,13 @@ fn process_lines(report: &Report, detail: Detail, findings: &[&Finding]) -> Vec<
         .collect();
     let names: Vec<_> = processes
         .iter()
-        .map(|process| format!("PID {} ({})", process.pid, escape_str(&process.comm)))
+        .map(|process| {
+            format!(
+                "PID {} ({})",
+                human::pid(process),
+                escape_str(&process.comm)
+            )
+        })
         .collect();
     let width = names.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or(0).min(32);

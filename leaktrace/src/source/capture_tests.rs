@@ -20,6 +20,7 @@ fn items() -> Vec<Item> {
         path: b"/tmp/\xff\n".to_vec(),
         mnt_ns: 3,
         through: vec![key],
+        id: None,
     };
     let found = Found::File {
         id: FileId {
@@ -33,6 +34,7 @@ fn items() -> Vec<Item> {
         birth_ns: Some(5),
         wall_ns: None,
         holds_pid: None,
+        elsewhere: None,
     };
     let gone = Answer {
         question: question.clone(),

@@ -226,7 +226,7 @@ impl Worker {
         let pages = len / PAGE;
         let address = |at: usize| at as *mut libc::c_void;
         unsafe {
-            match self.random.below(6) {
+            match self.random.below(7) {
                 0 if pages >= 3 => {
                     libc::munmap(address(at + PAGE), PAGE);
                     self.maps.push((at, PAGE));
@@ -247,6 +247,16 @@ impl Worker {
                 3 if pages >= 2 => {
                     libc::mprotect(address(at), PAGE, libc::PROT_READ);
                     self.maps.push((at, len));
+                }
+                // A part of it, or all, is for no child, or for children again.
+                4 => {
+                    let len = PAGE * (1 + self.random.below(pages as u64) as usize);
+                    let advice = match self.random.below(3) {
+                        0 => libc::MADV_DOFORK,
+                        _ => libc::MADV_DONTFORK,
+                    };
+                    libc::madvise(address(at), len, advice);
+                    self.maps.push((at, pages * PAGE));
                 }
                 _ => {
                     libc::munmap(address(at), len);
@@ -290,12 +300,21 @@ impl Worker {
         }
     }
 
-    /// A child that does a little with what it inherits, and ends.
+    /// A child that does a little with what it inherits, and ends. Some tell their parent of
+    /// their end by no signal, and in some another thread than the first executes a program.
     fn child(&mut self) {
+        let (silent, executes) = (self.random.below(4) == 0, self.random.below(4) == 0);
         unsafe {
-            match libc::fork() {
+            let pid = match silent {
+                true => libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as i32,
+                false => libc::fork(),
+            };
+            match pid {
                 0 => {
                     self.children.clear();
+                    if executes {
+                        drop(std::thread::spawn(replace).join());
+                    }
                     for _ in 0..self.random.below(10) {
                         match self.random.below(4) {
                             0 => self.open(),
@@ -306,7 +325,7 @@ impl Worker {
                     }
                     libc::_exit(0);
                 }
-                pid => libc::waitpid(pid, null_mut(), 0),
+                pid => libc::waitpid(pid, null_mut(), libc::__WALL),
             };
         }
     }
@@ -377,4 +396,10 @@ impl Worker {
             }
         }
     }
+}
+
+/// Becomes another program.
+fn replace() {
+    let argv = [c"true".as_ptr(), std::ptr::null()];
+    unsafe { libc::execv(c"/bin/true".as_ptr(), argv.as_ptr()) };
 }

@@ -115,7 +115,7 @@ fn of(process: &Process) -> String {
     if cut.len() < escaped.len() {
         cut.push('…');
     }
-    format!("{} {cut}", process.pid)
+    format!("{} {cut}", human::pid(process))
 }
 
 /// `opened fd 3 +0.050 s, fd 5 +0.061 s; closed fd 3 +0.200 s, fd 5 +0.210 s`
