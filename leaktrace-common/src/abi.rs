@@ -84,6 +84,67 @@ impl Op {
     const fn may_wait_for_a_peer(self) -> bool {
         self.0 >= Op::ACCEPT.0 && self.0 <= Op::CONNECT.0
     }
+    /// Whether a call that succeeds has made something, whose stack may be of interest.
+    #[inline(always)]
+    pub const fn acquires(self) -> bool {
+        matches!(
+            self,
+            Op::OPEN
+                | Op::OPENAT
+                | Op::OPENAT2
+                | Op::CREAT
+                | Op::DUP
+                | Op::DUP2
+                | Op::DUP3
+                | Op::FCNTL
+                | Op::PIPE
+                | Op::PIPE2
+                | Op::MEMFD_CREATE
+                | Op::MEMFD_SECRET
+                | Op::PIDFD_OPEN
+                | Op::PIDFD_GETFD
+                | Op::EPOLL_CREATE
+                | Op::EPOLL_CREATE1
+                | Op::EVENTFD
+                | Op::EVENTFD2
+                | Op::TIMERFD_CREATE
+                | Op::SIGNALFD
+                | Op::SIGNALFD4
+                | Op::INOTIFY_INIT
+                | Op::INOTIFY_INIT1
+                | Op::SOCKET
+                | Op::SOCKETPAIR
+                | Op::ACCEPT
+                | Op::ACCEPT4
+                | Op::BIND
+                | Op::MMAP
+                | Op::IO_URING_SETUP
+                | Op::IO_SETUP
+                | Op::SHMAT
+                | Op::SHMGET
+                | Op::SEMGET
+                | Op::MSGGET
+                | Op::MQ_OPEN
+                | Op::MKDIR
+                | Op::MKDIRAT
+                | Op::MKNOD
+                | Op::MKNODAT
+                | Op::LINK
+                | Op::LINKAT
+                | Op::SYMLINK
+                | Op::SYMLINKAT
+                | Op::RENAME
+                | Op::RENAMEAT
+                | Op::RENAMEAT2
+                | Op::MOUNT
+                | Op::TIMER_CREATE
+                | Op::PERF_EVENT_OPEN
+                | Op::FANOTIFY_INIT
+                | Op::USERFAULTFD
+                | Op::OPEN_BY_HANDLE_AT
+                | Op::BPF
+        )
+    }
     /// Whether a call may wait for others for long, and is told of when it does.
     #[inline(always)]
     pub const fn may_wait(self) -> bool {
@@ -236,8 +297,8 @@ pub struct Config {
     pub target_cgroup: u64,
     /// Its depth below the root of the hierarchy.
     pub target_level: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Whether stacks are told: 1 or 0.
+    pub stacks: u32,
 }
 
 /// Key of a process in the map `TARGETS`: its number as it sees itself, and its start as
@@ -372,6 +433,8 @@ offsets! {
     mm_arg_start: "mm_struct.arg_start";
     mm_arg_end: "mm_struct.arg_end";
     mm_start_stack: "mm_struct.start_stack";
+    mm_start_code: "mm_struct.start_code";
+    mm_end_code: "mm_struct.end_code";
     bprm_file: "linux_binprm.file";
     bprm_filename: "linux_binprm.filename";
     socket_type: "socket.type";
@@ -418,6 +481,11 @@ offsets! {
     pt_regs_r10: "pt_regs.r10|pt_regs.regs+24";
     pt_regs_r8: "pt_regs.r8|pt_regs.regs+32";
     pt_regs_r9: "pt_regs.r9|pt_regs.regs+40";
+    pt_regs_ip: "pt_regs.ip|pt_regs.pc";
+    pt_regs_sp: "pt_regs.sp";
+    pt_regs_fp: "pt_regs.bp|pt_regs.regs+232";
+    // x86 has none.
+    pt_regs_lr: "pt_regs.regs+240";
 }
 
 /// Counters, one set per CPU and family: `produced = received + lost`, exactly, once the

@@ -14,7 +14,7 @@ fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    probe::exit(ctx.arg::<u64>(0), ctx.arg::<u64>(1) as i64);
+    probe::exit(ctx.as_ptr(), ctx.arg::<u64>(0), ctx.arg::<u64>(1) as i64);
     0
 }
 

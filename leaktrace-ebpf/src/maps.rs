@@ -25,7 +25,7 @@ static CONFIG: Config = Config {
     wake_bytes: 0,
     target_cgroup: 0,
     target_level: 0,
-    reserved: 0,
+    stacks: 0,
 };
 
 /// Where this kernel keeps what.
@@ -144,6 +144,7 @@ config! {
     wake_bytes: u32,
     target_cgroup: u64,
     target_level: u32,
+    stacks: u32,
 }
 
 /// The handler of a syscall number; 0 for none.

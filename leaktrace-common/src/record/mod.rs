@@ -13,6 +13,7 @@ pub mod ring;
 pub mod scope;
 pub mod signal;
 pub mod socket;
+pub mod stack;
 pub mod task;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -172,6 +173,10 @@ pub mod kind {
     pub const MARKED: u16 = 0x080b;
     /// The process marked a scope ([`super::scope::Scope`]).
     pub const SCOPE: u16 = 0x0808;
+    /// The stack of a call ([`super::stack::Stack`]).
+    pub const STACK: u16 = 0x080c;
+    /// Code of a file was mapped ([`super::stack::Image`]).
+    pub const IMAGE: u16 = 0x080d;
     /// A task that existed at attach and is a target, or a program that was started in the
     /// target cgroup ([`super::task::Seed`]).
     pub const TARGET: u16 = 0x0809;
@@ -233,6 +238,9 @@ const _: () = assert!(size_of::<Header>() == 56);
 pub mod header_flag {
     /// The task is an io_uring worker or SQPOLL thread.
     pub const IO_WORKER: u16 = 1;
+    /// The stack of the call that this record tells of was told before, by the task's last
+    /// [`super::kind::STACK`].
+    pub const STACK: u16 = 2;
     /// Records of this task were lost since its last one that came: bit `LOST_SHIFT + family`
     /// for each family ([`super::Family`]). For a file or socket that may have been given a name,
     /// the bit of [`super::Family::Name`] is set too.

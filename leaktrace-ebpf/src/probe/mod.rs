@@ -12,9 +12,12 @@ pub mod ring;
 pub mod scope;
 pub mod signal;
 pub mod socket;
+pub mod stack;
 pub mod task;
 pub mod uring;
 pub mod walk;
+
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use leaktrace_common::abi::{self, NO_OFFSET, Op};
@@ -67,6 +70,12 @@ impl Arguments {
     pub fn a4(self) -> u64 {
         // SAFETY: as above.
         unsafe { load(self.0, offset!(pt_regs_r8)) }
+    }
+    /// Sixth.
+    #[inline(always)]
+    pub fn a5(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(pt_regs_r9)) }
     }
 }
 
@@ -192,7 +201,7 @@ fn own_call(arguments: Arguments) {
 /// sys_exit: what was acquired is in the kernel now, what was begun has ended. Light for what is
 /// not traced, as [`enter`].
 #[inline(always)]
-pub fn exit(regs: u64, result: i64) {
+pub fn exit(context: *mut c_void, regs: u64, result: i64) {
     // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1. 32 bits: arm64
     // has no more.
     let number: u32 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
@@ -207,7 +216,7 @@ pub fn exit(regs: u64, result: i64) {
         return;
     }
     if op != Op::NONE && op != Op::PRCTL && !reads_in_vain(op) {
-        end(regs, op, result);
+        end(context, regs, op, result);
     }
 }
 
@@ -220,7 +229,7 @@ fn alias() {
 }
 
 #[inline(never)]
-fn end(regs: u64, op: Op, result: i64) {
+fn end(context: *mut c_void, regs: u64, op: Op, result: i64) {
     let Some(slot) = tree::current_slot() else {
         return;
     };
@@ -233,6 +242,9 @@ fn end(regs: u64, op: Op, result: i64) {
         // Seccomp or a tracer answered in the kernel's place: nothing was done.
         return;
     }
+    if maps::stacks() != 0 {
+        stack::of_call(context, regs, slot, op, result);
+    }
     if call::no_room(result) {
         once::call::refused(slot, op, result);
     }
@@ -240,6 +252,9 @@ fn end(regs: u64, op: Op, result: i64) {
         once::call::waited(slot, op, result);
     }
     dispatch(slot, op, Arguments(regs), result);
+    if maps::stacks() != 0 {
+        stack::over(slot);
+    }
 }
 
 #[inline(always)]

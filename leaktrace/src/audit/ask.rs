@@ -58,7 +58,10 @@ fn is_wanted(suspect: &residue::Suspect<'_>, policy: &Policy, scope: Scope) -> b
 fn rules_for(suspect: &residue::Suspect<'_>) -> Vec<Thing> {
     let kind = suspect.created.resource.kind;
     match &suspect.question {
-        Question::Process { .. } | Question::Source { .. } | Question::Holders { .. } => Vec::new(),
+        Question::Process { .. }
+        | Question::Source { .. }
+        | Question::Stack { .. }
+        | Question::Holders { .. } => Vec::new(),
         Question::Sysv { .. } => residue::sysv(kind)
             .map(|(_, thing)| thing)
             .into_iter()
@@ -84,7 +87,10 @@ fn rules_for(suspect: &residue::Suspect<'_>) -> Vec<Thing> {
 fn through(facts: &Facts, start: &Start, suspect: &residue::Suspect<'_>) -> Vec<ProcessKey> {
     let namespace = suspect.created.namespace;
     let foreign = match &suspect.question {
-        Question::Process { .. } | Question::Source { .. } | Question::Holders { .. } => false,
+        Question::Process { .. }
+        | Question::Source { .. }
+        | Question::Stack { .. }
+        | Question::Holders { .. } => false,
         Question::Path { .. } | Question::PidFile { .. } | Question::Mount { .. } => {
             namespace != 0 && namespace != start.mnt_ns
         }
@@ -109,7 +115,10 @@ fn through(facts: &Facts, start: &Start, suspect: &residue::Suspect<'_>) -> Vec<
 
 fn with_through(mut question: Question, members: Vec<ProcessKey>) -> Question {
     match &mut question {
-        Question::Process { .. } | Question::Source { .. } | Question::Holders { .. } => {}
+        Question::Process { .. }
+        | Question::Source { .. }
+        | Question::Stack { .. }
+        | Question::Holders { .. } => {}
         Question::Path { through, .. }
         | Question::PidFile { through, .. }
         | Question::Mount { through, .. }

@@ -12,7 +12,7 @@ use crate::{
         resource,
         rule::{Group, RuleInfo},
         scope::{Leak, Scopes},
-        settle,
+        settle, stack,
         teardown::{self, Trigger},
         trust,
     },
@@ -34,6 +34,8 @@ pub struct Case<'a> {
     pub end: &'a End,
     /// What the user tolerates.
     pub policy: &'a Policy,
+    /// What the census said.
+    evidence: Evidence<'a>,
     /// Scopes, and what is of which.
     pub(crate) scopes: Scopes<'a>,
     /// What outlives the scope that it was acquired in, by process.
@@ -125,6 +127,7 @@ impl<'a> Case<'a> {
             start,
             end,
             policy,
+            evidence,
             scopes: Scopes::new(facts),
             leaks: BTreeMap::new(),
             survivors,
@@ -201,6 +204,14 @@ impl<'a> Case<'a> {
     /// What holds for a process by policy.
     pub fn settings(&self, process: &ProcessFacts) -> Cow<'a, Settings> {
         settings(self.policy, process)
+    }
+
+    /// Gives what an observation is about the stacks of its acquisition.
+    pub(crate) fn put_stacks(&self, seen: &mut Observation) {
+        stack::put(self.facts, &self.evidence, &mut seen.resource);
+        if let Some(other) = &mut seen.other {
+            stack::put(self.facts, &self.evidence, other);
+        }
     }
 
     /// Level of a rule for a process by policy, and by what cut the run short.

@@ -53,6 +53,7 @@ impl<'a> Evidence<'a> {
                 | Found::Mount { .. }
                 | Found::Holders { .. }
                 | Found::Sysv { .. }
+                | Found::Frames { .. }
                 | Found::Mq { .. }
                 | Found::Source => Alive::Unknown,
             },
@@ -82,7 +83,10 @@ pub enum Alive<'a> {
 pub fn subject(question: &Question) -> Question {
     let mut subject = question.clone();
     match &mut subject {
-        Question::Process { .. } | Question::Source { .. } | Question::Holders { .. } => {}
+        Question::Process { .. }
+        | Question::Source { .. }
+        | Question::Stack { .. }
+        | Question::Holders { .. } => {}
         Question::Path { through, .. }
         | Question::PidFile { through, .. }
         | Question::Mount { through, .. }

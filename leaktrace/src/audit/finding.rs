@@ -9,6 +9,7 @@ use crate::{
         fingerprint::Identities,
         resource,
         rule::{self, RuleInfo},
+        stack,
     },
     id::ProcessKey,
     model::facts::ProcessFacts,
@@ -100,11 +101,14 @@ pub(crate) fn collect(case: &Case<'_>) -> Findings {
 fn held_against<'a>(
     case: &Case<'a>,
     info: &RuleInfo,
-    seen: Observation,
+    mut seen: Observation,
     identities: &mut Identities<'_>,
 ) -> Option<Seen<'a>> {
     let process = case.process(seen.process)?;
     let level = case.level(info, process, seen.level);
+    if stack::is_wanted(case.facts, level) {
+        case.put_stacks(&mut seen);
+    }
     let scope = seen.scope.clone().or_else(|| case.scopes.of(&seen));
     let allow = suppression(case, info, &seen, process, scope.as_deref());
     let identity =
@@ -160,7 +164,9 @@ fn merge(
             rule: info.id,
             level: it.level,
             exe: it.process.exe.as_deref().map(resource::text),
-            site: it.seen.resource.syscall.clone(),
+            site: stack::site(&it.seen.resource.stack)
+                .map(str::to_owned)
+                .or_else(|| it.seen.resource.syscall.clone()),
             scope: it.scope.clone(),
             suppressed_by,
         };

@@ -7,6 +7,7 @@ use crate::{
         case::{Case, Observation},
         resource,
         roots::{self, Roots},
+        stack,
     },
     id::ProcessKey,
     model::facts::ProcessFacts,
@@ -175,7 +176,16 @@ fn detail(seen: &Observation, process: &ProcessFacts) -> String {
     let argv = resource::text(&process.argv.join(&b' '));
     let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
     let fd = seen.resource.fd.and_then(|fd| u64::try_from(fd).ok());
-    [number(seen.resource.bytes), number(fd), argv].join(" ")
+    let site = stack::site(&seen.resource.stack).unwrap_or_default();
+    [
+        number(seen.resource.bytes),
+        number(fd),
+        argv,
+        site.to_owned(),
+    ]
+    .join(" ")
+    .trim_end()
+    .to_owned()
 }
 
 #[cfg(test)]

@@ -133,7 +133,8 @@ pub(super) fn identify(
         | Found::Holders { .. }
         | Found::Unknown { .. }
         | Found::Process { .. }
-        | Found::Source => {
+        | Found::Source
+        | Found::Frames { .. } => {
             return None;
         }
     };

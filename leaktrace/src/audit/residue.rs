@@ -331,6 +331,7 @@ fn file_id(created: &Created, found: &Found) -> Option<FileId> {
         | Found::Mount { .. }
         | Found::Holders { .. }
         | Found::Source
+        | Found::Frames { .. }
         | Found::Sysv { .. } => None,
     }
 }

@@ -75,8 +75,20 @@ pub struct LoadOptions {
     pub wake_bytes: u32,
     /// Diagnostics of the programs go to stderr.
     pub diagnostics: Diagnostics,
+    /// Stacks of acquisitions.
+    pub stacks: Stacks,
     /// Loss on demand, for tests.
     pub loss: Option<Loss>,
+}
+
+/// Whether the stacks of calls that acquire something are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stacks {
+    /// No: the code is pruned by the verifier.
+    #[default]
+    Off,
+    /// They are.
+    Told,
 }
 
 /// Whether the programs tell what they do.
@@ -96,6 +108,7 @@ impl LoadOptions {
             ring_bytes: 32 << 20,
             wake_bytes: 512 << 10,
             diagnostics: Diagnostics::Off,
+            stacks: Stacks::Off,
             // What is malformed has been refused before anything ran.
             loss: Loss::from_environment().ok().flatten(),
         }
@@ -271,7 +284,7 @@ fn create(
         wake_bytes: options.wake_bytes,
         target_cgroup: target_cgroup.0,
         target_level: target_cgroup.1,
-        reserved: 0,
+        stacks: u32::from(options.stacks == Stacks::Told),
     };
     let handlers = syscalls::table();
     let asked = options.loss.and_then(|loss| loss.ring_bytes);

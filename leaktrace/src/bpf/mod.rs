@@ -23,6 +23,6 @@ mod syscalls;
 
 pub use attempt::attempt;
 pub use identity::Identities;
-pub use load::{Diagnostics, LoadOptions, Scope, Targets, Unavailable, load};
+pub use load::{Diagnostics, LoadOptions, Scope, Stacks, Targets, Unavailable, load};
 pub use programs::Programs;
 pub use syscalls::number as syscall_number;

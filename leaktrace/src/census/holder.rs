@@ -30,6 +30,7 @@ fn key(question: &Question) -> Option<u64> {
         | Question::PidFile { .. }
         | Question::Mount { .. }
         | Question::Source { .. }
+        | Question::Stack { .. }
         | Question::Sysv { .. }
         | Question::Mq { .. } => None,
     }

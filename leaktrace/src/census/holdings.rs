@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use leaktrace_common::record::{
     Header, TextRef, kind,
     mapping::{MapSeed, map_seed_flag},
+    stack::Image,
     text_kind,
 };
 use zerocopy::IntoBytes;
@@ -186,6 +187,51 @@ pub fn mapped(key: ProcessKey) -> Option<Bytes> {
     Some(records.freeze())
 }
 
+/// Where code of files is mapped in a process, as records. `None` as for [`mapped`].
+pub fn images(key: ProcessKey) -> Option<Bytes> {
+    if !process::runs(key) {
+        return None;
+    }
+    let now = host::boottime_ns();
+    let maps = fs::read(format!("/proc/{}/maps", key.pid)).ok()?;
+    if !process::runs(key) {
+        return None;
+    }
+    let lines = maps.split(|byte| *byte == b'\n').filter_map(parse);
+    let code = lines.filter(|line| line.execute && line.ino != 0 && line.name.starts_with(b"/"));
+    let mut records = BytesMut::new();
+    for line in code {
+        let path = &line.name[..line.name.len().min(4096)];
+        let header = Header {
+            len: (size_of::<Header>() + size_of::<Image>() + path.len()) as u16,
+            kind: kind::IMAGE,
+            pid: key.pid.0,
+            tid: key.pid.0,
+            start_ns: key.start.0,
+            time_ns: now,
+            ..Header::default()
+        };
+        let image = Image {
+            address: line.start,
+            bytes: line.end - line.start,
+            offset: line.offset,
+            fd: -1,
+            area: path.len() as u16,
+            text: TextRef {
+                len: path.len() as u16,
+                kind: text_kind::USER,
+                flags: 0,
+            },
+            ..Image::default()
+        };
+        records.extend_from_slice(header.as_bytes());
+        records.extend_from_slice(image.as_bytes());
+        records.extend_from_slice(path);
+        records.resize(records.len().next_multiple_of(8), 0);
+    }
+    Some(records.freeze())
+}
+
 /// A range and the path that is told with it: of shared mappings of files only.
 fn seed<'a>(line: &Line<'a>) -> (MapSeed, &'a [u8]) {
     let (dev, ino, ipc_id) = match backing(line) {
@@ -289,6 +335,8 @@ fn base(auxv: &[u8]) -> u64 {
 struct Line<'a> {
     start: u64,
     end: u64,
+    offset: u64,
+    execute: bool,
     shared: bool,
     write: bool,
     dev: u32,
@@ -307,7 +355,7 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
     };
     let (start, end) = word()?.split_once('-')?;
     let permissions = word()?.as_bytes();
-    word()?;
+    let offset = word()?;
     let (major, minor) = word()?.split_once(':')?;
     // The inode is the last word where there is no name.
     let (ino, name) = match rest.iter().position(|byte| *byte == b' ') {
@@ -318,6 +366,8 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
     Some(Line {
         start: hex(start)?,
         end: hex(end)?,
+        offset: hex(offset)?,
+        execute: permissions.get(2) == Some(&b'x'),
         shared: permissions.get(3) == Some(&b's'),
         write: permissions.get(1) == Some(&b'w'),
         dev: (hex(major)? << 20 | hex(minor)?) as u32,

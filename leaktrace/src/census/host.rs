@@ -84,6 +84,15 @@ pub fn name() -> String {
     name.trim().to_owned()
 }
 
+/// Memory of this process that is in RAM, bytes; 0 if the kernel does not say.
+pub fn resident_bytes() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    // SAFETY: reads no memory.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.unwrap_or(0) * u64::try_from(page).unwrap_or(4096)
+}
+
 /// leaktrace's version, the kernel's release and the machine.
 pub fn tool() -> Tool {
     // SAFETY: utsname is arrays of characters.

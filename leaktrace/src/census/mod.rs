@@ -12,7 +12,10 @@ use std::{future::Future, io, os::fd::BorrowedFd};
 use leaktrace_common::record::FileIdentity;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{FileId, ProcessKey};
+use crate::{
+    id::{FileId, ProcessKey},
+    model::stack::{Module, Sample},
+};
 
 pub mod cgroup;
 pub mod fd;
@@ -29,6 +32,7 @@ mod mq;
 mod namespace;
 mod path;
 pub mod process;
+mod stack;
 mod sysv;
 mod worker;
 
@@ -117,6 +121,13 @@ pub enum Question {
         dev: u32,
         /// `i_ino`.
         ino: u64,
+    },
+    /// Which functions are on this stack?
+    Stack {
+        /// The files that it names by their place here.
+        modules: Vec<Module>,
+        /// The stack.
+        sample: Sample,
     },
     /// Does this POSIX message queue exist?
     Mq {
@@ -220,6 +231,11 @@ pub enum Found {
         ctime: u64,
         /// shm: marked for removal once nobody is attached.
         dying: bool,
+    },
+    /// The functions on a stack.
+    Frames {
+        /// Innermost first: `cache_open at /repo/cache.c:12`, `open64 in /lib/libc.so.6`.
+        frames: Vec<String>,
     },
     /// A regular file is there that begins with text.
     Source,

@@ -5,7 +5,8 @@ use std::{io, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Census, Found, Identify, Question, host, mount, mq, namespace::Own, path, process, sysv,
+    Answer, Census, Found, Identify, Question, host, mount, mq, namespace::Own, path, process,
+    stack::Resolver, sysv,
 };
 use crate::launch::privilege;
 
@@ -34,10 +35,11 @@ impl LiveCensus {
             .spawn(move || {
                 let _rights = privilege::taken_up();
                 while let Some(request) = inbox.blocking_recv() {
+                    let mut stacks = Resolver::default();
                     let answers = request
                         .questions
                         .into_iter()
-                        .map(|asked| answer(asked, &own, &*identify));
+                        .map(|asked| answer(asked, &own, &*identify, &mut stacks));
                     // Nobody waits any more: the run was cut short.
                     let _ = request.reply.send(answers.collect());
                 }
@@ -75,7 +77,7 @@ impl Drop for LiveCensus {
     }
 }
 
-fn answer(question: Question, own: &Own, identify: &dyn Identify) -> Answer {
+fn answer(question: Question, own: &Own, identify: &dyn Identify, stacks: &mut Resolver) -> Answer {
     let found = match &question {
         Question::Process { key } => process::find(*key, own),
         Question::Path {
@@ -95,6 +97,7 @@ fn answer(question: Question, own: &Own, identify: &dyn Identify) -> Answer {
             through,
         } => mount::find(path, *mnt_ns, through, own),
         Question::Source { path } => path::source(path),
+        Question::Stack { modules, sample } => stacks.frames(modules, sample),
         Question::Holders { .. } => Found::unknown("only the kernel's iterators know"),
         Question::Sysv {
             what,

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::value::{self, FormatSpec};
-use crate::policy::OrderMode;
+use crate::{bpf::Stacks, policy::OrderMode};
 
 /// Where reports go.
 #[derive(Clone, Debug, Default, Args)]
@@ -68,7 +68,7 @@ pub struct JudgeArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
     /// Read a capture instead of running something; needs no privileges.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "capture", "user", "settle", "if_unavailable"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "capture", "user", "settle", "if_unavailable", "stacks"])]
     pub from: Option<PathBuf>,
     /// Write a capture of the run.
     #[arg(long, value_name = "FILE")]
@@ -87,6 +87,9 @@ pub struct LaunchArgs {
     /// How long to wait for what can still go away after CMD has ended [default: 2s].
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub settle: Option<Duration>,
+    /// Show the functions that acquired what findings are about.
+    #[arg(short = 'k', long)]
+    pub stacks: bool,
     /// What to do where tracing is not possible [default: skip].
     #[arg(long, value_name = "WHAT")]
     pub if_unavailable: Option<IfUnavailable>,
@@ -118,6 +121,16 @@ pub struct TargetArgs {
     /// Stop after this time.
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub duration: Option<Duration>,
+}
+
+impl LaunchArgs {
+    /// Whether stacks are wanted.
+    pub fn stacks(&self) -> Stacks {
+        match self.stacks {
+            true => Stacks::Told,
+            false => Stacks::Off,
+        }
+    }
 }
 
 impl TargetArgs {

@@ -14,7 +14,7 @@ use super::{
     target::{self, Selection},
 };
 use crate::{
-    bpf::{self, LoadOptions, Programs, Targets, Unavailable},
+    bpf::{self, LoadOptions, Programs, Stacks, Targets, Unavailable},
     census::{
         LiveCensus, host,
         process::{self, Identity},
@@ -73,6 +73,24 @@ pub(super) fn load(verbose: u8) -> Result<Attached, Failure> {
     })
 }
 
+/// Loads for the processes that the options name, and for those below them.
+pub(super) fn load_targets(targets: &TargetArgs) -> Result<Attached, Failure> {
+    let selection = Selection::new(targets)?;
+    let cgroup = selection.cgroup.as_ref().and_then(|cgroup| cgroup.unified);
+    let options = LoadOptions::targets(Targets { cgroup });
+    let mut kernel = bpf::load(&options).map_err(|why| unavailable(&why, exit::UNAVAILABLE))?;
+    let census = LiveCensus::start(Box::new(kernel.identities()?))
+        .map_err(|error| failed("start the census", &error))?;
+    let start = start_of(&selection, None, &kernel);
+    let (there, _) = take_hold(&mut kernel, &selection)?;
+    Ok(Attached {
+        kernel,
+        census,
+        start,
+        there,
+    })
+}
+
 /// Watches the whole system until the targets have ended, the time is over, or a signal comes.
 pub(super) fn run(
     targets: &TargetArgs,
@@ -123,6 +141,7 @@ pub(super) struct Judged<'a> {
     pub(super) settle: Option<Duration>,
     pub(super) capture: Option<&'a Path>,
     pub(super) policy: &'a Policy,
+    pub(super) stacks: Stacks,
     pub(super) verbose: u8,
     pub(super) quiet: bool,
 }
@@ -137,7 +156,10 @@ pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, 
     let signals = Signals::block().map_err(|error| failed("block signals", &error))?;
     command::runtime()?.block_on(async {
         let cgroup = selection.cgroup.as_ref().and_then(|cgroup| cgroup.unified);
-        let options = LoadOptions::targets(Targets { cgroup });
+        let options = LoadOptions {
+            stacks: run.stacks,
+            ..LoadOptions::targets(Targets { cgroup })
+        };
         let mut kernel = bpf::load(&command::load_options(options, run.verbose))
             .map_err(|why| unavailable(&why, on_unavailable))?;
         let census = LiveCensus::start(Box::new(kernel.identities()?))
@@ -149,6 +171,9 @@ pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, 
         let policy = run.policy.clone();
         let mut live = Live::begin(kernel, census, start, policy, Purpose::Verdict, capture)?;
         live.take(Item::Records(there));
+        if run.stacks == Stacks::Told {
+            live.take_images();
+        }
         let signals = signals
             .register()
             .map_err(|error| failed("watch signals", &error))?;

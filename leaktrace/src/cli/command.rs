@@ -14,7 +14,7 @@ use super::{
     output::{self, Content},
 };
 use crate::{
-    bpf::{self, Diagnostics, LoadOptions, Programs, Unavailable},
+    bpf::{self, Diagnostics, LoadOptions, Programs, Stacks, Unavailable},
     census::{LiveCensus, host},
     id::KtimeNs,
     launch::{
@@ -53,6 +53,8 @@ pub(super) struct RunSpec<'a> {
     pub(super) policy: &'a Policy,
     /// What the run is for.
     pub(super) purpose: Purpose,
+    /// Whether stacks are wanted.
+    pub(super) stacks: Stacks,
     /// As counted on the command line.
     pub(super) verbose: u8,
 }
@@ -146,7 +148,13 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn go(self, mut held: Held, signals: Signals) -> Result<Ran, Failure> {
-        let mut kernel = match bpf::load(&load_options(LoadOptions::tree(), self.spec.verbose)) {
+        let mut kernel = match bpf::load(&load_options(
+            LoadOptions {
+                stacks: self.spec.stacks,
+                ..LoadOptions::tree()
+            },
+            self.spec.verbose,
+        )) {
             Ok(kernel) => kernel,
             Err(why) => return self.unavailable(&why, held, signals).await,
         };

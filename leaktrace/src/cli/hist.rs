@@ -47,6 +47,9 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
         false => Call::Reads,
     };
     only_text_or_json(&args.output)?;
+    if args.run.launch.stacks {
+        return Err(Failure::usage("hist measures time and has no stacks"));
+    }
     let outputs = Outputs::open(output::route(&args.output, call).map_err(Failure::usage)?)?;
     let pipeline = match (&args.run.from, runs) {
         (Some(path), _) => session::replay(path, Purpose::Durations, &Policy::default())?.0,
@@ -61,6 +64,7 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
                 capture: args.run.capture.as_deref(),
                 policy: &Policy::default(),
                 purpose: Purpose::Durations,
+                stacks: args.run.launch.stacks(),
                 verbose: args.output.verbose,
             };
             match command::run(spec, found)? {

@@ -67,6 +67,7 @@ fn attached(call: &Judging, policy: &Policy) -> Outcome {
         settle: launch.settle,
         capture: call.run.capture.as_deref(),
         policy,
+        stacks: call.run.launch.stacks(),
         verbose: call.output.verbose,
         quiet: call.output.quiet > 0,
     };
@@ -104,6 +105,7 @@ fn live(call: &Judging, policy: &Policy, found: Found) -> Outcome {
         capture: call.run.capture.as_deref(),
         policy,
         purpose: Purpose::Verdict,
+        stacks: call.run.launch.stacks(),
         verbose: call.output.verbose,
     };
     let ran = command::run(spec, found)?;

@@ -23,6 +23,8 @@ mod policy;
 mod record;
 mod run;
 mod schema;
+mod scrape;
+mod serve;
 mod target;
 mod tolerate;
 mod top;
@@ -69,6 +71,8 @@ enum Command {
     Run(run::RunCommandArgs),
     /// Measure how long giving back takes, per process.
     Hist(hist::HistArgs),
+    /// Watch all the time, tell metrics to who scrapes them, and findings as they come.
+    Serve(serve::ServeArgs),
     /// Write a run to a file, to be judged later with --from.
     Record(record::RecordArgs),
     /// Show what works on this machine and what to do about the rest.
@@ -193,6 +197,7 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Run(args)) => run::run(args, found),
         Some(Command::Hist(args)) => hist::run(&args, found),
         Some(Command::Record(args)) => record::run(&args, found),
+        Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Doctor(args)) => doctor::run(args, found),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Schema(args)) => schema::run(&args),

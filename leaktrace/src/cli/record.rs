@@ -62,6 +62,7 @@ fn command(args: &RecordArgs, outputs: Outputs, found: Found) -> Outcome {
         capture: Some(&args.output),
         policy: &policy,
         purpose: Purpose::Verdict,
+        stacks: args.launch.stacks(),
         verbose: args.verbose,
     };
     let pipeline = match command::run(spec, found)? {

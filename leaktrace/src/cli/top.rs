@@ -25,7 +25,7 @@ use super::{
     aside::Aside,
     attach::{self, Attached},
     command::{self, Prepared, failed},
-    exit,
+    exit, policy,
     target::Choice,
     value,
 };
@@ -35,6 +35,7 @@ use crate::{
     id::{KtimeNs, ProcessKey},
     launch::{Found, Running},
     model::snapshot::Snapshot,
+    policy::Policy,
     report::{Because, Clock, Tool},
     session::{self, Gallery, Paced, Request},
     source::{Item, Kernel, Start},
@@ -49,6 +50,9 @@ pub(super) struct TopArgs {
     from: Option<PathBuf>,
     #[command(flatten)]
     targets: TargetArgs,
+    /// The policy; without it, leaktrace.toml from the working directory upwards.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    policy: Option<PathBuf>,
     /// Run CMD as this user; without it, under sudo, as the user that ran sudo.
     #[arg(long, value_name = "USER", requires = "command")]
     user: Option<OsString>,
@@ -85,7 +89,8 @@ pub(super) fn run(args: TopArgs, found: Found) -> Outcome {
         None => {
             drop(super::target::open(&args.targets)?);
             tui::check_terminal()?;
-            live(prepare(args, found)?, choice, options(site_here()?))?
+            let policy = policy::load(args.policy.as_deref())?;
+            live(prepare(args, found)?, policy, choice, options(site_here()?))?
         }
     }?;
     Ok(match ended {
@@ -111,6 +116,7 @@ fn prepare(args: TopArgs, found: Found) -> Result<Option<Prepared>, Failure> {
 /// Reads records on a thread of its own and shows them on this one.
 fn live(
     prepared: Option<Prepared>,
+    policy: Policy,
     choice: Choice,
     options: Options,
 ) -> Result<anyhow::Result<Ended>, Failure> {
@@ -118,7 +124,7 @@ fn live(
     let (ready, is_ready) = oneshot::channel();
     let reader = thread::Builder::new()
         .name("leaktrace-reader".to_owned())
-        .spawn(move || read(prepared, asked, ready))
+        .spawn(move || read(prepared, policy, asked, ready))
         .context("cannot start a thread")?;
     let child = is_ready
         .blocking_recv()
@@ -142,6 +148,7 @@ type Ready = oneshot::Sender<Result<Option<Running>, Failure>>;
 
 fn read(
     prepared: Option<Prepared>,
+    policy: Policy,
     requests: mpsc::Receiver<Request>,
     ready: Ready,
 ) -> anyhow::Result<()> {
@@ -158,6 +165,7 @@ fn read(
             }
         };
         let mut gallery = Gallery::new();
+        gallery.set_policy(policy);
         gallery.feed(Item::Start(Box::new(attached.start)));
         gallery.feed(Item::Records(attached.there));
         for key in gallery.living() {
@@ -251,6 +259,7 @@ impl SnapshotSource for Live {
         let request = Request {
             selected,
             root_reaped,
+            takes_findings: false,
             reply,
         };
         if self.ask.send(request).await.is_ok()

@@ -35,6 +35,7 @@ use leaktrace_common::record::{
     scope::Scope,
     signal::{SignalAction, SignalDeliver, SignalGenerate},
     socket::{SocketAcquire, SocketName},
+    stack::{Image, Stack},
     task::{Exec, Free, Namespaces, Reap, Reread, Seed, Taint, TaskNew},
 };
 use zerocopy::FromBytes;
@@ -133,6 +134,10 @@ pub enum Body<'a> {
     Marked,
     /// `SCOPE` and its name.
     Scope(Scope, Text<'a>),
+    /// `STACK`
+    Stack(Box<Stack>),
+    /// `IMAGE` and the file's path.
+    Image(Image, Text<'a>),
     /// `EXIT_GROUP`
     ExitGroup(ExitGroup),
     /// `EXIT_THREAD`

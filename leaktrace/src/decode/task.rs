@@ -1,6 +1,6 @@
 //! Birth, exec and reaping of tasks.
 
-use leaktrace_common::record::{kind, scope::Scope, task::Exec};
+use leaktrace_common::record::{kind, scope::Scope, stack::Image, task::Exec};
 
 use super::{
     Body, DecodeError, payload, plain,
@@ -23,6 +23,11 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::TARGET => Body::Target(plain(number, bytes)?),
         kind::REREAD => Body::Reread(plain(number, bytes)?),
         kind::MARKED => Body::Marked,
+        kind::STACK => Body::Stack(Box::new(plain(number, bytes)?)),
+        kind::IMAGE => {
+            let (image, areas) = payload::<Image>(number, bytes)?;
+            Body::Image(image, text(number, areas, image.area, image.text, 0)?)
+        }
         kind::SCOPE => {
             let (scope, areas) = payload::<Scope>(number, bytes)?;
             Body::Scope(scope, text(number, areas, scope.area, scope.text, 0)?)

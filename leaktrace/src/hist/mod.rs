@@ -15,6 +15,7 @@ use crate::{
     model::facts::{Class, ProcessFacts, Sample, SampleKind},
 };
 
+pub mod buckets;
 mod series;
 mod text;
 

@@ -26,6 +26,7 @@ impl Model {
             self.watch_mm(child, user);
             return;
         }
+        self.stacking.forked(parent, child);
         let rank = self.next_rank;
         let copy = self.spaces.get(&parent).map(|space| space.fork(rank));
         self.spaces.insert(child, copy.unwrap_or_default());
@@ -34,6 +35,7 @@ impl Model {
 
     /// A process has executed another program: it leaves one address space for a new one.
     pub(super) fn new_space(&mut self, old: u64, new: u64, user: ProcessId) {
+        self.stacking.forget_space(new);
         self.unwatch_mm(old, user);
         self.spaces.insert(new, Space::default());
         self.watch_mm(new, user);
@@ -58,6 +60,7 @@ impl Model {
         space.users.retain(|other| *other != user);
         if space.users.is_empty() {
             self.spaces.remove(&mm);
+            self.stacking.forget_space(mm);
         }
     }
 

@@ -1,13 +1,13 @@
 //! From what the model keeps to what audit reads.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Model,
     facts::{Class, Facts, GivenBack, Kind, ProcessFacts, ReleaseFacts},
     names::Names,
     phase::Phase,
-    process::{Origin, Process},
+    process::{Gone, Origin, Process},
     signal,
 };
 use crate::id::{KtimeNs, Pid, Tid};
@@ -28,8 +28,22 @@ impl Model {
             rings: self.remains.rings.clone(),
             scopes: self.scopes.all(&self.processes),
             scope_held: self.scopes.held.clone(),
+            stacks: Arc::clone(&self.stacking.told),
             self_check: self.self_check,
             gaps: self.gaps.clone(),
+        }
+    }
+
+    /// What is known of processes that live, and of nothing else.
+    pub fn facts_of_living(&self) -> Facts {
+        let living = self.processes.iter();
+        let living = living.filter(|process| process.end.is_none() && process.gone == Gone::No);
+        Facts {
+            processes: living
+                .map(|process| (process.key, self.process_facts(process)))
+                .collect(),
+            stacks: Arc::clone(&self.stacking.told),
+            ..Facts::default()
         }
     }
 

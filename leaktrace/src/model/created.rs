@@ -159,6 +159,9 @@ impl Model {
         let Some(removed) = self.ledger.remove_name(&(namespace, path)) else {
             return;
         };
+        if let (Some(tid), Some(acquired)) = (removed.resource.tid, removed.resource.acquired) {
+            self.stacking.released(tid.0, acquired.0);
+        }
         let kind = removed.resource.kind;
         if matches!(kind, Kind::PosixShm | Kind::PosixSem)
             && let Some(process) = self.processes.get_mut(id)

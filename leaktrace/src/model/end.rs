@@ -30,6 +30,7 @@ impl Model {
     }
 
     pub(super) fn exit_thread(&mut self, header: &Header) {
+        self.stacking.forget_thread(header.tid);
         let Some(id) = self.processes.find(header.pid, header.start_ns) else {
             return;
         };

@@ -2,7 +2,7 @@
 //!
 //! The model builds these while records arrive; audit, hist and the report only read them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use leaktrace_common::{
@@ -34,6 +34,8 @@ pub struct Facts {
     pub namespaces: Vec<MadeNamespace>,
     /// Rings that wait for their requests after the last reference has gone.
     pub rings: Vec<RingEnd>,
+    /// Stacks of acquisitions, if they were asked for.
+    pub stacks: Arc<super::stack::Stacks>,
     /// fd tables compared with the kernel's walk at exit, and how many differed.
     pub self_check: (u64, u64),
     /// When records were lost, and of which families; empty as a rule.

@@ -260,6 +260,12 @@ impl Model {
         let Some(table) = self.tables.remove(&table) else {
             return;
         };
+        if self.has_stacks() {
+            let own = table.iter();
+            let own = own.filter(|(fd, slot)| !table.is_inherited(*fd, slot));
+            let own: Vec<_> = own.map(|(_, slot)| (slot.tid, slot.acquired)).collect();
+            self.stacks_dropped(&own);
+        }
         let displaced = table.displaced.iter().map(|(_, slot)| slot);
         for slot in table.iter().map(|(_, slot)| slot).chain(displaced) {
             self.descriptions.release(slot.description, &mut self.names);

@@ -295,6 +295,7 @@ impl Model {
             process.gave_back(mapping.kind, cut.bytes, extent);
         }
         if released && mapping.kind.counted() {
+            self.stacking.released(mapping.tid, mapping.acquired);
             self.log_range(id, cut, how);
         }
         if released && mapping.sync == Sync::Needed {

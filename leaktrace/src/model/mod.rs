@@ -48,6 +48,7 @@ mod scope;
 mod signal;
 pub mod snapshot;
 mod space;
+pub mod stack;
 mod sweep;
 mod table;
 #[doc(hidden)]
@@ -166,6 +167,7 @@ pub struct Model {
     ledger: Ledger,
     remains: Remains,
     scopes: Scopes,
+    stacking: stack::Stacking,
     /// Budgets of all programs.
     budgets: Vec<conduct::Budget>,
     /// What the record that is being applied has put into tables, if there are budgets.
@@ -228,6 +230,9 @@ impl Model {
         if header.flags & header_flag::LOST != 0 {
             self.marked(header);
         }
+        if header.flags & header_flag::STACK != 0 {
+            self.note_stack(header, &record.body);
+        }
         match &record.body {
             Body::FdAcquire(fd, text) => self.fd_acquire(header, fd, text),
             Body::FdRelease(release) => self.fd_release(header, release),
@@ -268,6 +273,8 @@ impl Model {
             Body::Target(seed) => self.target(header, seed),
             Body::Reread(reread) => self.reread(header, reread),
             Body::Marked => {}
+            Body::Stack(stack) => self.stack(header, stack),
+            Body::Image(image, text) => self.image(header, image, text),
             Body::Scope(scope, text) => self.scope(header, scope, text),
             Body::ExitGroup(_) => self.exit_group(header),
             Body::ExitThread(_) => self.exit_thread(header),

@@ -171,6 +171,9 @@ impl Model {
                 self.sample(key, SampleKind::Hold, Some(class), held);
             }
         }
+        if inherited == Inherited::No {
+            self.stack_released(&slot);
+        }
         let thing = Thing::of_slot(how.fd, &slot, &description);
         self.closed_while_watched(id, table, slot.description, &thing, how.end);
         self.descriptions.release(slot.description, &mut self.names);

@@ -1,5 +1,7 @@
 //! What the terminal UI draws: a picture of the model at one moment. It knows no colours.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::{
@@ -7,8 +9,9 @@ use super::{
     facts::{Kind, ResourceFacts},
 };
 use crate::{
+    hist::buckets::Buckets,
     id::{KtimeNs, Pid, ProcessKey},
-    report::{Coverage, Level, Verdict},
+    report::{Coverage, Finding, Level, Verdict},
 };
 
 /// The whole picture.
@@ -40,6 +43,12 @@ pub struct Snapshot {
     pub residue: Vec<ResidueRow>,
     /// Durations, for the timing view.
     pub timing: Vec<TimingRow>,
+    /// fd tables compared with the kernel's at exit, and how many differed.
+    pub self_check: (u64, u64),
+    /// Findings so far that no suppression covers, by rule and level; kept if asked for.
+    pub found: BTreeMap<(String, Level), u64>,
+    /// Those since they were last taken.
+    pub fresh: Vec<Finding>,
 }
 
 /// One live process.
@@ -178,6 +187,8 @@ pub struct TimingRow {
     pub p90_ns: Option<u64>,
     /// ns; likewise.
     pub p99_ns: Option<u64>,
+    /// How they spread.
+    pub buckets: Buckets,
 }
 
 impl LiveRow {

@@ -47,6 +47,7 @@ impl Model {
             lost,
             lost_since,
             residue: self.residue_rows(),
+            self_check: self.self_check,
             ..Snapshot::default()
         }
     }

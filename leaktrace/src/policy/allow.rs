@@ -148,8 +148,22 @@ impl Allow {
         let mut frames = stack.iter();
         self.stack
             .iter()
-            .all(|glob| frames.any(|frame| glob.matches(frame.as_bytes())))
+            .all(|glob| frames.any(|frame| is_at(glob, frame)))
     }
+}
+
+/// Whether a glob is for a frame: for its function, or for all that is known of it.
+fn is_at(glob: &Pattern, frame: &str) -> bool {
+    glob.matches(function(frame).as_bytes()) || glob.matches(frame.as_bytes())
+}
+
+/// The function of a frame: `open_cache` of `open_cache at /repo/cache.c:12` and of
+/// `open_cache in /usr/lib/libcache.so`.
+pub fn function(frame: &str) -> &str {
+    let end = [" at /", " in /"]
+        .iter()
+        .filter_map(|word| frame.find(word));
+    frame.split_at(end.min().unwrap_or(frame.len())).0
 }
 
 /// Splits at commas that a key and `=` follow.

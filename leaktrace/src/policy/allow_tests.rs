@@ -69,6 +69,23 @@ fn frames_come_in_order_with_others_between() {
 }
 
 #[test]
+fn a_frame_is_meant_by_its_function_or_by_all_of_it() {
+    let frames = ["open64 in /lib/libc.so.6", "cache_open at /repo/cache.c:12"].map(str::to_owned);
+    let fits = |text: &str| {
+        let subject = Subject {
+            rule: "LT109",
+            stack: &frames,
+            ..Subject::default()
+        };
+        Allow::parse(text).unwrap().fits(&subject)
+    };
+    assert!(fits("LT109:stack=cache_open"));
+    assert!(fits("LT109:stack=*/cache.c:*"));
+    assert!(fits("LT109:stack=open64,stack=cache_*"));
+    assert!(!fits("LT109:stack=cache"));
+}
+
+#[test]
 fn it_counts_up_to_its_last_day() {
     assert!(allowed_on("LT109:expires=2026-11-21", "2026-11-21"));
     assert!(!allowed_on("LT109:expires=2026-11-21", "2026-11-22"));

@@ -5,13 +5,13 @@
 //! waited for, and a view of the whole system must not call a temp file left that its maker's
 //! parent removes a moment later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::verdicts::Verdicts;
 use crate::{
     audit::{self, Scope},
     census::{Answer, Question},
-    hist::Series,
+    hist::{Series, buckets::Buckets},
     id::{KtimeNs, ProcessKey},
     model::{
         Mode, Model, ModelConfig, Samples,
@@ -19,12 +19,18 @@ use crate::{
         snapshot::{Snapshot, TimingRow},
     },
     policy::Policy,
-    report::Events,
+    report::{Events, Finding, Level},
     source::{End, Item, Start},
 };
 
 /// An ended process that made something is judged this long after its end, others at once.
 const SETTLE_NS: u64 = 2_000_000_000;
+/// Findings that are remembered, so that they are not told again.
+const TOLD: usize = 1 << 16;
+/// Findings that wait to be taken.
+const FRESH: usize = 10_000;
+/// Rules about a state that goes on.
+const GOES_ON: [&str; 2] = ["LT503", "LT505"];
 /// At most so many processes are judged at a time, so that judging never holds up reading.
 const AT_A_TIME: usize = 256;
 
@@ -34,7 +40,9 @@ pub struct Gallery {
     start: Start,
     model: Model,
     policy: Policy,
-    timing: BTreeMap<(SampleKind, Option<Class>), Series>,
+    timing: BTreeMap<(SampleKind, Option<Class>), (Series, Buckets)>,
+    /// `None`: nobody wants them.
+    found: Option<Found>,
     verdicts: Verdicts,
     /// The facts of those about whom was asked, until the answers come.
     asked: Option<Facts>,
@@ -54,11 +62,27 @@ impl Gallery {
             }),
             policy: Policy::default(),
             timing: BTreeMap::new(),
+            found: None,
             verdicts: Verdicts::default(),
             asked: None,
             recorded: Vec::new(),
             events: None,
         }
+    }
+
+    /// Findings are kept as they are found, by this policy: also those about what goes on.
+    pub fn judging(policy: Policy) -> Gallery {
+        let mut gallery = Gallery::new();
+        gallery.model.set_budgets(policy.all_budgets());
+        gallery.policy = policy;
+        gallery.found = Some(Found::default());
+        gallery
+    }
+
+    /// By what is judged.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.model.set_budgets(policy.all_budgets());
+        self.policy = policy;
     }
 
     /// Takes the next item.
@@ -73,8 +97,10 @@ impl Gallery {
             Item::Records(records) => {
                 self.model.feed(&records);
                 for sample in self.model.take_samples() {
-                    let series = self.timing.entry((sample.kind, sample.class)).or_default();
+                    let entry = self.timing.entry((sample.kind, sample.class));
+                    let (series, buckets) = entry.or_default();
                     series.add(sample.ns);
+                    buckets.add(sample.ns);
                 }
             }
             Item::Answer(answer) => self.recorded.push(*answer),
@@ -131,6 +157,43 @@ impl Gallery {
         };
         let report = audit::judge(&facts, answers, &self.start, &end, &self.policy);
         self.verdicts.take(&report, now);
+        if let Some(found) = &mut self.found {
+            found.take(report.findings);
+        }
+    }
+
+    /// Judges what processes that live have done so far, if findings are wanted: limits, waits,
+    /// refusals, growth, budgets. What they hold is theirs as long as they live.
+    pub fn judge_living(&mut self, now: KtimeNs) {
+        if self.found.is_none() {
+            return;
+        }
+        let mut facts = self.model.facts_of_living();
+        for process in facts.processes.values_mut() {
+            // Also those that leaktrace did not see begin.
+            process.target = true;
+        }
+        let end = End {
+            judged_ns: now.0,
+            ..End::default()
+        };
+        let report = audit::judge(&facts, &[], &self.start, &end, &self.policy);
+        let mut findings = report.findings;
+        findings.retain(|finding| ["time", "hazard"].contains(&&*finding.group));
+        if let Some(found) = &mut self.found {
+            found.take(findings);
+        }
+    }
+
+    /// Whether anybody wants to know what is found.
+    pub(super) fn wants_findings(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// The findings since they were last taken.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        let found = self.found.as_mut();
+        found.map_or_else(Vec::new, |found| std::mem::take(&mut found.fresh))
     }
 
     /// Judges everyone who has ended, by the answers of the capture: nothing more will come.
@@ -193,7 +256,72 @@ impl Gallery {
         picture.coverage = self.start.coverage.clone();
         picture.probes = self.start.probes;
         picture.timing = self.timing.iter().map(timing_row).collect();
+        if let Some(found) = &self.found {
+            picture.found.clone_from(&found.counts);
+        }
         picture
+    }
+}
+
+/// Findings, each once: the same processes are judged again and again.
+#[derive(Debug, Default)]
+struct Found {
+    counts: BTreeMap<(String, Level), u64>,
+    fresh: Vec<Finding>,
+    known: BTreeSet<Told>,
+    /// The same in their order, so that the oldest can be forgotten.
+    order: VecDeque<Told>,
+}
+
+/// Rule, process, and what it is about.
+type Told = (String, ProcessKey, Option<u64>, Option<i32>, Option<String>);
+
+impl Found {
+    fn take(&mut self, findings: Vec<Finding>) {
+        for mut finding in findings {
+            if finding.suppressed_by.is_some() {
+                continue;
+            }
+            let rule = finding.rule.clone();
+            finding.instances.retain(|it| {
+                // What goes on has no beginning of its own: it is told once for a process.
+                let told = match GOES_ON.contains(&&*rule) {
+                    true => (rule.clone(), it.process, None, None, None),
+                    false => {
+                        let what = &it.resource;
+                        (
+                            rule.clone(),
+                            it.process,
+                            what.acquired_ns,
+                            what.fd,
+                            what.path.clone(),
+                        )
+                    }
+                };
+                let is_new = self.known.insert(told.clone());
+                if is_new {
+                    self.order.push_back(told);
+                }
+                is_new
+            });
+            while self.order.len() > TOLD {
+                if let Some(oldest) = self.order.pop_front() {
+                    self.known.remove(&oldest);
+                }
+            }
+            let Some(first) = finding.instances.first() else {
+                continue;
+            };
+            finding.count = finding.instances.len() as u64;
+            finding.process = first.process;
+            finding.pid = first.pid;
+            finding.comm.clone_from(&first.comm);
+            finding.resource = first.resource.clone();
+            *self.counts.entry((rule, finding.level)).or_default() += finding.count;
+            if self.fresh.len() < FRESH {
+                self.fresh.push(finding);
+            }
+        }
     }
 }
 
@@ -233,7 +361,9 @@ fn settled(process: &ProcessFacts) -> ProcessFacts {
     }
 }
 
-fn timing_row(((kind, class), series): (&(SampleKind, Option<Class>), &Series)) -> TimingRow {
+fn timing_row(
+    ((kind, class), (series, buckets)): (&(SampleKind, Option<Class>), &(Series, Buckets)),
+) -> TimingRow {
     let quantiles = series.quantiles();
     TimingRow {
         sample: kind.name(),
@@ -244,6 +374,7 @@ fn timing_row(((kind, class), series): (&(SampleKind, Option<Class>), &Series)) 
         p50_ns: quantiles.p50_ns,
         p90_ns: quantiles.p90_ns,
         p99_ns: quantiles.p99_ns,
+        buckets: *buckets,
     }
 }
 

@@ -248,6 +248,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
         self.mend(Haste::Now)?;
         self.ask(|_| true).await?;
         self.ask_for_holders();
+        self.ask_for_stacks().await;
         let sources = self.pipeline.sources(&self.policy, self.scope);
         self.answer(sources).await;
         Ok(settled)
@@ -271,7 +272,15 @@ impl<K: Kernel, C: Census> Live<K, C> {
     /// # Errors
     /// The census has ended.
     pub async fn ask_all(&mut self) -> anyhow::Result<()> {
-        self.ask(|_| true).await
+        self.ask(|_| true).await?;
+        self.ask_for_stacks().await;
+        Ok(())
+    }
+
+    /// The functions that acquired what findings are about.
+    async fn ask_for_stacks(&mut self) {
+        let stacks = self.pipeline.stack_questions(&self.policy, self.scope);
+        self.answer(stacks).await;
     }
 
     async fn ask(&mut self, wanted: impl Fn(&Question) -> bool) -> anyhow::Result<()> {
@@ -321,6 +330,14 @@ impl<K: Kernel, C: Census> Live<K, C> {
     pub fn take_mappings(&mut self) {
         let living: Vec<_> = self.pipeline.model().living().collect();
         for records in living.into_iter().filter_map(holdings::mapped) {
+            self.take(Item::Records(records));
+        }
+    }
+
+    /// Takes where the processes that are there already have code mapped, for their stacks.
+    pub fn take_images(&mut self) {
+        let living: Vec<_> = self.pipeline.model().living().collect();
+        for records in living.into_iter().filter_map(holdings::images) {
             self.take(Item::Records(records));
         }
     }

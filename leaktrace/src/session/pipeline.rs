@@ -128,6 +128,15 @@ impl Pipeline {
         audit::sources(&facts, &self.answers, &self.start, policy, scope)
     }
 
+    /// Which stacks must be known: to be asked when everything else has been answered.
+    pub fn stack_questions(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
+        if !self.model.has_stacks() {
+            return Vec::new();
+        }
+        let facts = self.model.facts();
+        audit::stack_questions(&facts, &self.answers, &self.start, policy, scope)
+    }
+
     /// What else judging needs to know once it is known what is left.
     pub fn holder_questions(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
         let facts = self.model.facts();

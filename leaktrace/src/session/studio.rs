@@ -22,6 +22,9 @@ use crate::{
 /// How often ended processes are judged.
 const JUDGE: Duration = Duration::from_millis(500);
 
+/// How often those that live are looked at.
+const LIVING: Duration = Duration::from_secs(2);
+
 /// Somebody wants a picture.
 #[derive(Debug)]
 pub struct Request {
@@ -29,6 +32,8 @@ pub struct Request {
     pub selected: Option<ProcessKey>,
     /// When CMD's root process was reaped, once it was.
     pub root_reaped: Option<KtimeNs>,
+    /// Whether the picture gets the findings since the last one that did.
+    pub takes_findings: bool,
     /// Where to.
     pub reply: oneshot::Sender<Box<Snapshot>>,
 }
@@ -50,11 +55,13 @@ pub async fn serve(
     let has_our_pids = host::in_initial_pid_namespace();
     let mut judging = interval(JUDGE);
     judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looking = interval(LIVING);
+    looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             request = requests.recv() => {
-                let Some(Request { selected, root_reaped, reply }) = request else { break };
+                let Some(Request { selected, root_reaped, takes_findings, reply }) = request else { break };
                 if let Some(at) = root_reaped {
                     gallery.root_reaped(at);
                 }
@@ -65,6 +72,9 @@ pub async fn serve(
                 }
                 // Nobody waits any more: the next request tells why.
                 let mut picture = gallery.picture(selected);
+                if takes_findings {
+                    picture.fresh = gallery.take_findings();
+                }
                 if has_our_pids {
                     look_up_limits(&mut picture);
                 }
@@ -79,6 +89,14 @@ pub async fn serve(
                     // One list is under way at a time, so there is room for it.
                     ask.send(questions).await?;
                 }
+            }
+            _ = looking.tick() => {
+                if gallery.wants_findings()
+                    && let Ok(waiting) = kernel.waiting()
+                {
+                    gallery.feed(Item::Records(waiting));
+                }
+                gallery.judge_living(KtimeNs(host::boottime_ns()));
             }
             batch = kernel.next_batch() => {
                 gallery.feed(Item::Records(batch?));

@@ -3,7 +3,10 @@
 
 use serde::Serialize;
 
-use crate::{report::Report, sink::escape};
+use crate::{
+    report::{Finding, Report},
+    sink::escape,
+};
 
 /// Name of the key that says what a line is.
 pub(super) const LINE: &str = "line";
@@ -38,6 +41,14 @@ pub fn render(report: &Report) -> Result<String, serde_json::Error> {
         text.push_str(&line("finding", finding)?);
     }
     Ok(text)
+}
+
+/// The line of one finding, ended: for a stream that has no run to end with.
+///
+/// # Errors
+/// As serde_json's.
+pub fn finding(finding: &Finding) -> Result<String, serde_json::Error> {
+    line("finding", finding)
 }
 
 fn line<T: Serialize>(line: &'static str, content: &T) -> Result<String, serde_json::Error> {

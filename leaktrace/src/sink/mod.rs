@@ -10,6 +10,7 @@ pub mod json;
 pub mod jsonl;
 pub mod junit;
 pub mod markdown;
+pub mod metrics;
 pub mod sarif;
 pub mod schema;
 pub mod text;

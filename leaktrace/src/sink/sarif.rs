@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::rule::RuleInfo,
-    policy::fail_on,
+    policy::{allow, fail_on},
     report::{Finding, Level, Report},
     sink::{escape_str, finding, json},
 };
@@ -125,6 +125,10 @@ fn result(finding: &Finding, rules: &Rules) -> Value {
             "resource": finding.resource,
         },
     });
+    if !finding.resource.stack.is_empty() {
+        let frames: Vec<_> = finding.resource.stack.iter().map(|it| frame(it)).collect();
+        result["stacks"] = json!([{ "message": { "text": "acquired" }, "frames": frames }]);
+    }
     // Also where there are none: their absence means that nobody looked (section 3.27.23).
     result["suppressions"] = match &finding.suppressed_by {
         None => json!([]),
@@ -135,6 +139,17 @@ fn result(finding: &Finding, rules: &Rules) -> Value {
         }]),
     };
     result
+}
+
+/// A frame: its function, and what else is known of it.
+fn frame(text: &str) -> Value {
+    json!({ "location": {
+        "message": { "text": escape_str(text) },
+        "logicalLocations": [{
+            "fullyQualifiedName": escape_str(allow::function(text)),
+            "kind": "function",
+        }],
+    }})
 }
 
 /// How the run went: a log without results must not look clean when evidence was lost.

@@ -266,6 +266,7 @@ fn timing() -> Vec<TimingRow> {
         p50_ns: percentiles.map(|p| p[0]),
         p90_ns: percentiles.map(|p| p[1]),
         p99_ns: percentiles.map(|p| p[2]),
+        ..TimingRow::default()
     };
     vec![
         row("release", "fd", 48_210, Some([1_400, 6_000, 90_000])),
@@ -317,5 +318,6 @@ pub fn picture() -> Snapshot {
         probes: (31, 33),
         residue: residue(),
         timing: timing(),
+        ..Snapshot::default()
     }
 }

@@ -22,7 +22,7 @@ pub use state::Site;
 pub use terminal::check as check_terminal;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::{
     audit::{
         location,
         rule::{self, RuleInfo},
+        stack,
     },
     id::ProcessKey,
     policy::fail_on,
@@ -19,6 +20,9 @@ const INSTANCES: usize = 3;
 /// Longest command line shown.
 const COMMAND: usize = 60;
 
+/// Frames of a stack that are shown.
+const FRAMES: usize = 8;
+
 /// Column at which the right half of a line begins.
 const RIGHT: usize = 46;
 
@@ -30,6 +34,7 @@ pub(super) fn lines(page: &Page<'_>, finding: &Finding) -> Vec<String> {
     } else {
         lines.extend(since(page, finding).map(|text| field("since", &text)));
     }
+    lines.extend(frames(&finding.resource));
     // The policy's file stands in where nothing is known; that helps nobody who reads.
     let policy = page.report.policy.path.as_deref().unwrap_or_default();
     let known = |at: &&Location| at.file != location::POLICY && !policy.ends_with(&at.file);
@@ -194,6 +199,23 @@ fn judged(page: &Page<'_>, finding: &Finding) -> Option<String> {
         .map(|trigger| format!("; teardown began at {}", escape_str(&trigger.cause)))
         .unwrap_or_default();
     Some(format!("{releases} by {threads}{began}"))
+}
+
+/// The frames of the acquisition, innermost first.
+fn frames(resource: &Resource) -> Vec<String> {
+    let all: Vec<&String> = stack::essence(&resource.stack).collect();
+    let frames = all.iter().take(FRAMES).enumerate();
+    let frames = frames.map(|(place, frame)| {
+        let name = if place == 0 { "stack" } else { "" };
+        field(name, &escape_str(frame))
+    });
+    let mut lines: Vec<_> = frames.collect();
+    let more = all.len().saturating_sub(FRAMES);
+    if more > 0 {
+        let more = human::counted(more as u64, "frame", "frames");
+        lines.push(field("", &format!("… and {more} more")));
+    }
+    lines
 }
 
 /// What a survivor holds: three of them.
