@@ -22,6 +22,7 @@ mod record;
 mod rules;
 mod run;
 
+mod soak;
 mod test;
 mod turmoil;
 mod vm;
@@ -132,6 +133,17 @@ enum Task {
         #[arg(long)]
         dev: bool,
     },
+    /// What only shows after a thousand runs, or after an hour
+    Soak {
+        /// With the debug build, which is quicker to make
+        #[arg(long)]
+        dev: bool,
+        /// With this binary
+        #[arg(long, value_name = "PATH", conflicts_with = "dev")]
+        binary: Option<std::path::PathBuf>,
+        #[command(subcommand)]
+        soak: soak::Soak,
+    },
     /// Measure what watching costs
     Bench {
         /// One short round, to see that it works
@@ -200,6 +212,7 @@ fn perform(task: Task) -> Result<()> {
             decoder,
         } => fuzz::fuzz(seconds, seed, decoder.as_deref()),
         Task::Fire { dev } => fire::fire(profile(dev)),
+        Task::Soak { dev, binary, soak } => soak::soak(&soak, profile(dev), binary),
         Task::Bench { quick: true } => bench::bench(&bench::QUICK),
         Task::Bench { quick: false } => bench::bench(&bench::FULL),
     }
