@@ -70,7 +70,7 @@ pub fn lost_of(family: u32, vital: u32, slot: &Slot) {
 /// The same for the current task.
 #[inline(always)]
 pub fn lost(family: u32, vital: u32) {
-    match tree::slot_of(tree::current()) {
+    match tree::own_slot() {
         Some(slot) => lost_of(family, vital, slot),
         None => {
             counted(family, vital);
@@ -152,11 +152,19 @@ pub fn reserve_if_room<const SIZE: usize>(family: Family) -> *mut u8 {
     record
 }
 
-/// Room for a part of a walk. What it tells can be read again, so it takes no more than half of
-/// the spare ring.
+/// Marks a task of which a record was lost that told of a new name.
 #[inline(always)]
-pub fn reserve_part<const SIZE: usize>(family: Family, slot: &Slot) -> *mut u8 {
-    produced(family);
+pub fn name_lost(slot: &Slot) {
+    // SAFETY: the slot lives until the task leaves; others may mark it too, hence atomic.
+    unsafe { atomic::set_bits((&raw const slot.lost).cast_mut(), mark(Family::Name as u32)) };
+}
+
+/// Room for a part of a walk. What it tells can be read again, so it takes no more than half of
+/// the spare ring. A part of a walk that leaktrace asked for is not of the watched program's
+/// doing: it counts as a record of tasks if it comes, and if it does not, the task is marked, so
+/// that it is asked for again, and nothing is lost.
+#[inline(always)]
+pub fn reserve_part<const SIZE: usize>(slot: &Slot, was_asked: impl Fn() -> bool) -> *mut u8 {
     // SAFETY: ring buffer maps, the size a constant; flag 0 asks for the bytes that wait.
     let mut record = unsafe { bpf_ringbuf_reserve(ring(), SIZE as u64, 0) }.cast::<u8>();
     if record.is_null() {
@@ -166,11 +174,28 @@ pub fn reserve_part<const SIZE: usize>(family: Family, slot: &Slot) -> *mut u8 {
                 record = bpf_ringbuf_reserve(spare(), SIZE as u64, 0).cast::<u8>();
             }
         }
-        if record.is_null() {
-            once::lost_of(family as u32, 0, slot);
+    }
+    part_counted(slot, record.is_null(), was_asked());
+    record
+}
+
+#[inline(never)]
+fn part_counted(slot: &Slot, is_lost: bool, was_asked: bool) {
+    if was_asked {
+        if is_lost {
+            // SAFETY: as in `name_lost`.
+            unsafe {
+                atomic::set_bits((&raw const slot.lost).cast_mut(), mark(Family::File as u32))
+            };
+        } else {
+            produced(Family::Task);
+        }
+    } else {
+        produced(Family::File);
+        if is_lost {
+            once::lost_of(Family::File as u32, 0, slot);
         }
     }
-    record
 }
 
 /// Room for a record in the place of one that was too small and has been discarded: it is

@@ -271,10 +271,12 @@ unsafe fn join(task: u64) -> Option<Slot> {
     };
     // SAFETY: by contract.
     let slot = unsafe { slot_for(task, table) };
-    if TASKS
-        .insert(task, slot, aya_ebpf::bindings::BPF_NOEXIST.into())
-        .is_err()
-    {
+    // One that was there by itself meanwhile stays; what is of another task does not.
+    let flags = match tree::noted(task) {
+        None => aya_ebpf::bindings::BPF_NOEXIST,
+        Some(_) => aya_ebpf::bindings::BPF_ANY,
+    };
+    if TASKS.insert(task, slot, flags.into()).is_err() {
         count_fault(fault::JOIN_FAILED);
         return None;
     }

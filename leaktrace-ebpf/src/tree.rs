@@ -122,11 +122,22 @@ pub fn current_mm() -> u64 {
     unsafe { load(current_typed(), offset!(task_mm)) }
 }
 
-/// The slot of a task.
+/// What is noted under the address of a task, whoever that is.
 #[inline(always)]
-pub fn slot_of(task: u64) -> Option<&'static mut Slot> {
+pub fn noted(task: u64) -> Option<&'static mut Slot> {
     // SAFETY: the element lives until the task leaves, which is after its last event.
     TASKS.get_ptr_mut(task).map(|slot| unsafe { &mut *slot })
+}
+
+/// The slot of any task, if it is its own: see [`own_slot`]. The start of the leader tells, which
+/// a thread that executes a program as another than the leader keeps; its number changes before
+/// anybody is told.
+#[inline(always)]
+pub fn slot_of(task: u64) -> Option<&'static mut Slot> {
+    noted(task).filter(|slot| {
+        let leader: u64 = read(task, offset!(task_group_leader));
+        start_of(leader) == slot.start_ns
+    })
 }
 
 /// The slot of the current task, if it is watched. In the system mode a task that is not known
@@ -146,7 +157,7 @@ pub fn current_slot() -> Option<&'static mut Slot> {
 pub fn own_slot() -> Option<&'static mut Slot> {
     // SAFETY: no preconditions.
     let tid = unsafe { bpf_get_current_pid_tgid() } as u32;
-    slot_of(current()).filter(|slot| slot.tid == tid)
+    noted(current()).filter(|slot| slot.tid == tid)
 }
 
 /// The slot of the current task, which has just started a program. In the targets mode one that
@@ -157,7 +168,7 @@ pub fn program_slot() -> Option<&'static mut Slot> {
     // The thread's number is about to change, if it is not the leader.
     // SAFETY: no preconditions.
     let pid = unsafe { bpf_get_current_pid_tgid() >> 32 } as u32;
-    match slot_of(task).filter(|slot| slot.pid == pid) {
+    match noted(task).filter(|slot| slot.pid == pid) {
         Some(slot) => Some(slot),
         None if maps::mode() == abi::mode::SYSTEM => adopt(task),
         None if maps::mode() == abi::mode::TARGETS => enter(task),
@@ -214,7 +225,7 @@ pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot
             emit::finish(record, kind, SIZE, &slot, Position::default());
         }
     }
-    slot_of(task)
+    noted(task)
 }
 
 /// The slot that belongs to a task.

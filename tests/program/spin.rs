@@ -1,11 +1,19 @@
 //! `spin WHAT N`: does WHAT N times and prints the nanoseconds that one took, and its CPU time.
 //! `spin hold P N`: P processes hold N open files each until stdin ends; prints `held` before.
+//! `spin fork N`: N processes one after the other that end at once; prints how many there were.
+//! `spin churn S`: for S seconds short processes, four at a time, each with a few resources.
+//! `spin mappings N`: N mappings, then the end without giving one back.
+//! `spin threads N`: N threads, then the end with all of them there.
+//! `spin tree N`: N processes that live at the same time.
 
 #![expect(clippy::print_stdout, reason = "its result")]
 #![expect(
     clippy::undocumented_unsafe_blocks,
     reason = "each is one libc call on values made beside it"
 )]
+
+#[path = "spin/many.rs"]
+mod many;
 
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
@@ -16,8 +24,14 @@ fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let what = args.next().context("what?")?;
     let count: u64 = args.next().context("how often?")?.parse()?;
-    if what == "hold" {
-        return hold(count, args.next().context("how many?")?.parse()?);
+    match what.as_str() {
+        "hold" => return hold(count, args.next().context("how many?")?.parse()?),
+        "fork" => return many::fork(count),
+        "churn" => return many::churn(std::time::Duration::from_secs(count)),
+        "mappings" => return many::mappings(count),
+        "threads" => return many::threads(count),
+        "tree" => return many::tree(count),
+        _ => {}
     }
     let once = operation(&what)?;
     once();

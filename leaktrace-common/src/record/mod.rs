@@ -171,6 +171,9 @@ pub mod kind {
     pub const REREAD: u16 = 0x080a;
     /// A task says in its header that records of it were lost; no payload.
     pub const MARKED: u16 = 0x080b;
+    /// Part of an fd table's walk that was asked for after a loss ([`super::file::FdWalk`]); no
+    /// doing of the process, so it is not in the family of those.
+    pub const FD_REWALK: u16 = 0x080e;
     /// The process marked a scope ([`super::scope::Scope`]).
     pub const SCOPE: u16 = 0x0808;
     /// The stack of a call ([`super::stack::Stack`]).

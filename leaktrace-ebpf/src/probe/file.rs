@@ -28,6 +28,7 @@ const O_CLOEXEC: u32 = 0o2_000_000;
 
 /// include/uapi/asm-generic/errno-base.h
 const ENOENT: i64 = 2;
+const EIO: i64 = 5;
 
 /// Text areas by size class: most paths fit the first.
 const SMALL: usize = 128;
@@ -101,7 +102,12 @@ pub fn closed_late(slot: &mut Slot, fd: u32) {
 #[inline(always)]
 pub fn release(slot: &mut Slot, op: Op, fd: i32, result: i64) {
     const SIZE: usize = HEADER + size_of::<FdRelease>();
-    let record = emit::reserve::<SIZE>(Family::File);
+    // Nobody is ever told again that written data was lost.
+    let record = if result == -EIO {
+        emit::reserve_vital::<SIZE>(Family::File)
+    } else {
+        emit::reserve::<SIZE>(Family::File)
+    };
     if record.is_null() {
         return;
     }
@@ -382,6 +388,9 @@ pub fn found(slot: &mut Slot, table: &Table, op: Op, fd: u32) {
     }
     let record = emit::reserve::<{ FIXED + MIDDLE }>(Family::File);
     if record.is_null() {
+        if facts.mode & FMODE_CREATED != 0 {
+            emit::name_lost(slot);
+        }
         return;
     }
     if file_at(table, u64::from(fd)) != file {
@@ -491,7 +500,9 @@ pub fn lock(slot: &mut Slot, fd: u64, what: u16, owner: u8, result: i64) {
     }
     let table = current_table(slot);
     let file = file_at(&table, fd & 0xffff_ffff);
-    let record = emit::reserve::<SIZE>(Family::File);
+    // A lock may outlive the process with its description, and a file that was never locked is
+    // judged otherwise than one that was.
+    let record = emit::reserve_vital::<SIZE>(Family::File);
     if record.is_null() {
         return;
     }

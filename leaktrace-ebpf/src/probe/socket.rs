@@ -157,7 +157,8 @@ pub fn name(slot: &mut Slot, op: Op, result: i64) {
         return;
     }
     let facts = file_facts(address);
-    let record = if op == Op::BIND {
+    // A listener may outlive the process.
+    let record = if op != Op::CONNECT {
         emit::reserve_vital::<SIZE>(Family::Socket)
     } else {
         emit::reserve::<SIZE>(Family::Socket)

@@ -3,8 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_loop;
 use leaktrace_common::abi::fault;
 use leaktrace_common::record::{
-    Family,
-    file::{FdWalk, WALK_LEN, WalkEntry},
+    file::{FdWalk, WALK_LEN, WalkEntry, walk_cause},
     kind,
 };
 
@@ -107,10 +106,15 @@ extern "C" fn send_part(index: u64, state: *mut State) -> i64 {
 fn send(state: &mut State, base: u32, mask: u16) {
     state.sent = 1;
     // Behind the record proper is room to work in: the stack is short this deep.
-    let record = emit::reserve_part::<{ SIZE + size_of::<FileRoom>() }>(Family::File, unsafe {
+    let cause = &raw const state.cause;
+    // Read anew where it is needed: what is kept is on the stack.
+    // SAFETY: the caller's state.
+    let was_asked = || unsafe { core::ptr::read_volatile(cause) } == walk_cause::ITERATOR as u16;
+    let record = emit::reserve_part::<{ SIZE + size_of::<FileRoom>() }>(
         // SAFETY: the caller's slot.
-        &*state.slot
-    });
+        unsafe { &*state.slot },
+        was_asked,
+    );
     if record.is_null() {
         return;
     }
@@ -149,7 +153,12 @@ fn send(state: &mut State, base: u32, mask: u16) {
             seq: state.seq,
             next_fd: state.next_fd,
         };
-        emit::finish(record, kind::FD_WALK, SIZE, &*state.slot, position);
+        let kind = if was_asked() {
+            kind::FD_REWALK
+        } else {
+            kind::FD_WALK
+        };
+        emit::finish(record, kind, SIZE, &*state.slot, position);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         resource,
         rule::{self, Group, Status},
     },
-    model::facts::{Families, ProcessFacts, Trust},
+    model::facts::{Families, MayKeep, ProcessFacts, Trust},
     report::{CoverageStatus, Level},
 };
 
@@ -33,7 +33,13 @@ pub fn doubt(process: &ProcessFacts, group: Group) -> Option<&str> {
             now.and(process.lost)
         }
     };
-    (!lost.both(evidence(group)).is_empty()).then_some(why)
+    // Who keeps a listener or a lock is asked of those that were seen to be given away, which the
+    // counts of references in the records of closing tell.
+    let rests = match (group, process.may_keep) {
+        (Group::Residue, MayKeep::Yes) => evidence(group).and(Families::FDS),
+        _ => evidence(group),
+    };
+    (!lost.both(rests).is_empty()).then_some(why)
 }
 
 /// The families on whose records claims of a group rest, where it is known whose were lost.
@@ -95,8 +101,12 @@ fn failing_groups(case: &Case<'_>) -> Vec<Group> {
             fails(group)
                 || (*group == Group::Residue && case.end.cut_short)
                 || (*group == Group::Held && case.scopes.judges())
-                // A close that lost data (EIO) is an error whatever the level of its rule.
-                || (*group == Group::Misuse && !case.policy.fail_on_none)
+                // A close that lost data (EIO) is an error whatever the level of its rule. Where
+                // it is known whose records were lost, such a close is among those that cannot
+                // be replaced.
+                || (*group == Group::Misuse
+                    && !case.start.loss_is_marked
+                    && !case.policy.fail_on_none)
         })
         .collect()
 }
@@ -175,7 +185,7 @@ fn vital_records(case: &Case<'_>, groups: &[Group]) -> Vec<String> {
     }
     let names = names.join(", ");
     vec![format!(
-        "{names}: {count} records of births, ends, names and ipc objects lost"
+        "{names}: {count} records of births, ends, names, locks, listeners and ipc objects lost"
     )]
 }
 

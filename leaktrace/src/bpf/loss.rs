@@ -11,7 +11,15 @@ use std::{
 };
 
 use bytes::BytesMut;
-use leaktrace_common::record::{FAMILY_SLOTS, Family, Header, header_flag, kind};
+use leaktrace_common::{
+    abi::Op,
+    record::{
+        FAMILY_SLOTS, Family, Header,
+        file::{FdAcquire, FdRelease, acquire_flag},
+        header_flag, kind,
+        socket::SocketName,
+    },
+};
 use thiserror::Error;
 
 use crate::launch::privilege;
@@ -112,6 +120,26 @@ pub(super) struct Losing {
 /// Families of which every record is vital to the programs.
 const VITAL: [Family; 4] = [Family::Ipc, Family::Name, Family::Task, Family::Exit];
 
+/// include/uapi/asm-generic/errno-base.h
+const EIO: i32 = 5;
+
+/// Whether it is among those for which the programs have the spare ring.
+fn is_vital(kind: u16, payload: &[u8]) -> bool {
+    match kind {
+        kind::FD_REWALK | kind::REREAD | kind::MARKED => false,
+        kind::FD_LOCK | kind::FD_TABLE => true,
+        kind::FD_ACQUIRE => FdAcquire::read_from_prefix(payload)
+            .is_ok_and(|(fd, _)| fd.flags & acquire_flag::CREATED != 0),
+        kind::FD_RELEASE => {
+            FdRelease::read_from_prefix(payload).is_ok_and(|(release, _)| release.errno == EIO)
+        }
+        kind::SOCKET_NAME => {
+            SocketName::read_from_prefix(payload).is_ok_and(|(name, _)| Op(name.op) != Op::CONNECT)
+        }
+        _ => VITAL.iter().any(|vital| *vital as u16 == kind >> 8),
+    }
+}
+
 impl Losing {
     pub(super) fn new(loss: Loss, seed: u64) -> Losing {
         Losing {
@@ -137,8 +165,9 @@ impl Losing {
     }
 
     /// Whether this record is to be dropped.
-    pub(super) fn drops(&mut self, header: &Header) -> bool {
-        let Some(one) = self.loss.drop else {
+    pub(super) fn drops(&mut self, record: &[u8]) -> bool {
+        let (Some(one), Ok((header, payload))) = (self.loss.drop, Header::read_from_prefix(record))
+        else {
             return false;
         };
         // xorshift64.
@@ -152,10 +181,14 @@ impl Losing {
             let family = (header.kind >> 8) as u8;
             *self.lost.entry((family, header.cpu)).or_default() += 1;
             self.all += 1;
-            let (_, marks) = self.marks.entry(header.tid).or_insert((*header, 0));
+            let (_, marks) = self.marks.entry(header.tid).or_insert((header, 0));
             *marks |= header.flags & header_flag::LOST;
-            *marks |= 1 << (header_flag::LOST_SHIFT + u16::from(family));
-            if VITAL.iter().any(|vital| *vital as u8 == family) {
+            let of = match header.kind {
+                kind::FD_REWALK => Family::File as u16,
+                _ => u16::from(family),
+            };
+            *marks |= 1 << (header_flag::LOST_SHIFT + of);
+            if is_vital(header.kind, payload) {
                 *marks |= 1 << (header_flag::LOST_SHIFT + Family::Name as u16);
                 self.vital += 1;
             }
@@ -244,7 +277,9 @@ mod tests {
             len: 56,
             ..Header::default()
         };
-        let dropped = (0..10_000).filter(|_| losing.drops(&header)).count() as u64;
+        let dropped = (0..10_000)
+            .filter(|_| losing.drops(header.as_bytes()))
+            .count() as u64;
         assert!((800..1200).contains(&dropped), "{dropped}");
         assert_eq!((losing.of(1, 0), losing.all()), (dropped, dropped));
         let mut record = header.as_bytes().to_vec();

@@ -173,8 +173,7 @@ fn take(batch: &mut BytesMut, item: &[u8], received: &mut Received, losing: &mut
         append(batch, item, received);
         return;
     };
-    let drops = Header::read_from_prefix(item).is_ok_and(|(header, _)| losing.drops(&header));
-    if !drops {
+    if !losing.drops(item) {
         let at = batch.len();
         append(batch, item, received);
         losing.mark(&mut batch[at..]);

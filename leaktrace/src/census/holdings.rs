@@ -11,6 +11,7 @@ use leaktrace_common::record::{
     Header, TextRef, kind,
     mapping::{MapSeed, map_seed_flag},
     stack::Image,
+    task::Free,
     text_kind,
 };
 use zerocopy::IntoBytes;
@@ -145,6 +146,31 @@ fn ranges(pid: Pid) -> io::Result<Vec<Range>> {
         by,
     };
     Ok(lines(pid, &maps).into_iter().map(range).collect())
+}
+
+/// That a process has gone, as a record, for one whose end and whose going were lost. `None` if
+/// it is there, or cannot be asked about.
+pub fn gone(key: ProcessKey) -> Option<Bytes> {
+    if !host::in_initial_pid_namespace() || !process::is_gone(key) {
+        return None;
+    }
+    let free = Free {
+        tid: key.pid.0,
+        reserved: 0,
+    };
+    let header = Header {
+        len: (size_of::<Header>() + size_of::<Free>()) as u16,
+        kind: kind::FREE,
+        pid: key.pid.0,
+        tid: key.pid.0,
+        start_ns: key.start.0,
+        time_ns: host::boottime_ns(),
+        ..Header::default()
+    };
+    let mut record = BytesMut::new();
+    record.extend_from_slice(header.as_bytes());
+    record.extend_from_slice(free.as_bytes());
+    Some(record.freeze())
 }
 
 /// What calls of a process have mapped, as records: what the model is to start from. `None` if

@@ -50,6 +50,16 @@ pub(super) fn runs(key: ProcessKey) -> bool {
         if stat.start_ticks == ticks(key) && !matches!(stat.state, 'X' | 'x' | 'Z'))
 }
 
+/// Whether that very process is not there any more, not even as a zombie. Asked within the
+/// initial pid namespace.
+pub(super) fn is_gone(key: ProcessKey) -> bool {
+    match read(key.pid) {
+        Ok(Some(stat)) => stat.start_ticks != key.start.0 / TICK_NS,
+        Ok(None) => false,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// How a process is told from the next owner of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {

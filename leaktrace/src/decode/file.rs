@@ -87,7 +87,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
 }
 
 /// A part may end behind its last open fd.
-fn walk(number: u16, bytes: &[u8]) -> Result<Walk<'_>, DecodeError> {
+pub(super) fn walk(number: u16, bytes: &[u8]) -> Result<Walk<'_>, DecodeError> {
     let (head, entries) = payload::<WalkHead>(number, bytes)?;
     let used = (u16::BITS - head.mask.leading_zeros()) as usize;
     if entries.len() < used * size_of::<WalkEntry>() {

@@ -28,6 +28,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
             let (image, areas) = payload::<Image>(number, bytes)?;
             Body::Image(image, text(number, areas, image.area, image.text, 0)?)
         }
+        kind::FD_REWALK => Body::FdWalk(super::file::walk(number, bytes)?),
         kind::SCOPE => {
             let (scope, areas) = payload::<Scope>(number, bytes)?;
             Body::Scope(scope, text(number, areas, scope.area, scope.text, 0)?)

@@ -82,7 +82,7 @@ impl Model {
             .into_iter()
             .map(|(start, bytes, mapping)| Held {
                 resource: ResourceFacts {
-                    path: mapping.path.clone(),
+                    path: mapping.path().cloned(),
                     ..thing_of(start, bytes, mapping).facts(&self.names)
                 },
                 inherited: space.is_inherited(mapping),

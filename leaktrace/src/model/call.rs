@@ -414,7 +414,7 @@ impl Model {
             what: HazardKind::NotSynced,
             at: KtimeNs(at),
             resource: ResourceFacts {
-                path: mapping.path.clone(),
+                path: mapping.path().cloned(),
                 ..thing_of(start, bytes, mapping).facts(&self.names)
             },
             other: None,

@@ -51,7 +51,7 @@ impl Model {
         let mut created = self.ledger.all();
         for made in &mut created {
             let locked = |id| self.remains.locked.contains(&id);
-            made.locked = made.resource.id.is_some_and(locked);
+            made.locked = self.remains.unknown_locked || made.resource.id.is_some_and(locked);
         }
         created
     }
@@ -92,6 +92,7 @@ impl Model {
             trust: process.trust.clone(),
             lost: process.lost,
             lost_why: process.lost_why.clone(),
+            may_keep: self.remains.may_keep,
             born: process.born,
             exec: process.exec,
             first_exec: process.first_exec,

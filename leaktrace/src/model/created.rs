@@ -13,7 +13,7 @@ use leaktrace_common::{
 
 use super::{
     Model,
-    facts::{Created, Families, Kind, Refused, ResourceFacts, SampleKind},
+    facts::{Created, Families, Kind, MayKeep, Refused, ResourceFacts, SampleKind},
     kind, path,
     process::{Extent, ProcessId},
     runtime::Part,
@@ -214,6 +214,9 @@ impl Model {
         let Some(process) = self.live_of(header) else {
             return;
         };
+        if Op(name.op) == Op::LISTEN {
+            self.remains.may_keep = MayKeep::Yes;
+        }
         let [address, path] = texts;
         if let Some(description) = self.described(header.table, name.fd, &name.identity) {
             if !address.is_none() && Op(name.op) == Op::BIND {

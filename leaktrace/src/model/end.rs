@@ -116,7 +116,10 @@ impl Model {
         let own = self.processes.get(id).map(|process| process.key);
         tasks > 1
             && self.processes.iter().any(|process| {
-                process.end.is_none() && process.table.0 == table && Some(process.key) != own
+                process.end.is_none()
+                    && process.gone == Gone::No
+                    && process.table.0 == table
+                    && Some(process.key) != own
             })
     }
 
@@ -187,7 +190,14 @@ impl Model {
 
     fn note_end(&mut self, id: ProcessId) {
         self.ended += 1;
-        self.exits.push_back(id);
+        // One that is known to have gone has its turn already.
+        if self
+            .processes
+            .get(id)
+            .is_some_and(|process| process.gone == Gone::No)
+        {
+            self.note_last(id);
+        }
         let reaped = self
             .processes
             .get(id)
@@ -196,6 +206,11 @@ impl Model {
             true => self.count_reaped(id),
             false => self.zombies.push(id),
         }
+    }
+
+    /// Nothing more is done by a process: its turn to be forgotten will come.
+    fn note_last(&mut self, id: ProcessId) {
+        self.exits.push_back(id);
         if self.config.mode == Mode::System && self.exits.len() > EXITS {
             self.forget_oldest();
         }
@@ -307,8 +322,12 @@ impl Model {
             let (table, mm) = (process.table.0, process.mm);
             let at = KtimeNs(header.time_ns);
             process.taint(at, Families::TASKS, || "its end was not seen".to_owned());
-            self.table_left(table);
+            let shared = self.is_shared(id, table);
+            self.leave_table(table, shared);
             self.unwatch_mm(mm, id);
+            if self.config.mode == Mode::System {
+                self.note_last(id);
+            }
             return;
         }
         if process.reaped.is_none() {

@@ -183,6 +183,17 @@ pub enum Trust {
     },
 }
 
+/// Whether the processes of a run may have given away what outlives them: see
+/// [`ProcessFacts::may_keep`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MayKeep {
+    /// They never had such a thing.
+    #[default]
+    No,
+    /// They had.
+    Yes,
+}
+
 /// One process.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessFacts {
@@ -224,6 +235,8 @@ pub struct ProcessFacts {
     pub lost: Families,
     /// A clause for people; empty if none was lost.
     pub lost_why: String,
+    /// Whether the run has had listeners or locks, which others may keep.
+    pub may_keep: MayKeep,
     /// First seen: its birth if it joined by fork.
     pub born: KtimeNs,
     /// Last exec.

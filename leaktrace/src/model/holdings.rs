@@ -113,12 +113,12 @@ impl Model {
 
 fn backing(mapping: &Mapping) -> Backing {
     let file = Backing::File {
-        dev: mapping.id.dev,
-        ino: mapping.id.ino,
+        dev: mapping.id().dev,
+        ino: mapping.id().ino,
     };
     match mapping.kind {
-        Kind::ShmAttach => Backing::Sysv(mapping.ipc_id),
-        _ if mapping.id.ino != 0 => file,
+        Kind::ShmAttach => Backing::Sysv(mapping.ipc_id()),
+        _ if mapping.id().ino != 0 => file,
         Kind::SharedMapping => Backing::Shared,
         _ => Backing::Anonymous,
     }

@@ -15,7 +15,7 @@ use super::{
     names::NO_NAME,
     phase::Logged,
     process::{Extent, ProcessId},
-    space::{Cut, Mapping, Rest, Space, Sync},
+    space::{Backing, Cut, Mapping, Rest, Space, Sync},
     thing::Thing,
 };
 use crate::id::{FileId, KtimeNs};
@@ -87,14 +87,15 @@ impl Model {
             tid: header.tid,
             acquired: header.time_ns,
             rank: 0,
-            id: FileId {
-                dev: map.dev,
-                ino: map.ino,
-                generation: 0,
-            },
-            ipc_id: -1,
+            backing: Backing::file(
+                FileId {
+                    dev: map.dev,
+                    ino: map.ino,
+                    generation: 0,
+                },
+                path,
+            ),
             sync: self.sync_of(header, map, kind),
-            path,
         };
         let end = mapping.end;
         self.add_mapping(header, process, map.mm, map.address, mapping);
@@ -155,7 +156,10 @@ impl Model {
             return;
         };
         if let Some(space) = self.space_of_process(id) {
-            space.synced(|_, mapping| (mapping.id.dev, mapping.id.ino) == (file.dev, file.ino));
+            space.synced(|_, mapping| {
+                let id = mapping.id();
+                (id.dev, id.ino) == (file.dev, file.ino)
+            });
         }
     }
 
@@ -312,7 +316,7 @@ impl Model {
 
     /// The release of a shared mapping or a SysV attach may be part of teardown.
     fn log_range(&mut self, id: ProcessId, cut: &Cut, how: Release) {
-        let name = match &cut.mapping.path {
+        let name = match cut.mapping.path() {
             Some(path) => self.names.intern(path),
             None => NO_NAME,
         };
@@ -412,10 +416,8 @@ impl Model {
             tid: header.tid,
             acquired: header.time_ns,
             rank: 0,
-            id: FileId::default(),
-            ipc_id: attach.id,
+            backing: Backing::segment(attach.id),
             sync: Sync::NoNeed,
-            path: None,
         };
         self.add_mapping(header, process, attach.mm, attach.address, mapping);
     }
@@ -462,9 +464,9 @@ pub(super) fn is_system_data(path: Option<&[u8]>) -> bool {
 pub(super) fn thing_of(start: u64, bytes: u64, mapping: &Mapping) -> Thing {
     Thing {
         op: Op(mapping.op),
-        ipc_id: mapping.ipc_id,
+        ipc_id: mapping.ipc_id(),
         tid: mapping.tid,
-        id: mapping.id,
+        id: mapping.id(),
         address: start,
         bytes,
         acquired: mapping.acquired,

@@ -15,7 +15,7 @@ use leaktrace_common::{
 
 use super::{
     Mode, Model,
-    facts::{Held, Kept, Kind, MadeNamespace, RingEnd},
+    facts::{Held, Kept, Kind, MadeNamespace, MayKeep, RingEnd},
     process,
     table::Slot,
     thing::Thing,
@@ -36,8 +36,12 @@ pub(super) struct Remains {
     pub(super) rings: Vec<RingEnd>,
     /// Files that somebody has locked, at any time.
     pub(super) locked: BTreeSet<FileId>,
+    /// Whether a file was locked that is not known, because its opening was lost.
+    pub(super) unknown_locked: bool,
     /// Descriptions that hold a lock now, by address.
     holding: BTreeSet<u64>,
+    /// Whether there were locks, or listeners.
+    pub(super) may_keep: MayKeep,
 }
 
 impl Remains {
@@ -54,7 +58,11 @@ impl Model {
         if self.live_of(header).is_none() {
             return;
         }
+        if lock.owner == lock_owner::DESCRIPTION {
+            self.remains.may_keep = MayKeep::Yes;
+        }
         let Some(description) = self.descriptions.find(lock.file) else {
+            self.remains.unknown_locked = true;
             return;
         };
         let id = self.descriptions.get(description).id();

@@ -20,7 +20,7 @@ use super::{
     facts::{Families, Kind, Trust},
     mapping,
     process::{self, Gone, Listing, Origin, ProcessId},
-    space::{Mapping, Space, Sync},
+    space::{Backing, Mapping, Space, Sync},
     table::{Inherited, Slot, Table, after},
 };
 use crate::{
@@ -289,13 +289,17 @@ fn listed(header: &Header, seed: &MapSeed, text: &Text<'_>) -> Mapping {
         tid: header.tid,
         acquired: 0,
         rank: 0,
-        id: FileId {
-            dev: seed.dev,
-            ino: seed.ino,
-            generation: 0,
+        backing: match seed.ipc_id >= 0 {
+            true => Backing::segment(seed.ipc_id),
+            false => Backing::file(
+                FileId {
+                    dev: seed.dev,
+                    ino: seed.ino,
+                    generation: 0,
+                },
+                path.map(|path| Bytes::from(path.into_owned())),
+            ),
         },
-        ipc_id: seed.ipc_id,
         sync: Sync::NoNeed,
-        path: path.map(|path| Bytes::from(path.into_owned())),
     }
 }

@@ -10,32 +10,82 @@ use bytes::Bytes;
 use super::{facts::Kind, process::ProcessId};
 use crate::id::FileId;
 
-/// A mapped range, from where it is listed to `end`.
+/// A mapped range, from where it is listed to `end`. A program may have tens of thousands: what
+/// most of them have not, and what many have in common, is elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
     pub(super) end: u64,
-    pub(super) kind: Kind,
-    pub(super) op: u8,
-    pub(super) tid: u32,
     pub(super) acquired: u64,
     /// Position of its acquisition; the pieces of a mapping that was cut have the same.
     pub(super) rank: u64,
-    pub(super) id: FileId,
+    /// `None`: nothing but memory.
+    pub(super) backing: Option<Arc<Backing>>,
+    pub(super) tid: u32,
+    pub(super) kind: Kind,
+    pub(super) op: u8,
     /// Whether it ought to be synced before it goes.
     pub(super) sync: Sync,
+}
+
+const _: () = assert!(size_of::<Mapping>() == 40);
+
+/// What a range is a view of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Backing {
+    pub(super) id: FileId,
     /// SysV id of an attach; -1 otherwise.
     pub(super) ipc_id: i32,
     /// Path of the file, of shared mappings only.
     pub(super) path: Option<Bytes>,
 }
 
+impl Backing {
+    /// A segment that is attached.
+    pub(super) fn segment(id: i32) -> Option<Arc<Backing>> {
+        Some(Arc::new(Backing {
+            id: FileId::default(),
+            ipc_id: id,
+            path: None,
+        }))
+    }
+
+    /// A file, if it is one.
+    pub(super) fn file(id: FileId, path: Option<Bytes>) -> Option<Arc<Backing>> {
+        let is_file = id != FileId::default() || path.is_some();
+        is_file.then(|| {
+            Arc::new(Backing {
+                id,
+                ipc_id: -1,
+                path,
+            })
+        })
+    }
+}
+
 impl Mapping {
+    /// The file that is mapped; all zero for memory.
+    pub(super) fn id(&self) -> FileId {
+        let backing = self.backing.as_ref();
+        backing.map_or(FileId::default(), |backing| backing.id)
+    }
+
+    /// SysV id of an attach; -1 otherwise.
+    pub(super) fn ipc_id(&self) -> i32 {
+        self.backing.as_ref().map_or(-1, |backing| backing.ipc_id)
+    }
+
+    /// Path of the file, of shared mappings only.
+    pub(super) fn path(&self) -> Option<&Bytes> {
+        self.backing.as_ref()?.path.as_ref()
+    }
+
     /// Whether it is what /proc lists at the same addresses. Shared memory without a file has one
     /// of the kernel's making there, also if it was made from /dev/zero.
     fn is_same(&self, other: &Mapping) -> bool {
-        let file = (self.id.dev, self.id.ino) == (other.id.dev, other.id.ino)
-            || (other.kind == Kind::SharedMapping && other.id.ino == 0);
-        self.kind == other.kind && self.ipc_id == other.ipc_id && file
+        let (own, others) = (self.id(), other.id());
+        let file = (own.dev, own.ino) == (others.dev, others.ino)
+            || (other.kind == Kind::SharedMapping && others.ino == 0);
+        self.kind == other.kind && self.ipc_id() == other.ipc_id() && file
     }
 }
 
@@ -131,6 +181,8 @@ impl Ranges {
 #[derive(Debug, Default)]
 pub(super) struct Space {
     ranges: Arc<Ranges>,
+    /// Of the mapping that was added last.
+    last: Option<Arc<Backing>>,
     /// Mappings with a lower rank came with the fork.
     inherited_below: u64,
     /// By place in [`KINDS`]: all mappings, and those that did not come with the fork.
@@ -154,6 +206,7 @@ impl Space {
     pub(super) fn fork(&self, next_rank: u64) -> Space {
         let mut child = Space {
             ranges: Arc::clone(&self.ranges),
+            last: None,
             inherited_below: next_rank,
             all: self.all,
             own: [0; KINDS.len()],
@@ -199,7 +252,14 @@ impl Space {
     }
 
     /// Adds a range; what it lies over must have been cut before.
-    pub(super) fn add(&mut self, start: u64, mapping: Mapping) {
+    pub(super) fn add(&mut self, start: u64, mut mapping: Mapping) {
+        // A program that maps a file often does so in a row.
+        if mapping.backing.is_some() {
+            if self.last != mapping.backing {
+                self.last.clone_from(&mapping.backing);
+            }
+            mapping.backing.clone_from(&self.last);
+        }
         let place = place(mapping.kind);
         self.all[place] += 1;
         self.own[place] += u32::from(!self.is_inherited(&mapping));
@@ -370,10 +430,10 @@ impl Space {
                 continue;
             }
             let bytes = mapping.end - start;
-            let same = found
-                .iter_mut()
-                .find(|(_, _, other)| other.rank == mapping.rank);
-            match same {
+            // Most are in one piece.
+            let is_cut = self.ranges.pieces.contains_key(&mapping.rank);
+            let mut others = found.iter_mut().filter(|_| is_cut);
+            match others.find(|(_, _, other)| other.rank == mapping.rank) {
                 Some((_, sum, _)) => *sum += bytes,
                 None => found.push((*start, bytes, mapping)),
             }
@@ -406,7 +466,7 @@ fn last_piece(pieces: &mut BTreeMap<u64, u32>, rank: u64) -> Rest {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Cut, FileId, Kind, Mapping, Rest, Space};
+    use super::{Backing, Cut, FileId, Kind, Mapping, Rest, Space};
 
     fn mapping(end: u64, rank: u64) -> Mapping {
         Mapping {
@@ -416,10 +476,8 @@ mod tests {
             tid: 1,
             acquired: 1,
             rank,
-            id: FileId::default(),
+            backing: None,
             sync: super::Sync::NoNeed,
-            ipc_id: -1,
-            path: None,
         }
     }
 
@@ -452,6 +510,24 @@ mod tests {
         space.put_back(100, 30, &cuts[0]);
         assert_eq!(space.at(129).map(|(start, _)| start), Some(100));
         assert_eq!(space.own(Kind::Anonymous), 1);
+    }
+
+    #[test]
+    fn mappings_of_one_file_know_it_together() {
+        let mut space = Space::default();
+        let id = FileId {
+            dev: 1,
+            ino: 2,
+            generation: 0,
+        };
+        for start in [10, 30] {
+            let backing = Backing::file(id, Some(bytes::Bytes::from_static(b"/f")));
+            let one = mapping(start + 10, start);
+            space.add(start, Mapping { backing, ..one });
+        }
+        let known = space.at(10).and_then(|(_, it)| it.backing.as_ref());
+        // The space's own and two mappings'.
+        assert_eq!(known.map(std::sync::Arc::strong_count), Some(3));
     }
 
     #[test]

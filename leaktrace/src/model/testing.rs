@@ -15,7 +15,7 @@ use leaktrace_common::{
         mapping::{Map, Unmap},
         name::Name,
         signal::SignalGenerate,
-        task::{Exec, Reap, Seed, TaskFacts, TaskNew},
+        task::{Exec, Free, Reap, Seed, TaskFacts, TaskNew},
         text_kind,
     },
 };
@@ -480,6 +480,15 @@ impl Script {
             ..ExitProcess::default()
         };
         self.record(actor, kind::EXIT_PROCESS, 0, &exit, &[]);
+    }
+
+    /// The kernel has given back the memory of a task.
+    pub fn free(&mut self, actor: &Actor) {
+        let free = Free {
+            tid: actor.tid,
+            reserved: 0,
+        };
+        self.record(actor, kind::FREE, 0, &free, &[]);
     }
 
     /// A wait took the child with this number.

@@ -136,7 +136,7 @@ impl Model {
             let shared = space.shared().into_iter();
             rows.extend(shared.map(|(start, bytes, mapping)| DetailRow {
                 resource: ResourceFacts {
-                    path: mapping.path.clone(),
+                    path: mapping.path().cloned(),
                     ..super::mapping::thing_of(start, bytes, mapping).facts(&self.names)
                 },
                 shared_with: Vec::new(),

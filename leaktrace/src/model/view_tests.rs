@@ -124,6 +124,37 @@ fn the_system_wide_mode_keeps_the_last_ends_and_nothing_else() {
 }
 
 #[test]
+fn a_process_whose_end_was_lost_is_forgotten_like_others() {
+    let mut model = Model::new(ModelConfig {
+        mode: super::Mode::System,
+        ..ModelConfig::default()
+    });
+    let mut script = Script::new();
+    let root = Actor::new(100);
+    script.seed(&root);
+    for pid in 1_000..1_000 + 2 * super::EXITS as u32 {
+        let child = Actor::child_of(&root, pid);
+        script.fork(&root, &child, 0);
+        script.open(&child, 3, u64::from(pid), "/a");
+        script.free(&child);
+        model.feed(&script.take());
+    }
+    assert_eq!(model.processes.iter().count(), super::EXITS + 1);
+    assert_eq!((model.tables.len(), model.descriptions.len()), (1, 0));
+    assert_eq!(model.living().count(), 1);
+}
+
+/// Bytes of the nodes of a map that was filled from above, as the kernel fills an address space,
+/// are at most so many per entry: six of eleven places are used.
+const NODES: f64 = 11.0 / 6.0;
+
+#[test]
+fn a_mapping_costs_at_most_128_bytes() {
+    let entry = size_of::<super::space::Mapping>() + size_of::<u64>();
+    assert!(entry as f64 * NODES <= 96.0, "{entry}");
+}
+
+#[test]
 fn an_fd_costs_at_most_128_bytes() {
     let mut script = Script::new();
     let root = Actor::new(100);

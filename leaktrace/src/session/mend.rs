@@ -3,7 +3,10 @@
 //! Shared by the runs that judge and by the live screen. Pure but for the clock, which comes as a
 //! value: what is to be done is told, the caller does it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -20,12 +23,19 @@ const EVERY: Duration = Duration::from_millis(100);
 /// A process that changes too fast to be read is tried again ever less often, down to this.
 const SELDOM: Duration = Duration::from_secs(5);
 
+/// Time after a loss of ends, and between two searches for who has gone.
+const SEARCH: Duration = Duration::from_secs(1);
+
 /// When what was last tried.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     looked: Option<Instant>,
     lost: (u64, u64),
     tries: BTreeMap<ProcessKey, (u32, Instant)>,
+    /// When processes that are believed to live are to be looked for, and those that were not
+    /// there the last time.
+    search: Option<Instant>,
+    missing: BTreeSet<ProcessKey>,
 }
 
 /// Whether there is time to wait for the next turn.
@@ -65,12 +75,13 @@ impl Mending {
             .into_iter()
             .filter(|(key, _)| haste == Haste::Now || self.is_due(*key, now))
             .collect();
+        let mut records = self.search(model, now);
         if due.is_empty() && !more {
-            return Ok(Vec::new());
+            return Ok(records);
         }
         let mut pids: Vec<u32> = due.iter().map(|(key, _)| key.pid.0).collect();
-        let mut records = Vec::new();
         if more_vital {
+            self.search = Some(now + SEARCH);
             // Somebody may have been born whom nobody told of.
             pids.insert(0, 0);
             let known = model.sysv(start.ipc_ns);
@@ -88,6 +99,27 @@ impl Mending {
             }
         }
         Ok(records)
+    }
+
+    /// Processes whose end was lost, and that they went too. What is missing once may have records
+    /// on their way; what is missing twice has none.
+    fn search(&mut self, model: &Model, now: Instant) -> Vec<Bytes> {
+        if self.search.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let before = std::mem::take(&mut self.missing);
+        let mut records = Vec::new();
+        for key in model.living() {
+            match holdings::gone(key) {
+                Some(record) if before.contains(&key) => records.push(record),
+                Some(_) => {
+                    self.missing.insert(key);
+                }
+                None => {}
+            }
+        }
+        self.search = (!self.missing.is_empty()).then_some(now + SEARCH);
+        records
     }
 
     fn is_due(&self, key: ProcessKey, now: Instant) -> bool {
