@@ -159,13 +159,22 @@ impl<'a> Case<'a> {
         self.facts.processes.get(&key)
     }
 
+    /// Members of the tree.
+    fn members(&self) -> impl Iterator<Item = &'a ProcessFacts> {
+        let all = self.facts.processes.values();
+        all.filter(|process| residue::ours(self.facts, process.key, None))
+    }
+
     /// Ended members of the tree that a rule of this group may judge: what it rests on was seen.
     pub fn judged(&self, group: Group) -> impl Iterator<Item = &'a ProcessFacts> {
-        self.facts
-            .processes
-            .values()
-            .filter(|process| residue::ours(self.facts, process.key, None))
+        self.members()
             .filter(move |process| trust::doubt(process, group).is_none())
+    }
+
+    /// Those of which a rule of this group may say only what a record by itself proves.
+    pub fn doubted(&self, group: Group) -> impl Iterator<Item = &'a ProcessFacts> {
+        self.members()
+            .filter(move |process| trust::doubt(process, group).is_some())
     }
 
     /// Order by rank of every process for which the policy has ranks.

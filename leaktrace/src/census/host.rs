@@ -63,6 +63,17 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
         .saturating_add(time.tv_nsec as u64)
 }
 
+/// Gives the kernel back what has been freed. glibc keeps it otherwise in the arena of each thread
+/// but the first, where only what lies at the very end is ever given back; other C libraries
+/// do so by themselves.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Both clocks now, and which boot they belong to.
 ///
 /// # Errors

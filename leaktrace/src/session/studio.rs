@@ -25,6 +25,10 @@ const JUDGE: Duration = Duration::from_millis(500);
 /// How often those that live are looked at.
 const LIVING: Duration = Duration::from_secs(2);
 
+/// How often freed memory is given back: judging takes some for each process that has ended, and
+/// a burst of them much.
+const GIVE_BACK: Duration = Duration::from_secs(5);
+
 /// Somebody wants a picture.
 #[derive(Debug)]
 pub struct Request {
@@ -57,6 +61,8 @@ pub async fn serve(
     judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looking = interval(LIVING);
     looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut giving_back = interval(GIVE_BACK);
+    giving_back.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -98,6 +104,7 @@ pub async fn serve(
                 }
                 gallery.judge_living(KtimeNs(host::boottime_ns()));
             }
+            _ = giving_back.tick() => host::give_back_memory(),
             batch = kernel.next_batch() => {
                 gallery.feed(Item::Records(batch?));
                 let read = mending.mend(&mut kernel, gallery.model(), gallery.start(), Haste::InTurn)?;

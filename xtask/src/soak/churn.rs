@@ -20,6 +20,8 @@ const GROWTH_KIB: i64 = 1024;
 #[derive(Clone, Copy, Default)]
 struct Sample {
     rss_kib: i64,
+    /// Of that what is neither file nor ring.
+    anonymous_kib: i64,
     fds: usize,
     /// Kernel memory of BPF maps and programs.
     locked_kib: i64,
@@ -45,7 +47,7 @@ pub fn churn(tools: &Tools, minutes: u64, every: u64, out: Option<&Path>) -> Res
     let mut peaks: Vec<i64> = Vec::new();
     line(
         &mut out,
-        "seconds\trss_kib\tfds\tbpf_kib\tforks\tcheck_peak_kib\tcheck",
+        "seconds\trss_kib\tanonymous_kib\tfds\tbpf_kib\tforks\tcheck_peak_kib\tcheck",
     )?;
     let start = Instant::now();
     let mut checks = Checks::new(tools);
@@ -55,9 +57,10 @@ pub fn churn(tools: &Tools, minutes: u64, every: u64, out: Option<&Path>) -> Res
         samples.push(sample);
         let ended = checks.turn()?;
         let mut words = format!(
-            "{}\t{}\t{}\t{}\t{}",
+            "{}\t{}\t{}\t{}\t{}\t{}",
             start.elapsed().as_secs(),
             sample.rss_kib,
+            sample.anonymous_kib,
             sample.fds,
             sample.locked_kib,
             sample.processes
@@ -165,8 +168,11 @@ impl Watching {
     fn sample(&mut self) -> Result<Sample> {
         let of = |what: &str| PathBuf::from(format!("/proc/{}/{what}", self.leaktrace));
         let status = fs::read_to_string(of("status")).context("the live screen has ended")?;
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let rss = rss.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        let of_status = |name: &str| -> i64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+            kib.unwrap_or(0)
+        };
         let fds: Vec<_> = fs::read_dir(of("fdinfo"))?.flatten().collect();
         let locked: i64 = fds
             .iter()
@@ -177,7 +183,8 @@ impl Watching {
             })
             .sum();
         Ok(Sample {
-            rss_kib: rss.unwrap_or(0),
+            rss_kib: of_status("VmRSS:"),
+            anonymous_kib: of_status("RssAnon:"),
             fds: fds.len(),
             locked_kib: locked / 1024,
             processes: forks()?,

@@ -33,15 +33,23 @@ pub static RULE: RuleInfo = RuleInfo {
 };
 
 fn check(case: &Case<'_>) -> Vec<Observation> {
-    let mut seen = Vec::new();
-    for process in case.judged(Group::Misuse) {
-        let failed = process.refused.iter().filter(|refused| is_failure(refused));
-        seen.extend(failed.map(|refused| Observation {
-            level: is_data_loss(refused).then_some(Level::Error),
-            ..bad_close::observation(process, refused)
-        }));
-    }
+    let judged = case.judged(Group::Misuse);
+    let mut seen: Vec<_> = judged.flat_map(|it| failed(it, is_failure)).collect();
+    // That data was lost is what the record of the close says, whatever other records say.
+    let doubted = case.doubted(Group::Misuse);
+    seen.extend(doubted.flat_map(|it| failed(it, is_data_loss)));
     seen
+}
+
+fn failed(
+    process: &ProcessFacts,
+    is: fn(&Refused) -> bool,
+) -> impl Iterator<Item = Observation> + '_ {
+    let failed = process.refused.iter().filter(move |refused| is(refused));
+    failed.map(|refused| Observation {
+        level: is_data_loss(refused).then_some(Level::Error),
+        ..bad_close::observation(process, refused)
+    })
 }
 
 /// Releases of things held. Names are left out: an unlink of what is not there, or an rmdir of
