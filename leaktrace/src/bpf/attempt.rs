@@ -72,7 +72,6 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         Unavailable::NoBtf(_)
         | Unavailable::BadBtf(_)
         | Unavailable::NoPermission
-        | Unavailable::TooNew
         | Unavailable::Others
         | Unavailable::Files
         | Unavailable::Memory { .. }

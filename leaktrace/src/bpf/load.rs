@@ -149,12 +149,6 @@ pub enum Unavailable {
          CAP_PERFMON; run it with sudo"
     )]
     NoPermission,
-    /// The kernel's verifier would take the machine's memory.
-    #[error(
-        "this kernel is too new: to verify the programs Linux 7.1 and later take more than 700 \
-         MiB of kernel memory, which may end other processes; use Linux 6.1 to 6.18"
-    )]
-    TooNew,
     /// The user may trace by the file's capabilities only.
     #[error(
         "file capabilities show a user what leaktrace starts, as in `-- CMD`, and not what others \
@@ -203,9 +197,6 @@ pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
         return Err(Unavailable::Others);
     }
     let _rights = privilege::taken_up();
-    if version() > Some((6, 18)) {
-        return Err(Unavailable::TooNew);
-    }
     if !has_room_for(FILES) {
         return Err(Unavailable::Files);
     }
