@@ -262,13 +262,14 @@ fn many_of_everything_is_two_errors() {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/program/many.py");
     let over = place.cwd().join("over");
     let turn = alone();
+    let began = monotonic();
     let outcome = Run::check(["python3".as_ref(), program.as_ref(), over.as_os_str()])
         .at(&place)
         .alone(&turn)
-        .args(["--settle", "500ms", "-f", "text"])
+        .args(["-f", "text"])
         .args(into_files(&place, &["junit", "github"]))
         .end();
-    let ended = monotonic();
+    let ended = began + outcome.elapsed.as_secs_f64();
     let survivor = outcome.of_rule("LT101").first().map(|it| it["pid"].clone());
     if let Some(pid) = survivor.as_ref().and_then(Value::as_i64) {
         kill(pid);
@@ -292,8 +293,8 @@ fn many_of_everything_is_two_errors() {
     assert!(size <= 1 << 20, "{size} bytes");
     let over: f64 = read(&place, "cwd/over").parse().expect("seconds");
     let took = Duration::from_secs_f64(ended - over);
-    // A debug build on a machine that has other things to do; a release build takes less than
-    // two seconds.
+    // The daemon is waited for as long as --settle says, two seconds, and the verdict is there by
+    // then. A debug build on a machine that has other things to do takes longer.
     let at_most = if cfg!(debug_assertions) { 20 } else { 2 };
     assert!(took < Duration::from_secs(at_most), "{took:?}");
 }

@@ -30,9 +30,7 @@ pub enum Scope {
 
 /// The questions that judging the run as it stands needs answered, each once, in a fixed order.
 pub fn questions(facts: &Facts, start: &Start, policy: &Policy, scope: Scope) -> Vec<Question> {
-    let mut questions: BTreeSet<Question> = settle::unsettled(facts)
-        .map(|process| Question::Process { key: process.key })
-        .collect();
+    let mut questions: BTreeSet<Question> = settle::questions(facts).into_iter().collect();
     questions.extend(orphan::questions(facts));
     for suspect in residue::suspects(facts, start) {
         if is_wanted(&suspect, policy, scope) {

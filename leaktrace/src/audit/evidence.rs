@@ -19,6 +19,16 @@ pub struct Evidence<'a> {
 impl<'a> Evidence<'a> {
     /// Sorts answers by question; of several the latest counts.
     pub fn new(answers: &'a [Answer]) -> Self {
+        Self::of(answers.iter())
+    }
+
+    /// Only what was asked about processes.
+    pub fn of_processes(answers: &'a [Answer]) -> Self {
+        let is_of_one = |answer: &&Answer| matches!(answer.question, Question::Process { .. });
+        Self::of(answers.iter().filter(is_of_one))
+    }
+
+    fn of(answers: impl Iterator<Item = &'a Answer>) -> Self {
         let mut latest: BTreeMap<Question, &'a Answer> = BTreeMap::new();
         for answer in answers {
             let slot = latest.entry(subject(&answer.question)).or_insert(answer);

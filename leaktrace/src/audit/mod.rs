@@ -45,5 +45,5 @@ pub use location::sources;
 pub use outcome::Command;
 pub use process::cleanup_line;
 pub use quality::teardown_line;
-pub use settle::{Settling, settle};
+pub use settle::{Settling, deadline, questions as settle_questions, settle};
 pub use stack::questions as stack_questions;

@@ -7,7 +7,7 @@ use crate::{
         evidence::{Alive, Evidence},
         residue, resource,
     },
-    census::Answer,
+    census::{Answer, Question},
     id::KtimeNs,
     model::facts::{Facts, ProcessFacts, RingEnd},
     report::{Coverage, CoverageStatus},
@@ -29,30 +29,42 @@ pub enum Settling {
     },
 }
 
-/// Looks whether the tree has settled. The deadline is `start.settle_ns` after the root process
-/// was reaped; before that there is none.
+/// Until when to wait: `start.settle_ns` after the root process was reaped the verdict is to be
+/// there, so what judging takes comes off. At least half of the time is waited.
+pub fn deadline(start: &Start, root_reaped: KtimeNs, judging_ns: u64) -> KtimeNs {
+    let waited = start.settle_ns - judging_ns.min(start.settle_ns / 2);
+    KtimeNs(root_reaped.0.saturating_add(waited))
+}
+
+/// Looks whether the tree has settled. There is no deadline before the root process was reaped.
 pub fn settle(
     facts: &Facts,
     answers: &[Answer],
     start: &Start,
-    root_reaped: Option<KtimeNs>,
+    deadline: Option<KtimeNs>,
     now: KtimeNs,
 ) -> Settling {
-    let deadline = root_reaped.map(|at| KtimeNs(at.0.saturating_add(start.settle_ns)));
     if deadline.is_some_and(|deadline| now >= deadline) {
         return Settling::Done;
     }
-    let evidence = Evidence::new(answers);
+    let evidence = Evidence::of_processes(answers);
     let rings = pending_rings(facts, start);
     let reasons: Vec<String> = unsettled(facts)
         .filter(|process| evidence.process(process.key) != Alive::Ended)
         .map(reason)
         .chain(rings.map(|ring| format!("requests of a ring of {}", ring.creator.pid)))
         .collect();
-    if reasons.is_empty() && root_reaped.is_some() {
+    if reasons.is_empty() && deadline.is_some() {
         return Settling::Done;
     }
     Settling::WaitFor { reasons, deadline }
+}
+
+/// Asks for those that are waited for: records tell of their ends sooner, unless they were lost.
+pub fn questions(facts: &Facts) -> Vec<Question> {
+    unsettled(facts)
+        .map(|process| Question::Process { key: process.key })
+        .collect()
 }
 
 /// Members of the tree that live, and those in the kernel's exit.

@@ -5,7 +5,14 @@ use super::{
 use crate::census::{Found, Question};
 
 fn look(run: &Run, now: u64) -> Settling {
-    settle(&run.facts, &run.answers, &run.start, Some(at(41)), at(now))
+    let deadline = deadline(&run.start, at(41), 0);
+    settle(
+        &run.facts,
+        &run.answers,
+        &run.start,
+        Some(deadline),
+        at(now),
+    )
 }
 
 #[test]
@@ -66,4 +73,17 @@ fn there_is_no_deadline_while_the_command_runs() {
     let run = Run::new();
     let settling = settle(&run.facts, &[], &run.start, None, at(9_000));
     assert!(matches!(settling, Settling::WaitFor { deadline: None, .. }));
+}
+
+#[test]
+fn the_time_that_judging_takes_is_part_of_the_deadline() {
+    let mut run = Run::new();
+    run.process(4130, run.root(), 10, &["sleep", "30"]);
+    let until = |judging: u64| deadline(&run.start, at(41), judging * MS);
+    assert_eq!(until(0), at(2_041));
+    assert_eq!(until(300), at(1_741));
+    // It is a promise about machines that can keep it: some time is always waited.
+    assert_eq!(until(9_000), at(1_041));
+    run.start.settle_ns = u64::MAX;
+    assert_eq!(deadline(&run.start, at(41), 0), KtimeNs(u64::MAX));
 }

@@ -1,6 +1,6 @@
 //! `leaktrace merge`: several JSON reports as one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -33,7 +33,7 @@ pub(super) fn run(args: &MergeArgs) -> Outcome {
     let reports = args
         .reports
         .iter()
-        .map(read)
+        .map(|path| read(path))
         .collect::<Result<Vec<_>, Failure>>()?;
     let outputs = Outputs::open(route.with_job_summary(judge::job_summary))?;
     let merged = report::merge(reports).ok_or_else(|| Failure::usage("there is no report"))?;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &MergeArgs) -> Outcome {
     Ok(Ending::Code(merged.exit.code))
 }
 
-fn read(path: &PathBuf) -> Result<Report, Failure> {
+fn read(path: &Path) -> Result<Report, Failure> {
     let name = escape_str(&path.to_string_lossy());
     let text = tolerate::bounded(path)
         .map_err(|error| Failure::internal(format!("cannot read the report {name}: {error}")))?

@@ -1,6 +1,9 @@
 //! From what the model keeps to what audit reads.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Model,
@@ -43,6 +46,29 @@ impl Model {
                 .map(|process| (process.key, self.process_facts(process)))
                 .collect(),
             stacks: Arc::clone(&self.stacking.told),
+            ..Facts::default()
+        }
+    }
+
+    /// Of what can still go by itself: processes that are not reaped, and rings with whoever made
+    /// them. Little work however long the run was, so this can be asked again and again.
+    pub fn unsettled(&self) -> Facts {
+        let rings = self.remains.rings.iter();
+        let pending: BTreeSet<_> = rings
+            .filter(|ring| ring.ended.is_none())
+            .map(|ring| ring.creator)
+            .collect();
+        let processes = self.processes.iter().filter(|process| {
+            process.reaped.is_none()
+                || Some(process.key) == self.root
+                || pending.contains(&process.key)
+        });
+        Facts {
+            root: self.root,
+            processes: processes
+                .map(|process| (process.key, self.process_facts(process)))
+                .collect(),
+            rings: self.remains.rings.clone(),
             ..Facts::default()
         }
     }

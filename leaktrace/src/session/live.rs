@@ -28,6 +28,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How often settling asks whether those it waits for are still there; records tell sooner,
 /// unless they were lost.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// What a rehearsal took, times this, is kept for judging, for what comes after it, and for a
+/// machine that has more to do by then.
+const REHEARSED: u32 = 2;
 /// How often calls that wait for long are looked for.
 const LOOK_FOR_WAITING: Duration = Duration::from_secs(1);
 /// How often the time is noted while nothing happens.
@@ -223,17 +226,24 @@ impl<K: Kernel, C: Census> Live<K, C> {
     ) -> anyhow::Result<Settled> {
         let mut settled = Settled::default();
         let mut asked = Instant::now();
+        let mut deadline = self.pipeline.deadline(reaped, Duration::ZERO);
+        // While it waits there is time to find out what is to be done after that.
+        let mut rehearsal = Some(reaped.0.saturating_add((deadline.0 - reaped.0) / 4));
         loop {
             self.catch_up()?;
             let now = KtimeNs(host::boottime_ns());
-            let reasons = match self.pipeline.settle(reaped, now) {
+            let reasons = match self.pipeline.settle(deadline, now) {
                 Settling::Done => break,
                 Settling::WaitFor { reasons, .. } => reasons,
             };
             settled.note(reasons);
-            if asked.elapsed() >= ASK_AGAIN {
-                let living = |question: &Question| matches!(question, Question::Process { .. });
-                self.ask(living).await?;
+            if rehearsal.is_some_and(|at| now.0 >= at) {
+                rehearsal = None;
+                let judging = self.rehearse().await;
+                deadline = self.pipeline.deadline(reaped, judging * REHEARSED);
+            } else if asked.elapsed() >= ASK_AGAIN {
+                let questions = self.pipeline.settle_questions();
+                self.answer(questions).await;
                 asked = Instant::now();
             }
             match wake(signals).await? {
@@ -246,12 +256,25 @@ impl<K: Kernel, C: Census> Live<K, C> {
         }
         settled.settle.waited_ns = host::boottime_ns().saturating_sub(reaped.0);
         self.mend(Haste::Now)?;
-        self.ask(|_| true).await?;
+        self.ask_in_turn().await;
+        Ok(settled)
+    }
+
+    /// Everything that judging needs to know: later questions follow from earlier answers.
+    async fn ask_in_turn(&mut self) {
+        self.ask().await;
         self.ask_for_holders();
         self.ask_for_stacks().await;
         let sources = self.pipeline.sources(&self.policy, self.scope);
         self.answer(sources).await;
-        Ok(settled)
+    }
+
+    /// How long asking and judging takes here and now. What is answered is asked again at the end.
+    async fn rehearse(&mut self) -> Duration {
+        let begun = Instant::now();
+        self.ask_in_turn().await;
+        drop(self.pipeline.judge(&self.policy));
+        begun.elapsed()
     }
 
     /// Who has what is left. A failure is an answer too.
@@ -272,7 +295,7 @@ impl<K: Kernel, C: Census> Live<K, C> {
     /// # Errors
     /// The census has ended.
     pub async fn ask_all(&mut self) -> anyhow::Result<()> {
-        self.ask(|_| true).await?;
+        self.ask().await;
         self.ask_for_stacks().await;
         Ok(())
     }
@@ -283,11 +306,9 @@ impl<K: Kernel, C: Census> Live<K, C> {
         self.answer(stacks).await;
     }
 
-    async fn ask(&mut self, wanted: impl Fn(&Question) -> bool) -> anyhow::Result<()> {
-        let mut questions = self.pipeline.questions(&self.policy, self.scope);
-        questions.retain(wanted);
+    async fn ask(&mut self) {
+        let questions = self.pipeline.questions(&self.policy, self.scope);
         self.answer(questions).await;
-        Ok(())
     }
 
     async fn answer(&mut self, questions: Vec<Question>) {

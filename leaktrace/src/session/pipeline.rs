@@ -1,11 +1,13 @@
 //! What a run knows: fed by a live kernel or a capture, judged once at the end.
 
+use std::{cell::OnceCell, time::Duration};
+
 use crate::{
     audit::{self, Scope, Settling},
     census::{Answer, Question},
     hist::Histograms,
     id::KtimeNs,
-    model::{Mode, Model, ModelConfig, Samples},
+    model::{Mode, Model, ModelConfig, Samples, facts::Facts},
     policy::Policy,
     report::Report,
     source::{End, Item, Start},
@@ -41,6 +43,8 @@ impl Purpose {
 pub struct Pipeline {
     start: Start,
     model: Model,
+    /// Empty once something has happened since they were gathered.
+    facts: OnceCell<Facts>,
     histograms: Histograms,
     answers: Vec<Answer>,
     end: End,
@@ -53,6 +57,7 @@ impl Pipeline {
         Pipeline {
             start: Start::default(),
             model: Model::new(purpose.config()),
+            facts: OnceCell::new(),
             histograms: Histograms::new(),
             answers: Vec::new(),
             end: End::default(),
@@ -78,6 +83,9 @@ impl Pipeline {
 
     /// Takes the next item.
     pub fn feed(&mut self, item: Item) {
+        if !matches!(item, Item::Answer(_)) {
+            self.facts.take();
+        }
         match item {
             Item::Start(start) => {
                 if start.loss_is_marked {
@@ -110,22 +118,32 @@ impl Pipeline {
         }
     }
 
+    /// Until when to wait for what can still go, if judging takes so long.
+    pub fn deadline(&self, reaped: KtimeNs, judging: Duration) -> KtimeNs {
+        let judging = u64::try_from(judging.as_nanos()).unwrap_or(u64::MAX);
+        audit::deadline(&self.start, reaped, judging)
+    }
+
     /// Whether what can still go by itself has gone.
-    pub fn settle(&self, reaped: KtimeNs, now: KtimeNs) -> Settling {
-        let facts = self.model.facts();
-        audit::settle(&facts, &self.answers, &self.start, Some(reaped), now)
+    pub fn settle(&self, deadline: KtimeNs, now: KtimeNs) -> Settling {
+        let facts = self.model.unsettled();
+        audit::settle(&facts, &self.answers, &self.start, Some(deadline), now)
+    }
+
+    /// Whether those that are waited for are still there.
+    pub fn settle_questions(&self) -> Vec<Question> {
+        audit::settle_questions(&self.model.unsettled())
     }
 
     /// What judging needs to know of the kernel now.
     pub fn questions(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
-        audit::questions(&self.model.facts(), &self.start, policy, scope)
+        audit::questions(self.facts(), &self.start, policy, scope)
     }
 
     /// What putting the findings into files needs to know: to be asked when everything else has
     /// been answered.
     pub fn sources(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
-        let facts = self.model.facts();
-        audit::sources(&facts, &self.answers, &self.start, policy, scope)
+        audit::sources(self.facts(), &self.answers, &self.start, policy, scope)
     }
 
     /// Which stacks must be known: to be asked when everything else has been answered.
@@ -139,14 +157,17 @@ impl Pipeline {
 
     /// What else judging needs to know once it is known what is left.
     pub fn holder_questions(&self, policy: &Policy, scope: Scope) -> Vec<Question> {
-        let facts = self.model.facts();
-        audit::holder_questions(&facts, &self.answers, &self.start, policy, scope)
+        audit::holder_questions(self.facts(), &self.answers, &self.start, policy, scope)
     }
 
     /// The verdict and what it stands on. The exit is that of `check`.
     pub fn judge(&self, policy: &Policy) -> Report {
-        let facts = self.model.facts();
-        audit::judge(&facts, &self.answers, &self.start, &self.end, policy)
+        audit::judge(self.facts(), &self.answers, &self.start, &self.end, policy)
+    }
+
+    /// What the model knows, gathered once: answers do not change it.
+    fn facts(&self) -> &Facts {
+        self.facts.get_or_init(|| self.model.facts())
     }
 
     /// How the run began.
