@@ -1,5 +1,7 @@
 //! LT401 to LT403: releases that could not work.
 
+use leaktrace_tests::Run;
+
 use crate::check_steps;
 
 #[test]
@@ -30,6 +32,12 @@ fn a_second_close_is_a_double_release() {
         "one cause, one note\n{outcome}"
     );
     check_steps(&twice[..4]).end().twin_clean("LT403");
+}
+
+#[test]
+fn what_bash_does_by_itself_is_no_note_about_a_script() {
+    let script = "x=$(echo a | cat); y=$(cat <(echo b)); test \"$x$y\" = ab";
+    Run::check(["bash", "-c", script]).end().spotless();
 }
 
 #[test]

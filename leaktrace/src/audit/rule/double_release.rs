@@ -1,5 +1,7 @@
 //! LT403 double-release.
 
+use leaktrace_common::abi::Op;
+
 use super::{Group, Remedy, RuleInfo};
 use crate::{
     audit::case::{Case, Observation},
@@ -25,10 +27,22 @@ pub static RULE: RuleInfo = RuleInfo {
 fn check(case: &Case<'_>) -> Vec<Observation> {
     let mut seen = Vec::new();
     for process in case.judged(Group::Misuse) {
-        let again = process.refused.iter().filter(|refused| is_again(refused));
+        let again = process
+            .refused
+            .iter()
+            .filter(|refused| is_again(refused))
+            .filter(|refused| refused.op != Op::CLOSE || !is_bash(process));
         seen.extend(again.map(|refused| super::bad_close::observation(process, refused)));
     }
     seen
+}
+
+/// bash closes its end of a pipe twice in every command substitution (make_child, jobs.c, and
+/// command_substitute, subst.c, of bash 5.2): thousands of notes about a script whose author can
+/// do nothing about it. It has one thread, and nothing is opened between the two.
+fn is_bash(process: &ProcessFacts) -> bool {
+    let exe = process.exe.as_deref().unwrap_or_default();
+    exe.rsplit(|byte| *byte == b'/').next() == Some(b"bash")
 }
 
 /// Whether a refused release is of something that was released before.
