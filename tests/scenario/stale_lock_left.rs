@@ -30,6 +30,16 @@ fn a_lock_made_by_an_exclusive_open_for_a_child_is_an_error() {
 }
 
 #[test]
+fn a_lock_that_says_more_than_a_pid_is_an_error_and_a_log_is_none() {
+    let more = "printf '%s\\n/some/where\\n1795279717\\n5432\\n' $$";
+    let place = Place::new();
+    let outcome = check_sh(&format!("set -C; {more} >lock")).at(&place).end();
+    let finding = outcome.only_error("LT113");
+    assert_eq!(finding["resource"]["id"], finding["pid"], "{outcome}");
+    check_sh(&format!("{more} >log")).end().twin_clean("LT113");
+}
+
+#[test]
 fn a_pid_file_that_is_removed_is_gone() {
     check_sh("echo $$ >daemon; rm daemon")
         .end()

@@ -100,7 +100,7 @@ pub(super) fn identify(
             {
                 (thing, kind) = (Thing::Cgroup, Kind::Cgroup);
             } else if let (Thing::TempFile, Some(pid)) = (thing, holds_pid)
-                && is_stale(created, *pid, facts)
+                && is_stale(created, (*pid, *bytes), facts)
             {
                 thing = Thing::StaleLock;
                 resource.id = Some(i64::from(*pid));
@@ -174,12 +174,17 @@ fn namespace_number(root: &[u8]) -> Option<u32> {
     text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
+/// A file that holds a pid and nothing else is no longer than this; lock files pad the number with
+/// blanks.
+const PID_ALONE: u64 = 32;
+
 /// Whether a file that holds this number is the lock of a process that is gone: of the one that
 /// made it, of its parent or of a child; or, if the file was made as a lock is, by an open with O_EXCL
 /// or a link, of another child of its parent. A number alone proves nothing, so it must be one of those
-/// who had to do with the file; and one that was locked is no lock by being there.
-fn is_stale(created: &Created, pid: u32, facts: &Facts) -> bool {
-    if created.locked {
+/// who had to do with the file; and one that was locked is no lock by being there. With more behind
+/// the number it may be a log: then only how it was made tells a lock.
+fn is_stale(created: &Created, (pid, bytes): (u32, u64), facts: &Facts) -> bool {
+    if created.locked || bytes > PID_ALONE && created.exclusive != Some(true) {
         return false;
     }
     let creator = created.creator;

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::id::{FileId, ProcessKey};
 
-/// A pid file is no longer than this; lock files pad the number with blanks.
-const MAX_PID_FILE: u64 = 32;
+/// A file that begins with a line that is a pid is no longer than this if it is a lock: PostgreSQL's
+/// goes on with where its data are, what it listens on, and more.
+const MAX_PID_FILE: u64 = 512;
 /// Bytes that are looked at to tell text.
 const TEXT: u64 = 512;
 /// Open without opening.

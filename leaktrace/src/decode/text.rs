@@ -26,6 +26,21 @@ impl<'a> Text<'a> {
         self.flags & text_flag::TRUNCATED != 0
     }
 
+    /// As the name of a unix socket, whose length a program may pass with all of `sun_path`: a path
+    /// ends at its first NUL (unix_mkname_bsd, net/unix/af_unix.c of Linux 6.18); an abstract name
+    /// begins with one and is as long as was said.
+    #[must_use]
+    pub fn of_socket(&self) -> Text<'a> {
+        let end = self.bytes.iter().position(|byte| *byte == 0);
+        match end {
+            None | Some(0) => *self,
+            Some(end) => Text {
+                bytes: &self.bytes[..end],
+                ..*self
+            },
+        }
+    }
+
     /// Whether it is a path that the kernel told name by name.
     pub fn is_walk(&self) -> bool {
         self.kind == text_kind::WALK && !self.is_none()
@@ -112,4 +127,25 @@ pub(super) fn texts<'a, const N: usize>(
         *slot = text(kind, areas, area, reference, index)?;
     }
     Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_path_ends_at_its_first_nul_and_an_abstract_name_does_not() {
+        let name = |bytes| {
+            let text = Text {
+                bytes,
+                kind: text_kind::USER,
+                flags: 0,
+            };
+            text.of_socket().bytes
+        };
+        assert_eq!(name(b"/tmp/s"), b"/tmp/s");
+        assert_eq!(name(b"/tmp/s\0\0\0"), b"/tmp/s");
+        assert_eq!(name(b"\0a\0b"), b"\0a\0b");
+        assert_eq!(name(b""), b"");
+    }
 }

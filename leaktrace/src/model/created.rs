@@ -218,6 +218,7 @@ impl Model {
             self.remains.may_keep = MayKeep::Yes;
         }
         let [address, path] = texts;
+        let address = &address.of_socket();
         if let Some(description) = self.described(header.table, name.fd, &name.identity) {
             if !address.is_none() && Op(name.op) == Op::BIND {
                 self.name_description(description, address);
