@@ -50,6 +50,7 @@ mod outputs;
 mod parity;
 mod policy;
 mod posix_ipc;
+mod postgres;
 mod private;
 mod process_table;
 mod programs;

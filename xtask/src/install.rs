@@ -19,8 +19,8 @@ const LLVM_PACKAGES: [&str; 4] = [
     "libzstd-dev",
 ];
 
-/// Programs that scenarios run, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 21] = [
+/// Programs that scenarios run, by name or by path, and the Debian packages they are in.
+const SCENARIO_PROGRAMS: [(&str, &str); 23] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
@@ -43,6 +43,8 @@ const SCENARIO_PROGRAMS: [(&str, &str); 21] = [
     ("mkfs.btrfs", "btrfs-progs"),
     ("bwrap", "bubblewrap"),
     ("xmllint", "libxml2-utils"),
+    ("stress-ng", "stress-ng"),
+    ("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
 ];
 
 /// Sees to it that the kernel object can be built here.
@@ -102,7 +104,15 @@ fn package_installed(package: &str) -> bool {
 /// # Errors
 /// If one is missing and cannot be installed.
 pub fn scenario_programs() -> Result<()> {
-    let mut missing: Vec<&str> = SCENARIO_PROGRAMS
+    programs(&SCENARIO_PROGRAMS)
+}
+
+/// Sees to it that programs, or files given by their whole paths, are there.
+///
+/// # Errors
+/// If one is missing and cannot be installed.
+pub fn programs(wanted: &[(&str, &'static str)]) -> Result<()> {
+    let mut missing: Vec<&str> = wanted
         .iter()
         .filter(|(program, _)| !on_path(program))
         .map(|(_, package)| *package)
