@@ -21,8 +21,8 @@ mod parity;
 mod record;
 mod rules;
 mod run;
-
 mod soak;
+mod suites;
 mod test;
 mod turmoil;
 mod vm;
@@ -85,6 +85,17 @@ enum Task {
         #[arg(long)]
         quick: bool,
         /// Only scenarios whose name contains one of these
+        names: Vec<String>,
+    },
+    /// Run the test suites of well-known packages under `leaktrace check`, and one leak in each
+    Suites {
+        /// Use the debug build, which is quicker to make
+        #[arg(long)]
+        dev: bool,
+        /// How often each
+        #[arg(long, default_value_t = 1)]
+        repeat: u32,
+        /// Which; all without a name
         names: Vec<String>,
     },
     /// Compare leaktrace's tables with /proc under each stressor of stress-ng
@@ -206,6 +217,7 @@ fn perform(task: Task) -> Result<()> {
             drop,
             seed,
         }),
+        Task::Suites { dev, repeat, names } => suites::suites(profile(dev), repeat, &names),
         Task::Fuzz {
             seconds,
             seed,

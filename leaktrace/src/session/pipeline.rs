@@ -151,8 +151,7 @@ impl Pipeline {
         if !self.model.has_stacks() {
             return Vec::new();
         }
-        let facts = self.model.facts();
-        audit::stack_questions(&facts, &self.answers, &self.start, policy, scope)
+        audit::stack_questions(self.facts(), &self.answers, &self.start, policy, scope)
     }
 
     /// What else judging needs to know once it is known what is left.

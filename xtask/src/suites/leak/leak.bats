@@ -1,0 +1,3 @@
+@test "leak" {
+  mkfifo "$BATS_TMPDIR/leak-$$"
+}

@@ -1,0 +1,5 @@
+import tempfile
+
+
+def test_leak():
+    tempfile.mkdtemp(prefix="leak-")
