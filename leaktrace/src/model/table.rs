@@ -50,6 +50,8 @@ const _: () = assert!(size_of::<Slot>() == 32);
 
 /// Numbers in a page.
 const PAGE: u32 = 16;
+/// A range of fewer numbers is looked at number by number.
+const FEW: u32 = 64;
 /// Pages that stay once they are there.
 const KEPT: u32 = 16;
 /// Pages that are found by position; those of higher numbers are in a tree, so that an fd of a
@@ -264,6 +266,10 @@ impl Table {
 
     /// The open numbers from `first` to `last`, ascending.
     pub(super) fn numbers(&self, first: u32, last: u32) -> Vec<u32> {
+        if last.saturating_sub(first) < FEW {
+            let open = |fd: &u32| self.get(*fd).is_some();
+            return (first..=last).filter(open).collect();
+        }
         // Most ranges end at the highest possible number: going through what is open is cheaper.
         let in_range = |fd: &u32| (first..=last).contains(fd);
         self.iter().map(|(fd, _)| fd).filter(in_range).collect()
