@@ -40,7 +40,8 @@ fn doctor_says_that_everything_is_ready() {
 }
 
 /// What a start takes of time, and of kernel memory while it lasts, follows what the verifier has
-/// to go through: from Linux 7.1 on 100,000 instructions were hundreds of megabytes.
+/// to go through: from Linux 7.1 on 200,000 instructions were hundreds of megabytes. 6.18 goes
+/// through 57,000 and 6.1, which finds fewer states alike, through 100,000.
 #[test]
 fn the_verifier_has_little_to_do() {
     let doctor = Command::new(leaktrace_tests::leaktrace())
@@ -57,9 +58,9 @@ fn the_verifier_has_little_to_do() {
     let all: u64 = verified.iter().map(|(_, count)| count).sum();
     assert!(verified.len() >= 12, "{verified:?}");
     assert!(all > 10_000, "{verified:?}");
-    assert!(all <= 70_000, "{all}: {verified:?}");
+    assert!(all <= 110_000, "{all}: {verified:?}");
     for (name, count) in &verified {
-        assert!(*count <= 20_000, "{name} has {count}: {verified:?}");
+        assert!(*count <= 34_000, "{name} has {count}: {verified:?}");
     }
 }
 
