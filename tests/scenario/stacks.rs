@@ -89,7 +89,7 @@ fn c_programs_are_named_by_their_functions_with_frame_pointers_or_without() {
         if options.contains(&"-g") {
             assert_eq!(left["location"]["file"], "named.c", "{options:?} {outcome}");
             let line = left["location"]["line"].as_u64().unwrap_or(0);
-            assert!((30..40).contains(&line), "{options:?} {outcome}");
+            assert!((34..44).contains(&line), "{options:?} {outcome}");
         }
     }
 }
