@@ -15,7 +15,8 @@ case $4 in
 stop) "$bin/pg_ctl" -s -w -m fast -D "$data" stop ;;
 kill)
     # A backend that computes does not look whether its server is there.
-    sql 'select count(*) from generate_series(1, 20000000000) g' >/dev/null 2>&1 &
+    "$bin/psql" -h "$sockets" -d postgres -Atqc \
+        'select count(*) from generate_series(1, 20000000000) g' >/dev/null 2>&1 &
     computing="select count(*) from pg_stat_activity
         where query like '%20000000000%' and state = 'active' and pid <> pg_backend_pid()"
     until [ "$(sql "$computing")" = 1 ]; do sleep 0.05; done

@@ -42,6 +42,12 @@ printf '\\n[workspace]\\n' >> bytes/Cargo.toml";
 /// Of what `cargo test` runs, doc tests are left out: each is a program that is compiled first.
 const TEST: [&str; 5] = ["test", "--tests", "--offline", "--target-dir", "target"];
 
+/// What is published names its tests one by one.
+const COPY: &str = "
+rm -rf leaking
+cp -r bytes leaking
+printf '\\n[[test]]\\nname = \"leak\"\\npath = \"tests/leak.rs\"\\n' >> leaking/Cargo.toml";
+
 const LEAK: &str = include_str!("leak/leak.rs");
 
 fn prepare(place: &Place) -> Result<()> {
@@ -49,7 +55,7 @@ fn prepare(place: &Place) -> Result<()> {
     place.once("fetched", FETCH)?;
     place.once("resolved", "cd bytes && cargo fetch --quiet")?;
     std::fs::create_dir_all(place.path("leaking"))?;
-    place.once("copied", "rm -rf leaking; cp -r bytes leaking")?;
+    place.once("copied", COPY)?;
     place.write("leaking/tests/leak.rs", LEAK)?;
     for dir in ["bytes", "leaking"] {
         let mut build = Command::new("cargo");
