@@ -172,10 +172,13 @@ fn loss_turns_red_with_its_time_and_stays_until_reset() {
 fn loss_is_seen_on_the_smallest_screen() {
     let mut picture = fixture::picture();
     picture.lost = 7;
-    let state = after((40, 3), [arrived(picture)]);
-    let text = screen(&state);
-    assert_eq!(text.lines().count(), 1);
-    assert!(text.contains("lost 7"), "{text}");
+    for (size, rows) in [((59, 1), 1), ((40, 3), 3), ((20, 5), 3), ((20, 1), 1)] {
+        let state = after(size, [arrived(picture.clone())]);
+        let text = screen(&state);
+        assert_eq!(text.trim_end().lines().count(), rows, "{text}");
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains("lost 7"), "{size:?}: {text}");
+    }
 }
 
 #[test]

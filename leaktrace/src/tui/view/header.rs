@@ -22,7 +22,8 @@ const GROWING: f64 = 0.5;
 /// Below this many columns what can be spared is left out.
 const NARROW: u16 = 90;
 
-/// All that fits when the terminal is too small: one line, or one a phrase where that is too long.
+/// All that fits when the terminal is too small: one line, or one a phrase where that is too long;
+/// what was lost comes first, so that it is seen even on a single row.
 pub fn instead(state: &State) -> Vec<Line<'static>> {
     let (columns, rows) = LEAST;
     let mut whole = Line::from(loss(state));
@@ -31,9 +32,9 @@ pub fn instead(state: &State) -> Vec<Line<'static>> {
         return vec![whole];
     }
     vec![
+        Line::from(loss(state)),
         Line::from(format!("needs {columns}x{rows}")),
         Line::from("q quit"),
-        Line::from(loss(state)),
     ]
 }
 

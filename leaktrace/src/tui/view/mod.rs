@@ -21,7 +21,7 @@ use super::{
 /// Draws the state into the buffer, which has the state's size.
 pub fn draw(state: &State, buffer: &mut Buffer) {
     if layout::too_small(state.size) {
-        let area = Rect::new(0, 0, state.size.0, state.size.1.min(1));
+        let area = Rect::new(0, 0, state.size.0, state.size.1);
         paint::lines(buffer, area, header::instead(state));
         return;
     }
