@@ -89,31 +89,33 @@ impl Found {
         words.join(", ")
     }
 
-    /// Takes away what a leak has left on purpose.
+    /// Takes away what a leak has left on purpose: survivors, segments, and names that the suite
+    /// made. Of other findings a path tells something else, of a survivor its program.
     pub fn clean_up(&self) {
         let errors = self.left.iter().filter(|it| it["level"] == "error");
         for finding in errors {
             let resource = &finding["resource"];
-            if let ("LT101", Some(pid)) = (
-                finding["rule"].as_str().unwrap_or(""),
-                finding["pid"].as_i64(),
-            ) && let Ok(pid) = i32::try_from(pid)
-                && pid > 1
-            {
-                // SAFETY: passes no memory. A survivor of the suite that leaktrace has just named.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
-            if let Some(id) = resource["id"]
-                .as_i64()
-                .and_then(|id| i32::try_from(id).ok())
-                && resource["kind"] == "sysv-shm"
-            {
-                // SAFETY: IPC_RMID needs no buffer.
-                unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
-            }
-            if let Some(path) = resource["path"].as_str() {
-                // What is already gone need not be removed.
-                let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+            let number = |value: &Value| value.as_i64().and_then(|it| i32::try_from(it).ok());
+            match finding["rule"].as_str().unwrap_or_default() {
+                "LT101" => {
+                    if let Some(pid @ 2..) = number(&finding["pid"]) {
+                        // SAFETY: passes no memory. A survivor that leaktrace has just named.
+                        unsafe { libc::kill(pid, libc::SIGKILL) };
+                    }
+                }
+                "LT103" => {
+                    if let Some(id) = number(&resource["id"]) {
+                        // SAFETY: IPC_RMID needs no buffer.
+                        unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+                    }
+                }
+                "LT106" | "LT109" | "LT110" | "LT111" | "LT112" => {
+                    if let Some(path) = resource["path"].as_str() {
+                        // What is already gone need not be removed.
+                        let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+                    }
+                }
+                _ => {}
             }
         }
     }
