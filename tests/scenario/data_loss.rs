@@ -34,7 +34,9 @@ fn a_close_that_lost_data_is_not_among_what_is_lost() {
         outcome.report["events"]["lost"].as_u64() > Some(0),
         "{outcome}"
     );
-    outcome.only_error("LT402");
+    assert_eq!(outcome.code(), 100, "{outcome}");
+    assert_eq!(outcome.errors().len(), 1, "{outcome}");
+    assert_eq!(outcome.of_rule("LT402").len(), 1, "{outcome}");
 }
 
 #[test]
@@ -47,5 +49,6 @@ fn what_was_lost_without_consequence_makes_nothing_inconclusive() {
         outcome.report["events"]["lost"].as_u64() > Some(0),
         "{outcome}"
     );
-    outcome.clean();
+    assert_eq!(outcome.code(), 0, "{outcome}");
+    assert_eq!(outcome.report["verdict"], "clean", "{outcome}");
 }

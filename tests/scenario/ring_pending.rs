@@ -80,7 +80,8 @@ fn a_send_that_the_network_still_has_when_its_process_is_gone_is_an_error() {
     let waited = outcome.report["settle"]["waited_ns"]
         .as_u64()
         .unwrap_or_default();
-    assert!(waited >= 1_000_000_000, "settling waits for it: {outcome}");
+    // At least half of the time to settle; the rest is for asking and judging.
+    assert!(waited >= 500_000_000, "settling waits for it: {outcome}");
 }
 
 #[test]

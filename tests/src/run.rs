@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -190,6 +191,8 @@ impl<'a> Run<'a> {
             .stderr(Stdio::from(
                 File::create(&files.stderr).expect("make stderr"),
             ));
+        // SAFETY: only sets dispositions, which is allowed between fork and exec.
+        unsafe { command.pre_exec(default_signals) };
         (command.spawn().expect("start leaktrace"), files)
     }
 }
@@ -244,4 +247,16 @@ pub fn steps<'a>(program: &'a str, steps: &[&'a str]) -> Vec<&'a str> {
     let mut command = vec![program];
     command.extend(steps);
     command
+}
+
+/// What the signals do that a shell or a runner may have set to be ignored: a shell does so for
+/// jobs in the background, and what is ignored at the start of a shell cannot be trapped there.
+fn default_signals() -> std::io::Result<()> {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: passes no memory.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

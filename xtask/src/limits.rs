@@ -284,7 +284,7 @@ mod tests {
             .find(|deepest| deepest.chain[0].0 == "sched_process_exec")
             .unwrap();
         // Calls and callbacks were followed.
-        assert!(exec.to_string().contains("walk::table"), "{exec}");
+        assert!(exec.to_string().contains("walk_table"), "{exec}");
         assert!(exec.to_string().contains("walk::entry"), "{exec}");
         assert!(exec.bytes > 256, "{exec}");
     }

@@ -376,6 +376,12 @@ impl Model {
         let mut cuts = Vec::new();
         let space = self.space_of(remap.mm, id);
         let old_end = end_of(remap.old_address, remap.old_bytes);
+        // Only this may be about several mappings, which keep what they are.
+        if remap.new_address == remap.old_address && new_end <= old_end {
+            let (mm, now) = (remap.mm, header.time_ns);
+            self.unmap_range(header, id, mm, new_end, old_end, now);
+            return;
+        }
         let kept = space.is_kept_from_children(remap.old_address);
         space.cut(remap.old_address, old_end, &mut cuts);
         // A range that is one mapping to the kernel is one to us, unless records were lost, or
