@@ -106,6 +106,8 @@ mod tests {
     use super::Index;
 
     proptest! {
+        // Each case looks for everything after every step.
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn finds_what_a_set_has(steps in proptest::collection::vec((0u32..200, any::<bool>()), 0..800)) {
             // Few hashes, so that runs are long and wrap around.
