@@ -21,11 +21,9 @@ use leaktrace_common::{
     },
 };
 use thiserror::Error;
-
-use crate::launch::privilege;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::census::host;
+use crate::{census::host, launch::privilege};
 
 /// The variable.
 pub const VARIABLE: &str = "LEAKTRACE_TEST_LOSS";
@@ -120,9 +118,6 @@ pub(super) struct Losing {
 /// Families of which every record is vital to the programs.
 const VITAL: [Family; 4] = [Family::Ipc, Family::Name, Family::Task, Family::Exit];
 
-/// include/uapi/asm-generic/errno-base.h
-const EIO: i32 = 5;
-
 /// Whether it is among those for which the programs have the spare ring.
 fn is_vital(kind: u16, payload: &[u8]) -> bool {
     match kind {
@@ -130,9 +125,8 @@ fn is_vital(kind: u16, payload: &[u8]) -> bool {
         kind::FD_LOCK | kind::FD_TABLE => true,
         kind::FD_ACQUIRE => FdAcquire::read_from_prefix(payload)
             .is_ok_and(|(fd, _)| fd.flags & acquire_flag::CREATED != 0),
-        kind::FD_RELEASE => {
-            FdRelease::read_from_prefix(payload).is_ok_and(|(release, _)| release.errno == EIO)
-        }
+        kind::FD_RELEASE => FdRelease::read_from_prefix(payload)
+            .is_ok_and(|(release, _)| release.errno == libc::EIO),
         kind::SOCKET_NAME => {
             SocketName::read_from_prefix(payload).is_ok_and(|(name, _)| Op(name.op) != Op::CONNECT)
         }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use leaktrace_common::record::{
-    Header, TextRef, kind,
+    TextRef, kind,
     mapping::{MapSeed, map_seed_flag},
     stack::Image,
     task::Free,
@@ -16,7 +16,7 @@ use leaktrace_common::record::{
 };
 use zerocopy::IntoBytes;
 
-use super::{host, process};
+use super::{host, process, record::append};
 use crate::{
     id::{Pid, ProcessKey},
     parity::{Backing, By, HeldFd, Holdings, Range},
@@ -158,18 +158,9 @@ pub fn gone(key: ProcessKey) -> Option<Bytes> {
         tid: key.pid.0,
         reserved: 0,
     };
-    let header = Header {
-        len: (size_of::<Header>() + size_of::<Free>()) as u16,
-        kind: kind::FREE,
-        pid: key.pid.0,
-        tid: key.pid.0,
-        start_ns: key.start.0,
-        time_ns: host::boottime_ns(),
-        ..Header::default()
-    };
     let mut record = BytesMut::new();
-    record.extend_from_slice(header.as_bytes());
-    record.extend_from_slice(free.as_bytes());
+    let now = host::boottime_ns();
+    append(&mut record, kind::FREE, key, now, free.as_bytes(), &[]);
     Some(record.freeze())
 }
 
@@ -196,19 +187,14 @@ pub fn mapped(key: ProcessKey) -> Option<Bytes> {
     seeds[last].0.flags |= map_seed_flag::LAST;
     let mut records = BytesMut::new();
     for (seed, path) in seeds {
-        let header = Header {
-            len: (size_of::<Header>() + size_of::<MapSeed>() + path.len()) as u16,
-            kind: kind::MAP_SEED,
-            pid: key.pid.0,
-            tid: key.pid.0,
-            start_ns: key.start.0,
-            time_ns: now,
-            ..Header::default()
-        };
-        records.extend_from_slice(header.as_bytes());
-        records.extend_from_slice(seed.as_bytes());
-        records.extend_from_slice(path);
-        records.resize(records.len().next_multiple_of(8), 0);
+        append(
+            &mut records,
+            kind::MAP_SEED,
+            key,
+            now,
+            seed.as_bytes(),
+            path,
+        );
     }
     Some(records.freeze())
 }
@@ -228,15 +214,6 @@ pub fn images(key: ProcessKey) -> Option<Bytes> {
     let mut records = BytesMut::new();
     for line in code {
         let path = &line.name[..line.name.len().min(4096)];
-        let header = Header {
-            len: (size_of::<Header>() + size_of::<Image>() + path.len()) as u16,
-            kind: kind::IMAGE,
-            pid: key.pid.0,
-            tid: key.pid.0,
-            start_ns: key.start.0,
-            time_ns: now,
-            ..Header::default()
-        };
         let image = Image {
             address: line.start,
             bytes: line.end - line.start,
@@ -250,10 +227,7 @@ pub fn images(key: ProcessKey) -> Option<Bytes> {
             },
             ..Image::default()
         };
-        records.extend_from_slice(header.as_bytes());
-        records.extend_from_slice(image.as_bytes());
-        records.extend_from_slice(path);
-        records.resize(records.len().next_multiple_of(8), 0);
+        append(&mut records, kind::IMAGE, key, now, image.as_bytes(), path);
     }
     Some(records.freeze())
 }

@@ -32,6 +32,7 @@ mod mq;
 mod namespace;
 mod path;
 pub mod process;
+mod record;
 mod stack;
 mod sysv;
 mod worker;

@@ -70,28 +70,13 @@ fn by_identity(path: &[u8], id: FileId, identify: &dyn Identify) -> Found {
         return found;
     }
     match inode::find(id, identify) {
-        Sought::Here(fd) => match describe(fd.as_fd(), identify) {
-            Found::File {
-                id: there,
-                mode,
-                bytes,
-                entries,
-                birth_ns,
-                wall_ns,
-                holds_pid,
-                elsewhere: _,
-            } => Found::File {
-                id: there,
-                mode,
-                bytes,
-                entries,
-                birth_ns,
-                wall_ns,
-                holds_pid,
-                elsewhere: inode::name(&fd, id, identify),
-            },
-            found => found,
-        },
+        Sought::Here(fd) => {
+            let mut found = describe(fd.as_fd(), identify);
+            if let Found::File { elsewhere, .. } = &mut found {
+                *elsewhere = inode::name(&fd, id, identify);
+            }
+            found
+        }
         // A file system that is mounted nowhere here went with its namespace.
         Sought::Gone | Sought::Elsewhere => Found::Gone,
         Sought::Unknown(why) => Found::unknown(format!("its mount namespace is gone: {why}")),

@@ -4,13 +4,12 @@ use std::{fs, io, mem};
 
 use bytes::{Bytes, BytesMut};
 use leaktrace_common::record::{
-    Header,
     ipc::{IpcGet, IpcRemove, created, what},
     kind,
 };
 use zerocopy::IntoBytes;
 
-use super::{Found, host};
+use super::{Found, host, record::append};
 use crate::{id::ProcessKey, source::Start};
 
 /// The segment is removed when its last user detaches (SHM_DEST, include/linux/shm.h).
@@ -161,7 +160,14 @@ pub fn changes(
             ipc_ns: start.ipc_ns,
             ..IpcRemove::default()
         };
-        append(&mut records, kind::IPC_REMOVE, somebody, remove.as_bytes());
+        append(
+            &mut records,
+            kind::IPC_REMOVE,
+            somebody,
+            host::boottime_ns(),
+            remove.as_bytes(),
+            &[],
+        );
     }
     let new = segments().ok()?.into_iter().filter(|segment| {
         let key = (what::SHM, segment.id);
@@ -176,24 +182,16 @@ pub fn changes(
             created: created::YES,
             ..IpcGet::default()
         };
-        append(&mut records, kind::IPC_GET, key, get.as_bytes());
+        append(
+            &mut records,
+            kind::IPC_GET,
+            key,
+            host::boottime_ns(),
+            get.as_bytes(),
+            &[],
+        );
     }
     (!records.is_empty()).then(|| records.freeze())
-}
-
-fn append(records: &mut BytesMut, kind: u16, key: ProcessKey, payload: &[u8]) {
-    let header = Header {
-        len: (size_of::<Header>() + payload.len()) as u16,
-        kind,
-        pid: key.pid.0,
-        tid: key.pid.0,
-        start_ns: key.start.0,
-        time_ns: host::boottime_ns(),
-        ..Header::default()
-    };
-    records.extend_from_slice(header.as_bytes());
-    records.extend_from_slice(payload);
-    records.resize(records.len().next_multiple_of(8), 0);
 }
 
 /// key, id, permissions in octal, size, creator … (ipc/shm.c, sysvipc_shm_proc_show).
