@@ -15,6 +15,13 @@ pub const PRCTL_HOLD: u64 = 1;
 /// caller's open `fd` into the `IDENTITY` map under the key `fd`.
 pub const PRCTL_IDENTIFY: u64 = 2;
 
+/// `prctl(PRCTL_MAGIC, PRCTL_STAY, nonce)`: the program that sees the call stays in it for
+/// [`STAY_NS`]. If it can be preempted there, it is.
+pub const PRCTL_STAY: u64 = 3;
+
+/// How long [`PRCTL_STAY`] takes, ns.
+pub const STAY_NS: u64 = 200_000;
+
 /// Number of syscall numbers that the dispatch table covers.
 pub const SYSCALL_TABLE_LEN: usize = 512;
 

@@ -13,6 +13,7 @@ pub mod scope;
 pub mod signal;
 pub mod socket;
 pub mod stack;
+pub mod stay;
 pub mod task;
 pub mod uring;
 pub mod walk;
@@ -194,6 +195,7 @@ fn own_call(arguments: Arguments) {
     match arguments.a1() {
         abi::PRCTL_HOLD => tree::hold(arguments.a2()),
         abi::PRCTL_IDENTIFY => file::answer(arguments.a2(), arguments.a3()),
+        abi::PRCTL_STAY => stay::long(arguments.a2()),
         _ => {}
     }
 }

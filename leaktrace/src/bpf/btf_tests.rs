@@ -262,3 +262,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn programs_on_tracepoints_can_be_preempted_from_7_0_on() {
+    use crate::bpf::health::{Preemption, preemption};
+
+    let plain = Builder::new().build();
+    let mut newer = Builder::new();
+    let int = newer.int();
+    newer.ty("class_srcu_fast_notrace_t", kind::TYPEDEF, 0, 0, int, &[]);
+    let newer = newer.build();
+    let of = |bytes: &[u8], version| preemption(&Btf::parse(bytes).unwrap(), version);
+    assert_eq!(of(&plain, Some((6, 19))), Preemption::Impossible);
+    assert_eq!(of(&newer, Some((6, 19))), Preemption::Possible);
+    assert_eq!(of(&plain, Some((7, 0))), Preemption::Possible);
+    assert_eq!(of(&plain, None), Preemption::Possible);
+}

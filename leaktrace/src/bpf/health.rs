@@ -6,7 +6,10 @@ use leaktrace_common::{
 };
 use zerocopy::IntoBytes;
 
-use super::probe::{MEMBERS, Need, PROBES, Probe};
+use super::{
+    btf::{Btf, TypeKind},
+    probe::{MEMBERS, Need, PROBES, Probe},
+};
 use crate::report::{Coverage, CoverageStatus};
 
 /// What became of one probe.
@@ -48,17 +51,51 @@ pub fn count(outcomes: &[(Probe, Outcome)]) -> (u32, u32) {
     (attached as u32, PROBES.len() as u32)
 }
 
-/// Says of every family that is seen in full that handlers are skipped here: `missed` runs of
-/// them in the self-test.
-pub fn skipping(coverage: &mut [Coverage], missed: u64) {
+/// Whether a program on a tracepoint can be preempted, so that it is skipped for others
+/// meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preemption {
+    /// It cannot.
+    Impossible,
+    /// It can: see [`preemption`].
+    Possible,
+}
+
+/// Whether this kernel preempts programs on tracepoints. Since Linux 7.0 it goes through them in
+/// a section of SRCU (`guard(srcu_fast_notrace)` in include/linux/tracepoint.h), whose type it has
+/// for that; before, with preemption off. The version counts too: a kernel that does the same by
+/// another name is newer.
+pub fn preemption(btf: &Btf<'_>, version: Option<(u32, u32)>) -> Preemption {
+    let guarded = btf.has_type(TypeKind::Typedef, "class_srcu_fast_notrace_t");
+    if guarded || version.is_none_or(|version| version >= (7, 0)) {
+        Preemption::Possible
+    } else {
+        Preemption::Impossible
+    }
+}
+
+/// How it is known that handlers are skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skips {
+    /// So many were in the self-test.
+    Seen(u64),
+    /// The kernel can.
+    Possible,
+}
+
+/// Says of every family that is seen in full that handlers are skipped here.
+pub fn skipping(coverage: &mut [Coverage], skips: &Skips) {
     for family in coverage
         .iter_mut()
         .filter(|one| one.status == CoverageStatus::Full)
     {
         family.status = CoverageStatus::Partial;
-        family.reason = Some(format!(
-            "this kernel skips handlers under contention ({missed} times in the self-test)"
-        ));
+        family.reason = Some(match skips {
+            Skips::Seen(count) => format!(
+                "this kernel skips handlers under contention ({count} times in the self-test)"
+            ),
+            Skips::Possible => "this kernel can skip handlers under contention".to_owned(),
+        });
     }
 }
 
@@ -208,7 +245,7 @@ mod tests {
     #[test]
     fn skipped_handlers_make_full_coverage_partial() {
         let mut coverage = coverage(&all_attached(), &complete());
-        skipping(&mut coverage, 7);
+        skipping(&mut coverage, &Skips::Seen(7));
         assert!(
             coverage
                 .iter()

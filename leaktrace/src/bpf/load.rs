@@ -204,9 +204,9 @@ pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
         return Err(Unavailable::Memory { room });
     }
     let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
-    let offsets = {
+    let (offsets, preemption) = {
         let own = btf::Btf::parse(&bytes).map_err(|why| Unavailable::BadBtf(why.to_string()))?;
-        btf::offsets(&own)
+        (btf::offsets(&own), health::preemption(&own, version()))
     };
     let types = Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|why| Unavailable::BadBtf(why.to_string()))?;
@@ -215,7 +215,7 @@ pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
     let mut ebpf = create(options, &offsets, nonce, &types)?;
     let (links, outcomes) = attach(&mut ebpf, &types);
     require(&outcomes)?;
-    Programs::new(ebpf, links, outcomes, &offsets, nonce, options)
+    Programs::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
 }
 

@@ -16,7 +16,7 @@ use leaktrace_common::{
 
 use super::{
     diagnostics::Diagnostics,
-    health::{self, Outcome},
+    health::{self, Outcome, Preemption},
     holders,
     identity::{Identities, Value},
     load::{self, LoadOptions},
@@ -56,6 +56,8 @@ pub struct Programs {
     wanted: HashMap<MapData, u32, u32>,
     start: Start,
     diagnostics: Option<Diagnostics>,
+    /// Handlers that did not run in the self-test.
+    skipped: u64,
     /// Handlers that did not run, read before detaching.
     missed: Option<u64>,
 }
@@ -76,11 +78,16 @@ impl Programs {
         offsets: &Offsets,
         nonce: u64,
         options: &LoadOptions,
+        preemption: Preemption,
     ) -> anyhow::Result<Self> {
         let mut coverage = health::coverage(&outcomes, offsets);
-        selftest::contend().context("run the self-test")?;
-        if let Some(missed @ 1..) = missed_by(&ebpf, &links) {
-            health::skipping(&mut coverage, missed);
+        selftest::contend(nonce).context("run the self-test")?;
+        // What was skipped there is not of the run.
+        let skipped = missed_by(&ebpf, &links).unwrap_or(0);
+        if skipped > 0 {
+            health::skipping(&mut coverage, &health::Skips::Seen(skipped));
+        } else if preemption == Preemption::Possible {
+            health::skipping(&mut coverage, &health::Skips::Possible);
         }
         let start = start(&coverage, health::count(&outcomes))?;
         let diagnostics = match options.diagnostics {
@@ -104,6 +111,7 @@ impl Programs {
             coverage,
             nonce,
             start,
+            skipped,
             missed: None,
         })
     }
@@ -176,6 +184,13 @@ impl Programs {
         let dropped = self.reader.losing.as_ref();
         let dropped = dropped.map_or(0, |losing| losing.of(family as u8, cpu as u16));
         (self.reader.received.of(cpu, family as usize), dropped)
+    }
+
+    /// How often programs were to run and did not since the self-test; `None`: the kernel does
+    /// not count.
+    fn missed(&self) -> Option<u64> {
+        let missed = missed_by(&self.ebpf, &self.links)?;
+        Some(missed.saturating_sub(self.skipped))
     }
 
     /// Counts that do not add up, a clause each; none once all is read.
@@ -262,7 +277,7 @@ impl Kernel for Programs {
 
     fn counts(&mut self) -> anyhow::Result<Events> {
         let mut events = Events {
-            not_run: self.missed.or_else(|| missed_by(&self.ebpf, &self.links)),
+            not_run: self.missed.or_else(|| self.missed()),
             ..Events::default()
         };
         for family in Family::ALL {
@@ -352,7 +367,7 @@ impl Kernel for Programs {
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {
-        self.missed = missed_by(&self.ebpf, &self.links);
+        self.missed = self.missed();
         // Closing a link waits until no program of it runs any more.
         self.links.clear();
         Ok(())
