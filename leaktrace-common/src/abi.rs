@@ -437,6 +437,8 @@ offsets! {
     vfsmount_root: "vfsmount.mnt_root";
     mm_map_count: "mm_struct.map_count";
     mm_total_vm: "mm_struct.total_vm";
+    mm_stack_vm: "mm_struct.stack_vm";
+    mm_brk: "mm_struct.brk";
     mm_arg_start: "mm_struct.arg_start";
     mm_arg_end: "mm_struct.arg_end";
     mm_start_stack: "mm_struct.start_stack";

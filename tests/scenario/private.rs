@@ -210,14 +210,20 @@ fn what_is_left_in_a_directory_of_the_host_is_found_there() {
             "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/tmp/left\")'",
             "LT111",
         ),
+        // Only their paths are known.
+        ("mkdir /tmp/left", "LT110"),
+        ("mkfifo /tmp/left", "LT112"),
     ] {
         let outcome = bound(&dir, script, &place);
         let finding = outcome.only_error(rule);
         let left = dir.join("left");
         let there = left.display().to_string();
         assert_eq!(finding["resource"]["path"], there, "{outcome}");
-        std::fs::remove_file(&left).expect("it was left");
-        let twin = format!("{script}; rm /tmp/left");
+        match left.is_dir() {
+            true => std::fs::remove_dir(&left).expect("it was left"),
+            false => std::fs::remove_file(&left).expect("it was left"),
+        }
+        let twin = format!("{script}; rm -r /tmp/left");
         bound(&dir, &twin, &place).twin_clean(rule);
     }
 }
@@ -228,7 +234,10 @@ fn a_private_tmp_is_gone_with_its_mount_namespace() {
     // On the host is a file of the same name, which is nobody's fault.
     let host = format!("/tmp/leaktrace-private-{}", std::process::id());
     std::fs::write(&host, "of the host").expect("make a file");
-    for script in [format!("echo >{host}"), "mktemp -d; mktemp; :".to_owned()] {
+    for script in [
+        format!("echo >{host}"),
+        "mktemp -d; mktemp; mkfifo /tmp/f; :".to_owned(),
+    ] {
         let bwrap = ["bwrap", "--bind", "/", "/", "--dev-bind", "/dev", "/dev"];
         let private = ["--proc", "/proc", "--tmpfs", "/tmp", "--chdir", "/"];
         let mut command = [bwrap.as_slice(), &private].concat();

@@ -118,7 +118,7 @@ struct Outcome {
     processes: u64,
     things: u64,
     differed: u64,
-    /// fd tables compared at the end of their process, and how many differed.
+    /// Tables compared at the end of their process, and how many differed.
     ends: (u64, u64),
     lost: u64,
     said: Vec<String>,
@@ -198,6 +198,7 @@ fn look(name: &str, seconds: u32, leaktrace: &Path, scratch: &Path) -> Result<Ou
     }
     let said = answer(&mut command)?;
     let count = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+    let at_exit = |n: usize| count(&said["self_check"][n]) + count(&said["space_check"][n]);
     let lines = |value: &serde_json::Value| -> Vec<String> {
         let all = value.as_array().into_iter().flatten();
         all.map(ToString::to_string).collect()
@@ -210,7 +211,7 @@ fn look(name: &str, seconds: u32, leaktrace: &Path, scratch: &Path) -> Result<Ou
         processes: count(&said["processes"]),
         things: count(&said["compared"]),
         differed: count(&said["differed"]),
-        ends: (count(&said["self_check"][0]), count(&said["self_check"][1])),
+        ends: (at_exit(0), at_exit(1)),
         lost: count(&said["events"]["lost"]),
         said: told,
     })

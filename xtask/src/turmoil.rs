@@ -56,18 +56,19 @@ pub fn turmoil(options: &Options) -> Result<()> {
             let count = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
             let (stops, least) = (count(&said["stops"]), count(&said["least"]));
             let differed = count(&said["differed"]);
-            let ends = &said["self_check"];
+            let at_exit = |n: usize| count(&said["self_check"][n]) + count(&said["space_check"][n]);
+            let ends = [at_exit(0), at_exit(1)];
             let lost = count(&said["events"]["lost"]);
             println!(
                 "{:<8} {seed:>5} {stops:>6} {least:>6} {:>9} {differed:>6} {:>9} {:>6} {:>9} {lost:>6}",
                 if lossy { "dropping" } else { "" },
                 count(&said["compared"]),
-                count(&ends[0]),
-                count(&ends[1]),
+                ends[0],
+                ends[1],
                 count(&said["events"]["received"]),
             );
             std::io::stdout().flush()?;
-            let seen = differed > 0 || count(&ends[1]) > 0;
+            let seen = differed > 0 || ends[1] > 0;
             let enough = stops * 60 >= STOPS * options.seconds && least >= THINGS;
             let right = match lossy {
                 true => seen,

@@ -28,6 +28,8 @@ pub struct ExitProcess {
     pub mm: u64,
     /// Mapped pages; 0 if not read.
     pub total_vm: u64,
+    /// Those without the stack's and the heap's ([`super::task::Exec::rest_vm`]).
+    pub rest_vm: u64,
     /// Bytes read from storage by the whole process.
     pub read_bytes: u64,
     /// Bytes written to storage by the whole process.
@@ -54,7 +56,7 @@ pub struct ExitProcess {
     pub comm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<ExitProcess>() == 88);
+const _: () = assert!(size_of::<ExitProcess>() == 96);
 
 /// Bits of [`ExitProcess::flags`].
 pub mod exit_flag {

@@ -63,6 +63,10 @@ pub struct Exec {
     pub old_tid: u32,
     /// Inode number of the mount namespace.
     pub mnt_ns: u32,
+    /// Mapped pages without what the kernel makes longer by itself or by brk(2): `mm_struct`'s
+    /// total_vm less stack_vm less the page behind brk; only differences mean something, modulo
+    /// 2^64.
+    pub rest_vm: u64,
     /// Size of each text area.
     pub area: u16,
     /// Zero.
@@ -72,7 +76,7 @@ pub struct Exec {
     pub text: [TextRef; 4],
 }
 
-const _: () = assert!(size_of::<Exec>() == 120);
+const _: () = assert!(size_of::<Exec>() == 128);
 
 /// wait4 or waitid took a child: it is reaped.
 #[repr(C)]

@@ -15,6 +15,8 @@ use crate::{
     tree::{self, Slot},
 };
 
+use super::mapping;
+
 /// exit_group was entered: the kernel's part begins.
 #[inline(always)]
 pub fn group(slot: &mut Slot, code: i32) {
@@ -128,6 +130,7 @@ fn last(slot: &mut Slot, task: u64, signal: u64, walk: u32) {
         let cred: u64 = load(task, offset!(task_cred));
         (*payload).mm = mm;
         (*payload).total_vm = read(mm, offset!(mm_total_vm));
+        (*payload).rest_vm = mapping::rest(mm);
         (*payload).read_bytes = io(task, signal, offset!(ioac_read_bytes));
         (*payload).written_bytes = io(task, signal, offset!(ioac_write_bytes));
         (*payload).walk = walk;

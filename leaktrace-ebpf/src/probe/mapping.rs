@@ -15,6 +15,18 @@ use crate::{
 /// MAP_ANONYMOUS (include/uapi/asm-generic/mman-common.h).
 const MAP_ANONYMOUS: u64 = 0x20;
 
+/// Pages of an address space that calls map, and of the program's image, which stays as it is: all
+/// but the stack's and those of brk(2). The heap ends in the page before `brk` (mm/mmap.c).
+#[inline(always)]
+pub fn rest(mm: u64) -> u64 {
+    let total: u64 = read(mm, offset!(mm_total_vm));
+    let stack: u64 = read(mm, offset!(mm_stack_vm));
+    let brk: u64 = read(mm, offset!(mm_brk));
+    total
+        .wrapping_sub(stack)
+        .wrapping_sub(brk.wrapping_add(4095) >> 12)
+}
+
 /// mmap returned an address.
 #[inline(always)]
 pub fn map(slot: &mut Slot, result: i64) {

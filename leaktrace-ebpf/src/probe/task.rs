@@ -12,7 +12,7 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, path};
+use super::{Arguments, mapping, path};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_facts, load, offset, read, table_of},
@@ -184,6 +184,7 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
         describe(task, slot, (&raw mut (*payload).task).cast::<TaskFacts>());
         (*payload).old_tid = if old_tid == slot.tid { 0 } else { old_tid };
         (*payload).mnt_ns = path::mount_namespace(task);
+        (*payload).rest_vm = mapping::rest(load(task, offset!(task_mm)));
         (*payload).area = AREA as u16;
         (*payload).reserved = [0; 3];
         let file: u64 = read(program, offset!(bprm_file));

@@ -182,7 +182,7 @@ impl Run {
             sure: true,
             exclusive: None,
             locked: false,
-            filesystem: None,
+            mounted: None,
         });
         let last = self.facts.created.len() - 1;
         &mut self.facts.created[last]
@@ -215,7 +215,7 @@ impl Run {
             sure: true,
             exclusive: None,
             locked: false,
-            filesystem: None,
+            mounted: None,
         });
         let last = self.facts.created.len() - 1;
         &mut self.facts.created[last]

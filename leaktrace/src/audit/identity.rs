@@ -9,7 +9,7 @@ use super::{
 use crate::{
     census::{Answer, Found},
     id::FileId,
-    model::facts::{Created, Facts, Kind, ProcessFacts},
+    model::facts::{Created, Facts, Kind, Mounted, ProcessFacts},
     report::Resource,
     source::Start,
 };
@@ -150,7 +150,10 @@ fn mounted(
     facts: &Facts,
     start: &Start,
 ) -> Option<Thing> {
-    let named = created.filesystem.as_deref();
+    let named = match created.mounted.as_deref() {
+        Some(Mounted::Filesystem(named)) => named.as_deref(),
+        Some(Mounted::Bind(_)) | None => None,
+    };
     // `fuse` mounts as `fuse.NAME`, and a helper may have named a type that stands for another.
     let fits = named.is_none_or(|named| filesystem == named || filesystem.starts_with(b"fuse"));
     if start.mounts_before.contains(&id) || !fits {

@@ -57,6 +57,8 @@ pub fn judge(
         self_check: SelfCheck {
             compared: facts.self_check.0,
             differed: facts.self_check.1,
+            spaces_compared: facts.space_check.0,
+            spaces_differed: facts.space_check.1,
         },
         settle: settling(facts, end),
         coverage: start.coverage.clone(),

@@ -16,6 +16,7 @@ pub mod settle;
 pub mod teardown;
 
 mod ask;
+mod bound;
 mod daemon;
 mod explain;
 mod finding;

@@ -6,6 +6,7 @@ use leaktrace_common::record::ipc::what;
 
 use crate::{
     audit::{
+        bound,
         evidence::Evidence,
         identity,
         roots::{Place, Roots},
@@ -133,7 +134,7 @@ pub fn suspects<'a>(facts: &'a Facts, start: &Start) -> Vec<Suspect<'a>> {
         .into_iter()
         .filter(|created| asked_itself(created, start) || !is_covered(created, &directories))
         .filter_map(|created| {
-            let question = question(created, start)?;
+            let question = question(created, facts, start)?;
             Some(Suspect { created, question })
         })
         .collect();
@@ -224,7 +225,7 @@ fn asked_itself(created: &Created, start: &Start) -> bool {
     is_foreign(created, start) && created.resource.id.is_some()
 }
 
-fn question(created: &Created, start: &Start) -> Option<Question> {
+fn question(created: &Created, facts: &Facts, start: &Start) -> Option<Question> {
     let resource = &created.resource;
     if let Some((what, _)) = sysv(resource.kind) {
         return Some(Question::Sysv {
@@ -250,11 +251,15 @@ fn question(created: &Created, start: &Start) -> Option<Question> {
         });
     }
     // Abstract and relative names cannot be looked up.
+    let foreign = is_foreign(created, start);
     path.starts_with(b"/").then(|| Question::Path {
         path: path.to_vec(),
         mnt_ns: created.namespace,
         through: Vec::new(),
-        id: resource.id.filter(|_| is_foreign(created, start)),
+        id: resource.id.filter(|_| foreign),
+        bound: (foreign && resource.id.is_none())
+            .then(|| bound::paths(created, path, facts))
+            .flatten(),
     })
 }
 
@@ -289,7 +294,24 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
             unknown.push(format!("{}: {why}", display(suspect.created)));
             continue;
         }
-        if let Some((thing, resource)) = identity::identify(suspect.created, answer, facts, start) {
+        let identified = identity::identify(suspect.created, answer, facts, start);
+        // The way to where it is was guessed: another thing there says nothing.
+        let guessed = matches!(&suspect.question, Question::Path { bound: Some(_), .. });
+        if let (
+            true,
+            None,
+            Found::File {
+                elsewhere: Some(_), ..
+            },
+        ) = (guessed, &identified, &answer.found)
+        {
+            unknown.push(format!(
+                "{}: its mount namespace is gone, and where it was is another thing of its name",
+                display(suspect.created)
+            ));
+            continue;
+        }
+        if let Some((thing, resource)) = identified {
             // Outside of the temp roots any other file is output.
             if matches!(suspect.question, Question::PidFile { .. }) && thing != Thing::StaleLock {
                 continue;

@@ -29,22 +29,37 @@ const TEXT: u64 = 512;
 /// Open without opening.
 const LOOK: i32 = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
+/// What is looked for.
+pub(super) struct Named<'a> {
+    /// Its absolute path in the namespace in which it was named.
+    pub(super) path: &'a [u8],
+    /// Which file it is, if that is known.
+    pub(super) id: Option<FileId>,
+    /// Where else it may be, if it was made under a mount of what is mounted elsewhere too.
+    pub(super) bound: Option<&'a [Vec<u8>]>,
+}
+
 /// Looks at an absolute path in the namespace in which it was named; once that is gone, for the
 /// file itself.
 pub(super) fn find(
-    path: &[u8],
+    named: &Named<'_>,
     mnt_ns: u32,
     through: &[ProcessKey],
-    id: Option<FileId>,
     own: &Own,
     identify: &dyn Identify,
 ) -> Found {
+    let path = named.path;
     if path.first() != Some(&b'/') {
         return Found::unknown("not an absolute path");
     }
     let place = own.place("mnt", mnt_ns, through);
-    if let (Place::Nobody, Some(id)) = (&place, id) {
-        return by_identity(path, id, identify);
+    if matches!(place, Place::Nobody) {
+        if let Some(id) = named.id {
+            return by_identity(path, id, identify);
+        }
+        if let Some(bound) = named.bound {
+            return by_binding(bound, identify);
+        }
     }
     let opened = match place {
         // A namespace without a known member: what it showed may still be seen from here (the
@@ -81,6 +96,22 @@ fn by_identity(path: &[u8], id: FileId, identify: &dyn Identify) -> Found {
         Sought::Gone | Sought::Elsewhere => Found::Gone,
         Sought::Unknown(why) => Found::unknown(format!("its mount namespace is gone: {why}")),
     }
+}
+
+/// Looks for what was made under a mount whose namespace is gone, where that mount's source is.
+/// Whether it is what was made, its birth says.
+fn by_binding(paths: &[Vec<u8>], identify: &dyn Identify) -> Found {
+    for path in paths {
+        let Ok(fd) = open_here(path) else {
+            continue;
+        };
+        let mut found = describe(fd.as_fd(), identify);
+        if let Found::File { elsewhere, .. } = &mut found {
+            *elsewhere = Some(path.clone());
+        }
+        return found;
+    }
+    Found::unknown("its mount namespace is gone, and what was mounted there is somewhere else too")
 }
 
 /// Looks for a short file that begins with a number. There may be many to look at, and hardly one

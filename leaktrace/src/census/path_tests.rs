@@ -42,13 +42,21 @@ impl Drop for Scratch {
 
 fn look(path: &Path) -> Found {
     find(
-        path.as_os_str().as_bytes(),
+        &named(path.as_os_str().as_bytes()),
         0,
         &[],
-        None,
         &Own::read().unwrap(),
         &Stat,
     )
+}
+
+/// A path of which no more is known.
+fn named(path: &[u8]) -> Named<'_> {
+    Named {
+        path,
+        id: None,
+        bound: None,
+    }
 }
 
 #[test]
@@ -147,7 +155,7 @@ fn a_pid_file_tells_its_number() {
 #[test]
 fn paths_that_cannot_be_looked_at_are_unknown_not_gone() {
     let own = Own::read().unwrap();
-    let ask = |path: &[u8]| find(path, 0, &[], None, &own, &Stat);
+    let ask = |path: &[u8]| find(&named(path), 0, &[], &own, &Stat);
     assert!(matches!(ask(b"relative"), Found::Unknown { .. }));
     assert!(matches!(ask(b""), Found::Unknown { .. }));
     assert!(matches!(ask(b"/a\0b"), Found::Unknown { .. }));
@@ -156,10 +164,9 @@ fn paths_that_cannot_be_looked_at_are_unknown_not_gone() {
         Found::Unknown { .. }
     ));
     let unreadable = find(
-        b"/",
+        &named(b"/"),
         0,
         &[],
-        None,
         &own,
         &super::super::worker::tests::NoIdentity,
     );

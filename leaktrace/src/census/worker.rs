@@ -85,7 +85,15 @@ fn answer(question: Question, own: &Own, identify: &dyn Identify, stacks: &mut R
             mnt_ns,
             through,
             id,
-        } => path::find(path, *mnt_ns, through, *id, own, identify),
+            bound,
+        } => {
+            let named = path::Named {
+                path,
+                id: *id,
+                bound: bound.as_deref(),
+            };
+            path::find(&named, *mnt_ns, through, own, identify)
+        }
         Question::PidFile {
             path,
             mnt_ns,

@@ -53,6 +53,7 @@ fn every_question_has_its_answer_in_order() {
         mnt_ns: 0,
         through: Vec::new(),
         id: None,
+        bound: None,
     };
     let questions = vec![
         question("/no/such"),
@@ -158,6 +159,7 @@ fn a_foreign_namespace_is_seen_while_a_member_lives_and_gone_with_it() {
             mnt_ns: elsewhere.inode("mnt"),
             through,
             id: None,
+            bound: None,
         },
     ];
     let mut census = LiveCensus::start(Box::new(OneFile)).unwrap();

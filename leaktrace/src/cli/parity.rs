@@ -164,6 +164,7 @@ fn end<K: Kernel>(
 ) -> anyhow::Result<Parity> {
     let pipeline = live.finish(told)?;
     parity.self_check = pipeline.model().self_check();
+    parity.space_check = pipeline.model().space_check();
     parity.at_exit = pipeline.model().differed().to_vec();
     parity.reread = pipeline.model().rereads();
     let read = pipeline.model().read();

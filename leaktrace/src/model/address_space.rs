@@ -34,10 +34,12 @@ impl Model {
     }
 
     /// A process has executed another program: it leaves one address space for a new one.
-    pub(super) fn new_space(&mut self, old: u64, new: u64, user: ProcessId) {
+    pub(super) fn new_space(&mut self, old: u64, new: u64, image: u64, user: ProcessId) {
         self.stacking.forget_space(new);
         self.unwatch_mm(old, user);
-        self.spaces.insert(new, Space::default());
+        let mut space = Space::default();
+        space.image = Some(image);
+        self.spaces.insert(new, space);
         self.watch_mm(new, user);
     }
 

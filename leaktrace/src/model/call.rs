@@ -598,6 +598,11 @@ impl Model {
     }
 
     fn aio_setup(&mut self, header: &Header, id: ProcessId, call: &Call) {
+        // The kernel maps its ring by itself (aio_setup_ring in fs/aio.c).
+        let mm = self.processes.get(id).map_or(0, |process| process.mm);
+        if let Some(space) = self.spaces.get_mut(&mm) {
+            space.image = None;
+        }
         let rank = self.next_rank;
         self.next_rank += 1;
         let aio = Aio {

@@ -33,6 +33,7 @@ impl Model {
             scope_held: self.scopes.held.clone(),
             stacks: Arc::clone(&self.stacking.told),
             self_check: self.self_check,
+            space_check: self.space_check,
             gaps: self.gaps.clone(),
         }
     }

@@ -13,7 +13,7 @@ use leaktrace_common::{
 
 use super::{
     Model,
-    facts::{Created, Families, Kind, MayKeep, Refused, ResourceFacts, SampleKind},
+    facts::{Created, Families, Kind, MayKeep, Mounted, Refused, ResourceFacts, SampleKind},
     kind, path,
     process::{Extent, ProcessId},
     runtime::Part,
@@ -90,7 +90,7 @@ impl Model {
             sure: true,
             exclusive: made.exclusive,
             locked: false,
-            filesystem: None,
+            mounted: None,
         };
         self.ledger.add_name((made.namespace, path), created);
     }
@@ -270,7 +270,7 @@ impl Model {
             sure: get.created == created::YES,
             exclusive: None,
             locked: false,
-            filesystem: None,
+            mounted: None,
         };
         self.ledger.add_ipc((get.what, get.ipc_ns, get.id), made);
     }
@@ -340,7 +340,7 @@ impl Model {
             sure: open.created == created::YES,
             exclusive: None,
             locked: false,
-            filesystem: None,
+            mounted: None,
         };
         self.ledger
             .add_queue((open.ipc_ns, name.into_owned()), made);
@@ -400,10 +400,10 @@ impl Model {
             sure: true,
             exclusive: None,
             locked: false,
-            filesystem: match bind {
-                true => None,
-                false => second.path().map(|text| text.to_vec().into()),
-            },
+            mounted: Some(Box::new(match bind {
+                true => Mounted::Bind(from.map(Into::into)),
+                false => Mounted::Filesystem(second.path().map(|text| text.to_vec().into())),
+            })),
         };
         self.ledger.add_mount((name.mnt_ns, at), created);
     }

@@ -80,6 +80,7 @@ impl Model {
             let key = process::key(header.pid, header.start_ns);
             self.check_self(key, header.table, walk);
         }
+        self.check_total(id, exit);
         let own = self.processes.get(id).map(|process| process.key);
         let may_live_on = match (shared, own) {
             (false, Some(own)) => self.may_live_on(own, header.table, &held),

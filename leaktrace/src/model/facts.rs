@@ -38,6 +38,9 @@ pub struct Facts {
     pub stacks: Arc<super::stack::Stacks>,
     /// fd tables compared with the kernel's walk at exit, and how many differed.
     pub self_check: (u64, u64),
+    /// Address spaces whose mapped pages were compared with the kernel's count at exit, and how
+    /// many differed.
+    pub space_check: (u64, u64),
     /// When records were lost, and of which families; empty as a rule.
     pub gaps: Vec<Gap>,
 }
@@ -596,8 +599,17 @@ pub struct Created {
     pub exclusive: Option<bool>,
     /// Whether anybody of the run locked it at any time (flock, fcntl).
     pub locked: bool,
-    /// Of a mount: the type of its file system; `None`: a bind, or not told.
-    pub filesystem: Option<Bytes>,
+    /// Of a mount: what was mounted.
+    pub mounted: Option<Box<Mounted>>,
+}
+
+/// What a call mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mounted {
+    /// A file system of this type; `None`: it was not told.
+    Filesystem(Option<Bytes>),
+    /// What is elsewhere too, by its absolute path at that time; `None`: it was not told.
+    Bind(Option<Bytes>),
 }
 
 macro_rules! kinds {

@@ -68,7 +68,12 @@ impl Model {
         self.self_check
     }
 
-    /// The first fds in which a table differed at its process's end.
+    /// Address spaces whose pages were compared at exit, and how many differed.
+    pub fn space_check(&self) -> (u64, u64) {
+        self.space_check
+    }
+
+    /// The first things in which a table differed at its process's end.
     pub fn differed(&self) -> &[Difference] {
         &self.differed
     }

@@ -250,7 +250,7 @@ mod tests {
             sure: true,
             exclusive: None,
             locked: false,
-            filesystem: None,
+            mounted: None,
         }
     }
 

@@ -188,7 +188,7 @@ impl Model {
             table.open.peak = table.open.all;
         }
         let old_mm = self.processes.get(id).map_or(0, |process| process.mm);
-        self.new_space(old_mm, exec.task.mm, id);
+        self.new_space(old_mm, exec.task.mm, exec.rest_vm, id);
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };

@@ -98,7 +98,8 @@ impl Model {
             sync: self.sync_of(header, map, kind),
         };
         let end = mapping.end;
-        self.add_mapping(header, process, map.mm, map.address, mapping);
+        let over = self.add_mapping(header, process, map.mm, map.address, mapping);
+        self.space_of(map.mm, process).is_mapped(map, over, end);
         if map.flags & MAP_LOCKED != 0 {
             self.lock_range(process, map.address, end);
         }
@@ -185,7 +186,8 @@ impl Model {
         self.spaces.get_mut(&mm)
     }
 
-    /// Adds a range in the place of what was there (MAP_FIXED), and counts it.
+    /// Adds a range in the place of what was there (MAP_FIXED), and counts it. How many bytes were
+    /// there.
     fn add_mapping(
         &mut self,
         header: &Header,
@@ -193,8 +195,8 @@ impl Model {
         mm: u64,
         start: u64,
         mut mapping: Mapping,
-    ) {
-        self.unmap_range(header, id, mm, start, mapping.end, header.time_ns);
+    ) -> u64 {
+        let over = self.unmap_range(header, id, mm, start, mapping.end, header.time_ns);
         let rank = self.next_rank;
         mapping.rank = rank;
         self.next_rank += 1;
@@ -212,6 +214,7 @@ impl Model {
         if !self.budgets.is_empty() {
             self.check_budgets(id, thing);
         }
+        over
     }
 
     pub(super) fn unmap(&mut self, header: &Header, unmap: &Unmap) {
@@ -226,7 +229,7 @@ impl Model {
             return;
         }
         let end = end_of(unmap.address, unmap.bytes);
-        self.unmap_range(
+        let cut = self.unmap_range(
             header,
             process,
             unmap.mm,
@@ -234,6 +237,9 @@ impl Model {
             end,
             unmap.begin_ns,
         );
+        if cut != end - unmap.address {
+            self.space_of(unmap.mm, process).image = None;
+        }
     }
 
     fn refuse_unmap(&mut self, header: &Header, id: ProcessId, unmap: &Unmap) {
@@ -250,7 +256,7 @@ impl Model {
         }
     }
 
-    /// Unmaps a range and counts what is released by that.
+    /// Unmaps a range and counts what is released by that. How many bytes of it were mapped.
     fn unmap_range(
         &mut self,
         header: &Header,
@@ -259,7 +265,7 @@ impl Model {
         from: u64,
         to: u64,
         begin: u64,
-    ) {
+    ) -> u64 {
         let mut cuts = std::mem::take(&mut self.cuts);
         if let Some(space) = self.spaces.get_mut(&mm) {
             space.cut(from, to, &mut cuts);
@@ -271,8 +277,10 @@ impl Model {
             // The duration is that of the call: it is told once.
             how.begin = how.end;
         }
+        let bytes = cuts.iter().map(|cut| cut.bytes).sum();
         cuts.clear();
         self.cuts = cuts;
+        bytes
     }
 
     fn range_released(&mut self, id: ProcessId, mm: u64, cut: &Cut, how: Release) {
@@ -352,10 +360,9 @@ impl Model {
         let new_end = end_of(remap.new_address, remap.new_bytes);
         let stays = remap.old_bytes == 0 || remap.flags & MREMAP_DONTUNMAP != 0;
         if stays {
-            let Some(space) = self.spaces.get(&remap.mm) else {
-                return;
-            };
+            let space = self.space_of(remap.mm, process);
             let Some((_, mapping)) = space.at(remap.old_address) else {
+                space.image = None;
                 return;
             };
             let copy = Mapping {
@@ -365,7 +372,8 @@ impl Model {
                 acquired: header.time_ns,
                 ..mapping.clone()
             };
-            self.add_mapping(header, process, remap.mm, remap.new_address, copy);
+            let over = self.add_mapping(header, process, remap.mm, remap.new_address, copy);
+            self.space_of(remap.mm, process).is_remapped(remap, over);
             return;
         }
         self.move_range(header, process, remap, new_end);
@@ -379,17 +387,24 @@ impl Model {
         // Only this may be about several mappings, which keep what they are.
         if remap.new_address == remap.old_address && new_end <= old_end {
             let (mm, now) = (remap.mm, header.time_ns);
-            self.unmap_range(header, id, mm, new_end, old_end, now);
+            let cut = self.unmap_range(header, id, mm, new_end, old_end, now);
+            if cut != old_end - new_end {
+                self.space_of(mm, id).image = None;
+            }
             return;
         }
         let kept = space.is_kept_from_children(remap.old_address);
         space.cut(remap.old_address, old_end, &mut cuts);
         // A range that is one mapping to the kernel is one to us, unless records were lost, or
         // the move was under way when the address space was read.
+        let moved: u64 = cuts.iter().map(|cut| cut.bytes).sum();
+        if moved != old_end - remap.old_address {
+            space.image = None;
+        }
         let Some(first) = cuts.first() else {
             return;
         };
-        self.unmap_range(
+        let over = self.unmap_range(
             header,
             id,
             remap.mm,
@@ -399,6 +414,7 @@ impl Model {
         );
         let bytes = new_end.saturating_sub(remap.new_address);
         let space = self.space_of(remap.mm, id);
+        space.is_remapped(remap, over);
         space.put_back(remap.new_address, bytes, first);
         if kept {
             space.keep_from_children(remap.new_address, new_end);

@@ -56,6 +56,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod thing;
+mod total;
 mod trend;
 pub mod trigger;
 mod view;
@@ -186,7 +187,9 @@ pub struct Model {
     dropped: u32,
     lost: u64,
     self_check: (u64, u64),
-    /// The first fds in which a table differed at its end.
+    /// Address spaces whose pages were compared, and how many differed.
+    space_check: (u64, u64),
+    /// The first things in which a table differed at its end.
     differed: Vec<Difference>,
     read: Read,
 }

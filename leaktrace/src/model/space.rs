@@ -190,6 +190,9 @@ pub(super) struct Space {
     own: [u32; KINDS.len()],
     /// Ranges of which a child gets no copy (MADV_DONTFORK), not overlapping.
     apart: Vec<(u64, u64)>,
+    /// Pages that no call mapped (`Exec::rest_vm`), the program's image; `None`: not known, or
+    /// something happened to them that is not followed.
+    pub(super) image: Option<u64>,
     /// When it was last read from the kernel: what calls had done by then is in it.
     pub(super) listed_at: u64,
     /// Processes whose end its `exit_mmap` belongs to.
@@ -211,6 +214,7 @@ impl Space {
             all: self.all,
             own: [0; KINDS.len()],
             apart: Vec::new(),
+            image: self.image,
             listed_at: self.listed_at,
             users: Vec::new(),
         };
@@ -359,6 +363,8 @@ impl Space {
     /// Makes the address space what the kernel lists; ranges in ascending order. What is known
     /// of a range that is still what it was stays known; what is found gets ranks from `rank` on.
     pub(super) fn become_listed(&mut self, listed: Vec<(u64, Mapping)>, rank: u64) {
+        // What the image had of it is not told.
+        self.image = None;
         let old = Arc::unwrap_or_clone(std::mem::take(&mut self.ranges));
         let mut new = BTreeMap::new();
         for (number, (start, range)) in listed.into_iter().enumerate() {

@@ -97,6 +97,8 @@ pub struct Script {
     walk: u32,
     /// What the next records' `dropped` says.
     pub dropped: u32,
+    /// What the kernel counts as mapped at the next exec or exit.
+    pub rest_vm: u64,
 }
 
 /// Identity of a regular file at this address.
@@ -199,6 +201,7 @@ impl Script {
         let exec = Exec {
             task: actor.task(),
             mnt_ns: 1,
+            rest_vm: self.rest_vm,
             area: AREA,
             text: [
                 text(texts[0], text_kind::WALK),
@@ -471,6 +474,7 @@ impl Script {
     pub fn exit_with(&mut self, actor: &Actor, status: i32, walk: u32) {
         let exit = ExitProcess {
             mm: actor.mm,
+            rest_vm: self.rest_vm,
             walk,
             group_exit_code: status,
             signal_flags: 4,

@@ -56,7 +56,7 @@ impl Walking {
 }
 
 /// Differences at exit that are told one by one.
-const DIFFERED: usize = 64;
+pub(super) const DIFFERED: usize = 64;
 
 /// Walks that may be under way at once; parts of more wait in vain for lost ones.
 const UNDER_WAY: usize = 256;

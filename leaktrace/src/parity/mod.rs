@@ -111,6 +111,8 @@ pub enum What {
         /// First address behind.
         end: u64,
     },
+    /// How much is mapped.
+    Mapped,
     /// How many threads run.
     Threads,
     /// A child.
@@ -164,7 +166,10 @@ pub struct Parity {
     pub differences: Vec<Difference>,
     /// fd tables compared at the end of their process, and how many differed.
     pub self_check: (u64, u64),
-    /// The first fds in which one differed though no record of its process is known to be lost.
+    /// Address spaces whose mapped pages were compared with the kernel's count at their end, and how
+    /// many differed.
+    pub space_check: (u64, u64),
+    /// The first things in which one differed though no record of its process is known to be lost.
     pub at_exit: Vec<Difference>,
     /// Tables that were read again from the kernel after records had been lost.
     pub reread: u64,

@@ -27,6 +27,13 @@ pub fn render(parity: &Parity) -> String {
             "at exit      {compared} fd tables compared with the kernel's, {differed} differed"
         );
     }
+    let (compared, differed) = parity.space_check;
+    if compared > 0 {
+        let _ = writeln!(
+            out,
+            "at exit      {compared} address spaces compared by their pages, {differed} differed"
+        );
+    }
     let events = &parity.events;
     let _ = writeln!(
         out,
@@ -46,6 +53,7 @@ fn line(label: &str, difference: &Difference) -> String {
         What::Process => "process".to_owned(),
         What::Fd { fd } => format!("fd {fd}"),
         What::Mapping { start, end } => format!("mapping {start:x}-{end:x}"),
+        What::Mapped => "mapped memory".to_owned(),
         What::Threads => "threads".to_owned(),
         What::Child { pid } => format!("child {pid}"),
         What::Ipc { kind, id } => format!("{kind} {id}"),

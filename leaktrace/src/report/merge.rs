@@ -57,6 +57,8 @@ fn pair(one: Report, other: Report) -> Report {
         self_check: SelfCheck {
             compared: one.self_check.compared + other.self_check.compared,
             differed: one.self_check.differed + other.self_check.differed,
+            spaces_compared: one.self_check.spaces_compared + other.self_check.spaces_compared,
+            spaces_differed: one.self_check.spaces_differed + other.self_check.spaces_differed,
         },
         settle: Settle {
             waited_ns: one.settle.waited_ns.saturating_add(other.settle.waited_ns),

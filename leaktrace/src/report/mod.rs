@@ -271,6 +271,10 @@ pub struct SelfCheck {
     pub compared: u64,
     /// Tables that differed in at least one fd.
     pub differed: u64,
+    /// Address spaces whose mapped pages were compared with the kernel's own count at exit.
+    pub spaces_compared: u64,
+    /// Of those, how many differed.
+    pub spaces_differed: u64,
 }
 
 /// The wait after CMD's end.

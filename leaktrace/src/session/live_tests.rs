@@ -210,6 +210,9 @@ fn a_signal_after_the_end_of_the_command_cuts_settling_short() {
 
 #[test]
 fn a_signal_from_a_process_reaches_the_command_once() {
+    // nohup(1) has it ignored, and a shell cannot trap what was ignored when it began.
+    // SAFETY: passes no memory; tokio's handler takes its place before the signal is sent.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -21,6 +21,7 @@ fn items() -> Vec<Item> {
         mnt_ns: 3,
         through: vec![key],
         id: None,
+        bound: None,
     };
     let found = Found::File {
         id: FileId {
