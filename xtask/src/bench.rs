@@ -1,4 +1,5 @@
-//! What watching costs: the same loops untraced, under `leaktrace check` and under strace.
+//! What watching costs: the same loops untraced, under `leaktrace check`, with stacks (`-k`) and
+//! under strace.
 //!
 //! The ways are interleaved round by round, so that a machine that slows down slows all of them.
 
@@ -62,6 +63,8 @@ const HOLDERS: u64 = 26;
 struct Figures {
     untraced: Vec<f64>,
     checked: Vec<f64>,
+    stacked: Vec<f64>,
+    left_out: u64,
     straced: Vec<f64>,
     per_record: Vec<f64>,
     records: u64,
@@ -80,7 +83,7 @@ struct Bench {
 /// If something does not build or run.
 pub fn bench(extent: &Extent) -> Result<()> {
     let bench = Bench::prepare()?;
-    let idle = bench.check(&["getppid", "1"])?;
+    let idle = bench.check(&[], &["getppid", "1"])?;
     let mut table: Vec<Figures> = LOOPS.iter().map(|_| Figures::default()).collect();
     for _ in 0..extent.rounds {
         for ((name, _), figures) in LOOPS.iter().zip(&mut table) {
@@ -99,7 +102,7 @@ pub fn bench(extent: &Extent) -> Result<()> {
     println!("live resources: {each:.0} bytes each, at {count} open files");
     if extent.minute == Minute::Done {
         let operations = 60e9 / best(&table[0].checked);
-        let minute = bench.check(&["open", &format!("{operations:.0}")])?;
+        let minute = bench.check(&[], &["open", &format!("{operations:.0}")])?;
         println!(
             "a minute of open+close: {} records, {} lost",
             minute.records, minute.lost
@@ -114,6 +117,7 @@ struct Checked {
     cpu: Duration,
     records: u64,
     lost: u64,
+    left_out: u64,
 }
 
 impl Bench {
@@ -141,7 +145,11 @@ impl Bench {
         let count = operations.to_string();
         to.untraced
             .push(self.run(Command::new(&self.spin).args([name, &count]))?.0);
-        let checked = self.check(&[name, &count])?;
+        let stacked = self.check(&["-k"], &[name, &count])?;
+        to.stacked.push(stacked.ns);
+        to.left_out += stacked.left_out;
+        to.lost += stacked.lost;
+        let checked = self.check(&[], &[name, &count])?;
         to.checked.push(checked.ns);
         to.records += checked.records;
         to.lost += checked.lost;
@@ -183,17 +191,11 @@ impl Bench {
         Ok((ns, own, whole))
     }
 
-    fn check(&self, spin: &[&str]) -> Result<Checked> {
+    fn check(&self, options: &[&str], spin: &[&str]) -> Result<Checked> {
         let path = self.scratch.join("report.json");
         let mut command = as_root(&self.leaktrace)?;
-        command.args([
-            "check",
-            "-q",
-            "-f",
-            &format!("json:{}", path.display()),
-            "--",
-        ]);
-        command.arg(&self.spin).args(spin);
+        command.args(["check", "-q", "-f", &format!("json:{}", path.display())]);
+        command.args(options).arg("--").arg(&self.spin).args(spin);
         let (ns, own, whole) = self.run(&mut command)?;
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
         let count = |name: &str| report["events"][name].as_u64().context("no count");
@@ -202,6 +204,7 @@ impl Bench {
             cpu: whole.saturating_sub(own),
             records: count("received")?,
             lost: count("lost")?,
+            left_out: count("stacks_left_out").unwrap_or(0),
         })
     }
 
@@ -255,15 +258,28 @@ fn print_table(table: &[Figures], extent: &Extent) {
         extent.rounds, extent.operations
     );
     println!(
-        "{:<21} {:>15} {:>15} {:>6} {:>9} {:>5} {:>6} {:>17}",
-        "", "untraced", "check", "ratio", "records", "lost", "user", "strace"
+        "{:<21} {:>15} {:>15} {:>6} {:>15} {:>6} {:>8} {:>9} {:>5} {:>6} {:>17}",
+        "",
+        "untraced",
+        "check",
+        "ratio",
+        "check -k",
+        "ratio",
+        "left out",
+        "records",
+        "lost",
+        "user",
+        "strace"
     );
     for ((_, what), figures) in LOOPS.iter().zip(table) {
         let ratio = best(&figures.checked) / best(&figures.untraced);
+        let stacked = best(&figures.stacked) / best(&figures.untraced);
         println!(
-            "{what:<21} {:>15} {:>15} {ratio:>6.2} {:>9} {:>5} {:>6} {:>17}",
+            "{what:<21} {:>15} {:>15} {ratio:>6.2} {:>15} {stacked:>6.2} {:>8} {:>9} {:>5} {:>6} {:>17}",
             shown(&figures.untraced),
             shown(&figures.checked),
+            shown(&figures.stacked),
+            figures.left_out,
             figures.records,
             figures.lost,
             figures

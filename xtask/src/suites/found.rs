@@ -89,11 +89,12 @@ impl Found {
         words.join(", ")
     }
 
-    /// Takes away what a leak has left on purpose: survivors, segments, and names that the suite
-    /// made. Of other findings a path tells something else, of a survivor its program.
-    pub fn clean_up(&self) {
-        let errors = self.left.iter().filter(|it| it["level"] == "error");
-        for finding in errors {
+    /// Takes away what a leak of this rule has left on purpose: a survivor, a segment, or a name
+    /// that the suite made in a temp root. Of other findings a path tells something else, of a
+    /// survivor its program; and what was not put in stays where it is.
+    pub fn clean_up(&self, leak: &str) {
+        let of_leak = |it: &&Value| it["level"] == "error" && it["rule"] == leak;
+        for finding in self.left.iter().filter(of_leak) {
             let resource = &finding["resource"];
             let number = |value: &Value| value.as_i64().and_then(|it| i32::try_from(it).ok());
             match finding["rule"].as_str().unwrap_or_default() {
@@ -110,8 +111,9 @@ impl Found {
                     }
                 }
                 "LT106" | "LT109" | "LT110" | "LT111" | "LT112" => {
-                    if let Some(path) = resource["path"].as_str() {
-                        // What is already gone need not be removed.
+                    if let Some(path) = resource["path"].as_str().filter(|it| is_temporary(it)) {
+                        // What is already gone need not be removed; a directory that is not
+                        // empty stays.
                         let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
                     }
                 }
@@ -119,6 +121,16 @@ impl Found {
             }
         }
     }
+}
+
+/// Whether a path lies in a temp root, and leads nowhere else.
+fn is_temporary(path: &str) -> bool {
+    let below = |root: &str| {
+        let rest = path.strip_prefix(root).and_then(|it| it.strip_prefix('/'));
+        rest.is_some_and(|rest| !rest.is_empty())
+    };
+    let leads_up = path.split('/').any(|part| part == "..");
+    !leads_up && ["/tmp", "/var/tmp", "/dev/shm"].into_iter().any(below)
 }
 
 fn told(finding: &Value) -> String {
@@ -134,4 +146,28 @@ fn told(finding: &Value) -> String {
 
 fn text_of(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_temporary;
+
+    #[test]
+    fn only_what_lies_in_a_temp_root_may_be_taken_away() {
+        for path in ["/tmp/a", "/tmp/a/b", "/dev/shm/x", "/var/tmp/y"] {
+            assert!(is_temporary(path), "{path}");
+        }
+        for path in [
+            "/bin/sleep",
+            "/tmp",
+            "/tmp/",
+            "/tmpx/a",
+            "/tmp/../bin/sleep",
+            "tmp/a",
+            "",
+            "/dev/shm",
+        ] {
+            assert!(!is_temporary(path), "{path}");
+        }
+    }
 }

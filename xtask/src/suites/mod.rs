@@ -154,7 +154,7 @@ fn judge(suite: &Suite, binary: &Path, repeat: u32) -> Result<Judged> {
     }
     let (found, tests) = first.context("at least one run")?;
     let (leaking, _) = check(&place, binary, &(suite.call)(&place, Leak::In)?)?;
-    leaking.clean_up();
+    leaking.clean_up(suite.leak);
     let leak = leaking.errors().join(", ");
     if leaking.errors() != [suite.leak] {
         wrong.push(format!(
