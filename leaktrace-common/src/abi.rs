@@ -418,6 +418,7 @@ offsets! {
     file_op: "file.f_op";
     file_path: "file.f_path";
     file_private_data: "file.private_data";
+    file_cred: "file.f_cred";
     file_count: "file.f_ref|file.f_count";
     file_count_base: "has(file.f_ref)";
     inode_mode: "inode.i_mode";
@@ -539,8 +540,8 @@ pub struct Holder {
     pub pid: u32,
     /// [`holder_kind`].
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// As in [`crate::record::file::FdRelease`].
+    pub cred: u32,
     /// comm of the process.
     pub comm: [u8; 16],
 }
@@ -567,6 +568,8 @@ pub mod fault {
     pub const RING_NOT_FOLLOWED: u32 = 7;
     /// A record was lost of a task that is not watched: no process is marked for it.
     pub const UNATTRIBUTED: u32 = 3;
+    /// A stack for which there was no room: what its call did is told without it.
+    pub const STACK_LEFT_OUT: u32 = 4;
     /// Number of counters.
     pub const LEN: u32 = 8;
 }

@@ -20,7 +20,7 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "task_newtask")]
 fn task_newtask(ctx: BtfTracePointContext) -> i32 {
-    probe::task::new(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    probe::task::new(ctx.as_ptr(), ctx.arg::<u64>(0), ctx.arg::<u64>(1));
     0
 }
 

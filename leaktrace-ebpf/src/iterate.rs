@@ -440,6 +440,7 @@ unsafe fn holder(ctx: *mut Context, task: u64, file: u64, place: u64, kind: u32)
         line.ino = ino;
         line.name_ino = name_ino;
         line.kind = kind;
+        line.cred = read(file, offset!(file_cred));
         let sb: u64 = read(facts.inode, offset!(inode_sb));
         (line.dev, line.magic) = device(sb);
         let sb: u64 = read(name, offset!(inode_sb));

@@ -295,6 +295,17 @@ pub fn references(file: u64) -> u16 {
     if count > 0xffff { 0xffff } else { count as u16 }
 }
 
+/// Who opened a description to which there is more than one reference: half of the address of
+/// the credentials that it keeps; 0 of others.
+#[inline(always)]
+pub fn credentials(file: u64, count: u32) -> u32 {
+    if count > 1 {
+        read(file, offset!(file_cred))
+    } else {
+        0
+    }
+}
+
 /// Address of the `struct sock` of a `struct socket`.
 #[inline(always)]
 pub fn sock_of(socket: u64) -> u64 {

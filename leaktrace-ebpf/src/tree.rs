@@ -48,6 +48,9 @@ pub struct Slot {
     pub count: u32,
     /// A number that is to be told.
     pub returned: u32,
+    /// Who opened the description in `before`, if it has more than one reference.
+    pub cred: u32,
+    pub reserved: u32,
     /// What the call being told needs.
     pub room: Room,
 }

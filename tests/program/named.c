@@ -42,6 +42,17 @@ APART int leave_a_file(void)
 	return fd;
 }
 
+APART int start_and_forget(void)
+{
+	int child = fork();
+	if (child == 0) {
+		sleep(60);
+		_exit(0);
+	}
+	calls++;
+	return child;
+}
+
 APART int many(const char *path, int count)
 {
 	int last = -1;
@@ -62,6 +73,8 @@ int main(int argc, char **argv)
 			sum += socket_and_forget();
 		else if (!strcmp(argv[i], "file"))
 			sum += leave_a_file();
+		else if (!strcmp(argv[i], "start"))
+			sum += start_and_forget();
 		else if (!strcmp(argv[i], "many"))
 			sum += many("/etc/hosts", 40);
 		else if (!strcmp(argv[i], "wait"))

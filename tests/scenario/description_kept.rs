@@ -87,6 +87,25 @@ fn a_pipe_that_somebody_outside_has_is_a_note_that_names_them() {
 }
 
 #[test]
+fn what_is_closed_with_a_range_of_others_is_told_too() {
+    let place = Place::new();
+    let outsider = Outsider::new(&place);
+    let connect = format!("connect-unix s {}", outsider.path);
+    let steps = [
+        "unix s",
+        &connect,
+        "pipe r x",
+        "send-fd s x",
+        "sleep 300",
+        "close-range 3",
+    ];
+    let outcome = check_steps(&steps).at(&place).end();
+    let fd = outsider.takes.join().expect("something was passed");
+    outcome.clean();
+    kept_by_us(outcome.fired("LT114"), &fd);
+}
+
+#[test]
 fn a_file_that_somebody_outside_has_is_a_note() {
     let place = Place::new();
     let (outcome, fd) = Outsider::new(&place).check(&place, &["open x /etc/hosts"]);

@@ -47,6 +47,27 @@ fn first_in_first_out_is_two_breaches() {
 }
 
 #[test]
+fn ipc_objects_take_part_by_their_removal() {
+    let made = ["shmget a 4096", "shmget b 4096", "semget c"];
+    let run = |removed: &[&str]| check_steps(&[&made, removed].concat()).end();
+    let outcome = run(&["shmrm a", "shmrm b", "semrm c"]);
+    outcome.spotless();
+    let process = outcome.process("steps");
+    assert_eq!(process["order"]["checked"], 3, "{outcome}");
+    assert_eq!(process["order"]["breaches"], 2, "{outcome}");
+    let ipc = &process["by_class"]["ipc"];
+    assert_eq!(ipc["released"], 3, "{outcome}");
+    assert!(ipc["release_ns"].as_u64() > Some(0), "{outcome}");
+    let outcome = run(&["semrm c", "shmrm b", "shmrm a"]);
+    assert_eq!(breaches(&outcome), 0, "{outcome}");
+    // What somebody else removes is no release of its maker's, and stands in nobody's way.
+    let outcome = run(&["fork k semrm c", "wait k", "shmrm b", "shmrm a"]);
+    let order = &outcome.processes("steps")[0]["order"];
+    assert_eq!(order["checked"], 2, "{outcome}");
+    assert_eq!(order["breaches"], 0, "{outcome}");
+}
+
+#[test]
 fn each_breach_names_what_should_have_gone_first() {
     let outcome = run(&["close a", "close b", "close c"], &ORDER);
     assert_eq!(outcome.code(), 100, "{outcome}");

@@ -1,9 +1,11 @@
 //! Programs that manage resources the way people do, each with its mistakes.
 //!
 //! `program/NAME/expected/VARIANT.toml` says how a variant is run and exactly which findings it
-//! makes: no other, no fewer. Variants run in another order each time.
+//! makes: no other, no fewer. Variants run in another order each time. `LEAKTRACE_PROGRAM_TABLE`
+//! names a file to which a line for each is added, as in `leaktrace/docs/programs.md`.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -108,6 +110,37 @@ fn shuffle<T>(items: &mut [T]) {
     }
 }
 
+/// `LT201 pipe of stream, 2 times (error)`, of everything.
+fn in_words(counts: &Counts) -> String {
+    let words = counts.iter().map(|([level, rule, kind, role], count)| {
+        let times = match count {
+            1 => String::new(),
+            _ => format!(", {count} times"),
+        };
+        format!("{rule} {kind} of {role}{times} ({level})")
+    });
+    match counts.is_empty() {
+        true => "nothing".to_owned(),
+        false => words.collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// Adds a line to the table, if anybody collects one.
+fn tabulate(name: &str, variant: &str, wanted: &Counts, seen: &Counts) {
+    let Some(path) = std::env::var_os("LEAKTRACE_PROGRAM_TABLE") else {
+        return;
+    };
+    let found = match wanted == seen {
+        true => "the same".to_owned(),
+        false => in_words(seen),
+    };
+    let line = format!("| {name} | {variant} | {} | {found} |\n", in_words(wanted));
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .expect("add to the table");
+}
+
 /// Runs every variant of a program and compares what is found with what is expected.
 fn judge(name: &str, command: &[&str]) {
     let mut wrong = Vec::new();
@@ -116,6 +149,7 @@ fn judge(name: &str, command: &[&str]) {
         let outcome = run(command, &expected);
         let (wanted, seen) = (expected.counts(), found(&outcome));
         order.push(variant.clone());
+        tabulate(name, &variant, &wanted, &seen);
         if wanted != seen || outcome.code() != expected.status {
             wrong.push(format!(
                 "{name} {variant}: wanted {} and {wanted:#?}, got {} and {seen:#?}\n{}",

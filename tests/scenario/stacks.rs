@@ -95,6 +95,47 @@ fn c_programs_are_named_by_their_functions_with_frame_pointers_or_without() {
 }
 
 #[test]
+fn who_started_what_still_runs_is_told() {
+    for options in [&["-g", "-O0"][..], &["-g", "-O2", "-fomit-frame-pointer"]] {
+        let place = Place::new();
+        let program = program(&place, options);
+        let outcome = check(&place, &program, &["start"])
+            .args(["-k", "--settle", "100ms"])
+            .end();
+        let survivor = outcome.only_error("LT101");
+        let pid = survivor["pid"].as_i64().unwrap_or_default();
+        // SAFETY: no memory is passed; the survivor of this scenario.
+        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+        assert_eq!(
+            survivor["site"], "start_and_forget",
+            "{options:?} {outcome}"
+        );
+        let functions = functions(survivor);
+        assert!(
+            functions.contains(&"main".to_owned()),
+            "{options:?} {outcome}"
+        );
+        assert_eq!(survivor["location"]["file"], "named.c", "{outcome}");
+    }
+}
+
+#[test]
+fn stacks_without_room_are_counted() {
+    let outcome = Run::check([env!("CARGO_BIN_EXE_spin"), "open", "30000"])
+        .args(["-k"])
+        .env("LEAKTRACE_TEST_LOSS", "ring=65536,sleep=50/100")
+        .end();
+    let left_out = outcome.report["events"]["stacks_left_out"].as_u64();
+    assert!(left_out.is_some_and(|count| count > 1_000), "{outcome}");
+    assert!(outcome.stderr.contains(" stacks left out"), "{outcome}");
+    let roomy = Run::check(["true"]).args(["-k"]).end();
+    assert!(
+        roomy.report["events"]["stacks_left_out"].is_null(),
+        "{roomy}"
+    );
+}
+
+#[test]
 fn rust_programs_are_named_by_their_functions() {
     let outcome = check_steps(&["open a /etc/hosts"])
         .args(["-k", "--fail-on", "held"])

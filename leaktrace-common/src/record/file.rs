@@ -66,8 +66,10 @@ pub struct FdRelease {
     /// References to the description at entry, at most 65535; 0: not read. Above 1 it lives on:
     /// in another slot, a mapping, a call under way, or in the hands of somebody else.
     pub count: u16,
-    /// Zero.
-    pub reserved2: [u8; 4],
+    /// Lower half of `file.f_cred`, the credentials of who opened it, where `count` is above 1; 0:
+    /// not read. Each process has its own, and a description keeps its opener's: an address that
+    /// is somebody else's description by now has others.
+    pub cred: u32,
 }
 
 const _: () = assert!(size_of::<FdRelease>() == 32);
@@ -144,8 +146,8 @@ pub struct WalkEntry {
     pub identity: FileIdentity,
     /// `file.f_flags`.
     pub open_flags: u32,
-    /// `file.f_mode`.
-    pub file_mode: u32,
+    /// As in [`FdRelease`].
+    pub cred: u32,
 }
 
 const _: () = assert!(size_of::<WalkEntry>() == 56);

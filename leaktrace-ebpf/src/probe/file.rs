@@ -14,7 +14,8 @@ use super::{Arguments, path, socket, uring};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{
-        Detail, FileFacts, Table, file_at, file_facts, mode, offset, read, references, table_of,
+        Detail, FileFacts, Table, credentials, file_at, file_facts, mode, offset, read, references,
+        table_of,
     },
     maps, once,
     tree::{self, Slot},
@@ -60,6 +61,7 @@ pub fn begin(slot: &mut Slot, fd: u64) {
     };
     // Now: at the return the memory may be somebody else's.
     slot.count = u32::from(references(slot.before));
+    slot.cred = credentials(slot.before, slot.count);
     slot.seq = emit::next_seq(slot);
 }
 
@@ -125,7 +127,7 @@ pub fn release(slot: &mut Slot, op: Op, fd: i32, result: i64) {
         (*payload).op = op.0;
         (*payload).reserved = 0;
         (*payload).count = slot.count as u16;
-        (*payload).reserved2 = [0; 4];
+        (*payload).cred = slot.cred;
         emit::finish(record, kind::FD_RELEASE, SIZE, slot, position);
     }
 }

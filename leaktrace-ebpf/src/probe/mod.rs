@@ -32,7 +32,7 @@ use crate::{
 
 /// The six arguments of a syscall, from its pt_regs, which keep them until the return.
 #[derive(Clone, Copy)]
-pub struct Arguments(u64);
+pub struct Arguments(pub(crate) u64);
 
 impl Arguments {
     /// Those of the call that the current task is in: for functions that the verifier looks at on

@@ -12,7 +12,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_stack, bpf_probe_read_user},
 };
 use leaktrace_common::{
-    abi::Op,
+    abi::{Op, fault},
     record::{
         Family, TextRef, header_flag, kind,
         stack::{CHAIN, Image, Stack, WORDS},
@@ -23,6 +23,7 @@ use super::{Arguments, call};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{load, offset, read},
+    maps::count_fault,
     tree::{self, Slot},
 };
 
@@ -52,6 +53,12 @@ pub fn of_call(context: *mut c_void, regs: u64, slot: &mut Slot, op: Op, result:
     stack(context, regs, slot);
 }
 
+/// A task is being made: the stack of the call that makes it, which has not returned.
+#[inline(never)]
+pub fn of_birth(context: *mut c_void, slot: &mut Slot) {
+    stack(context, Arguments::current().0, slot);
+}
+
 /// What comes now is not of that call.
 #[inline(always)]
 pub fn over(slot: &mut Slot) {
@@ -64,6 +71,7 @@ fn stack(context: *mut c_void, regs: u64, slot: &mut Slot) {
     // Without room there is no stack; what the call did is told all the same.
     let record = emit::reserve_if_room::<SIZE>(Family::Task);
     if record.is_null() {
+        count_fault(fault::STACK_LEFT_OUT);
         return;
     }
     let mm = tree::current_mm();

@@ -1,5 +1,7 @@
 //! Birth, exec and reaping of tasks.
 
+use core::ffi::c_void;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::fault,
@@ -12,31 +14,40 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, mapping, path};
+use super::{Arguments, mapping, path, stack};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_facts, load, offset, read, table_of},
-    maps::{LAST_TABLE, TASKS, count_fault},
+    maps::{self, LAST_TABLE, TASKS, count_fault},
     once,
     tree::{self, Slot, describe, flag, process_flag, slot_for},
 };
 
-/// CLONE_FILES (include/uapi/linux/sched.h).
+/// CLONE_FILES, CLONE_THREAD (include/uapi/linux/sched.h).
 const CLONE_FILES: u64 = 0x400;
+const CLONE_THREAD: u64 = 0x1_0000;
 
 /// task_newtask: the new task joins its parent's tree before it can run, so that nothing of it
 /// is missed.
 #[inline(always)]
-pub fn new(task: u64, clone_flags: u64) {
+pub fn new(context: *mut c_void, task: u64, clone_flags: u64) {
     // An entry under this address is of a task that has gone: the address begins anew here. A
     // scan may take one in that is just being freed; and task_structs are freed by whatever a CPU
     // is doing then, which on some kernels no program may look at (guests whose kernel guards
     // their init from tracing: what is freed in its time is not told, nor counted as missed).
     left(task);
-    if tree::current_slot().is_none() {
+    let Some(parent) = tree::current_slot() else {
         return;
+    };
+    // Of threads nobody asks it.
+    let stacks = maps::stacks() != 0 && clone_flags & CLONE_THREAD == 0;
+    if stacks {
+        stack::of_birth(context, parent);
     }
     join(task, clone_flags);
+    if stacks {
+        stack::over(parent);
+    }
     // SAFETY: the tracepoint's argument.
     let flags: u32 = unsafe { load(task, offset!(task_flags)) };
     if clone_flags & CLONE_FILES == 0 && flags & process_flag::IO_WORKER == 0 {

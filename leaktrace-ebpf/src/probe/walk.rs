@@ -9,7 +9,10 @@ use leaktrace_common::record::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, FileRoom, IO_URING, Table, file_facts_by, in_flight, offset, ones, read},
+    kernel::{
+        Detail, FileRoom, IO_URING, Table, credentials, file_facts_by, in_flight, offset, ones,
+        read,
+    },
     maps::{LAST_WALK, count_fault},
     once,
     tree::Slot,
@@ -191,7 +194,7 @@ extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
         let out = part.entries.add(index as usize);
         once::identify(&facts, Detail::Full, &raw mut (*out).identity);
         (*out).open_flags = facts.flags;
-        (*out).file_mode = facts.mode;
+        (*out).cred = credentials(file, u32::from((*out).identity.count));
         let detail = &raw mut (*out).identity.detail;
         if *detail.cast::<u64>() == IO_URING {
             *detail.cast::<u32>().add(3) = in_flight(facts.private_data);

@@ -115,7 +115,7 @@ fn is_output(held: &Held) -> bool {
 fn is_output_of_root(case: &Case<'_>, held: &Held) -> bool {
     let root = case.facts.root.and_then(|root| case.process(root));
     let Some(root) = root else { return false };
-    let at_exit = root.end.iter().flat_map(|end| &end.held);
+    let at_exit = root.end.iter().flat_map(|end| end.held.iter());
     let mut output = root.open.iter().chain(at_exit).filter(|it| is_output(it));
     output.any(|it| it.description != 0 && it.description == held.description)
 }

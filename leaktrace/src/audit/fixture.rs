@@ -260,9 +260,9 @@ impl Run {
             },
             inherited: false,
             count: 1,
-            description: 0,
+            ..Held::default()
         };
-        self.end_of(key).held.push(held);
+        std::sync::Arc::make_mut(&mut self.end_of(key).held).push(held);
     }
 
     /// A terminating signal at `ms` from the root.

@@ -118,6 +118,7 @@ fn processes(case: &Case<'_>, findings: &Findings) -> Vec<Process> {
     let residue = residue_counts(case, findings);
     let mut facts: Vec<_> = case.facts.processes.values().collect();
     facts.sort_by_key(|process| (process.key.start, process.key.pid));
+    let mut alike = process::Alike::default();
     facts
         .into_iter()
         .map(|facts| {
@@ -129,7 +130,7 @@ fn processes(case: &Case<'_>, findings: &Findings) -> Vec<Process> {
                 Verdict::Clean
             };
             let residue = residue.get(&facts.key).copied().unwrap_or(0);
-            process::report(case, facts, residue, verdict)
+            process::report(case, facts, residue, verdict, &mut alike)
         })
         .collect()
 }

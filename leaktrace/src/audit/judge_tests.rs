@@ -35,7 +35,7 @@ fn things_held_are_off_and_can_be_made_errors() {
         let report = run.judge();
         assert_eq!(rules(&report), [rule]);
         assert_eq!(report.exit.code, 100);
-        run.end_of(child).held[0].inherited = true;
+        std::sync::Arc::make_mut(&mut run.end_of(child).held)[0].inherited = true;
         let twin = run.judge();
         assert!(rules(&twin).is_empty(), "{rule}");
         assert_eq!(process(&twin, child).summary.held, 0);
@@ -371,7 +371,7 @@ fn half_a_million_held_and_left_things_are_judged() {
         run.creates(child, 20, Kind::File, &format!("/tmp/f{i}"), None);
     }
     let held = crate::model::facts::Held::default();
-    run.end_of(child).held = vec![held; 250_000];
+    run.end_of(child).held = std::sync::Arc::new(vec![held; 250_000]);
     run.answer(|_| super::super::fixture::file(Default::default(), 0o100_600));
     let report = run.judge();
     assert_eq!(report.findings[0].count, 250_000);

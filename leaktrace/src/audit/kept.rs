@@ -10,7 +10,7 @@ use crate::{
     },
     census::{Answer, Found, Holder, Question},
     id::ProcessKey,
-    model::facts::{Facts, Held, How, Kept, Kind, MadeNamespace},
+    model::facts::{Class, Facts, Held, How, Kept, Kind, MadeNamespace},
     policy::Policy,
     report::{Keeper, Level, Resource},
     source::Start,
@@ -50,13 +50,22 @@ pub fn questions(
     questions.into_iter().take(AT_MOST).collect()
 }
 
+/// Nothing is asked about a description that could not be told from another of the same inode:
+/// its address may have been used again.
 fn of_description(kept: &Kept) -> Option<Question> {
     let id = kept.resource.id?;
-    Some(Question::Holders {
+    let certain = kept.cred != 0 || has_own_inode(kept.resource.kind);
+    certain.then_some(Question::Holders {
         file: kept.description,
         dev: id.dev,
         ino: id.ino,
+        cred: kept.cred,
     })
+}
+
+/// Whether the inode of a description of this kind is no other's.
+fn has_own_inode(kind: Kind) -> bool {
+    kind.class() == Class::Socket || matches!(kind, Kind::Pipe | Kind::Memfd)
 }
 
 fn of_namespace(made: &MadeNamespace) -> Question {
@@ -64,6 +73,7 @@ fn of_namespace(made: &MadeNamespace) -> Question {
         file: 0,
         dev: 0,
         ino: u64::from(made.inum),
+        cred: 0,
     }
 }
 
@@ -77,6 +87,7 @@ fn of_left(left: &Left) -> Option<Question> {
             ino: u64::try_from(left.resource.id?)
                 .ok()
                 .filter(|_| left.resource.users != Some(0))?,
+            cred: 0,
         }),
         Thing::PosixShm
         | Thing::PosixSem
@@ -88,6 +99,7 @@ fn of_left(left: &Left) -> Option<Question> {
             file: 0,
             dev: id.dev,
             ino: id.ino,
+            cred: 0,
         }),
         Thing::SysvSem
         | Thing::SysvMsg

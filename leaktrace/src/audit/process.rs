@@ -1,16 +1,50 @@
 //! A process as the report tells it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     audit::{case::Case, quality, resource, teardown},
     id::ProcessKey,
     model::facts::ProcessFacts,
     report::{
-        ClassCounts, Io, KindCounts, Order, Process, ProcessExit, Summary, Timing, Trigger, Verdict,
+        ClassCounts, Io, KindCounts, Order, Process, ProcessExit, Resource, Summary, Timing,
+        Trigger, Verdict,
     },
     sink::human,
 };
+
+/// What processes that were told before had, for those that have the same: most of thousands are
+/// of a few sorts.
+#[derive(Debug, Default)]
+pub(crate) struct Alike {
+    argv: Recent<Vec<String>>,
+    by_kind: Recent<BTreeMap<String, KindCounts>>,
+    held: Recent<Vec<Resource>>,
+}
+
+/// The last different ones.
+#[derive(Debug, Default)]
+struct Recent<T>(VecDeque<Arc<T>>);
+
+/// How many are remembered.
+const RECENT: usize = 32;
+
+impl<T: PartialEq> Recent<T> {
+    fn same(&mut self, new: T) -> Arc<T> {
+        if let Some(known) = self.0.iter().find(|known| ***known == new) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(new);
+        if self.0.len() >= RECENT {
+            self.0.pop_front();
+        }
+        self.0.push_back(Arc::clone(&new));
+        new
+    }
+}
 
 /// Builds the report's process. `residue` counts things that it made and that are left.
 pub(crate) fn report(
@@ -18,6 +52,7 @@ pub(crate) fn report(
     facts: &ProcessFacts,
     residue: u64,
     verdict: Verdict,
+    alike: &mut Alike,
 ) -> Process {
     let trigger = case.triggers.get(&facts.key);
     Process {
@@ -30,20 +65,24 @@ pub(crate) fn report(
         end_ns: facts.end.as_ref().map(|end| end.finished().0),
         comm: resource::text(&facts.comm),
         exe: facts.exe.as_deref().map(resource::text),
-        argv: facts.argv.iter().map(|arg| resource::text(arg)).collect(),
+        argv: alike
+            .argv
+            .same(facts.argv.iter().map(|arg| resource::text(arg)).collect()),
         uid: facts.uid,
         cgroup: (facts.cgroup != 0).then(|| facts.cgroup.to_string()),
         container: None,
         verdict,
         exit: exit(facts),
         summary: summary(facts, residue),
-        by_kind: by_kind(facts),
+        by_kind: alike.by_kind.same(by_kind(facts)),
         by_class: by_class(facts),
-        held: facts
-            .end
-            .iter()
-            .flat_map(|end| end.held.iter().map(resource::held))
-            .collect(),
+        held: alike.held.same(
+            facts
+                .end
+                .iter()
+                .flat_map(|end| end.held.iter().map(resource::held))
+                .collect(),
+        ),
         io: facts.end.as_ref().map(|end| Io {
             read_bytes: end.read_bytes,
             written_bytes: end.written_bytes,

@@ -142,7 +142,7 @@ fn after_a_death_by_signal_only_what_an_outer_scope_saw_is_judged() {
     };
     killed.end = Some(EndFacts {
         status: 9,
-        held: vec![at_exit],
+        held: std::sync::Arc::new(vec![at_exit]),
         ..EndFacts::default()
     });
     let mut facts = facts(vec![scope(1, 1, "t", 10, 20)], vec![killed]);

@@ -179,6 +179,13 @@ impl Programs {
         Ok(values.iter().map(|count| count.0).collect())
     }
 
+    /// How often something went wrong: [`fault`].
+    fn fault(&self, which: u32) -> anyhow::Result<u64> {
+        self.faults
+            .get(&which, 0)
+            .context("read the fault counters")
+    }
+
     /// What was read of a family from one CPU, and dropped on demand.
     fn read_of(&self, cpu: usize, family: Family) -> (u64, u64) {
         let dropped = self.reader.losing.as_ref();
@@ -299,6 +306,7 @@ impl Kernel for Programs {
         }
         let vital = self.reader.losing.as_ref().map_or(0, |losing| losing.vital);
         events.vital_lost += vital;
+        events.stacks_left_out = self.fault(fault::STACK_LEFT_OUT)?;
         Ok(events)
     }
 
@@ -320,10 +328,7 @@ impl Kernel for Programs {
                 "records were lost of tasks that are not watched",
             ),
         ] {
-            let count = self
-                .faults
-                .get(&which, 0)
-                .context("read the fault counters")?;
+            let count = self.fault(which)?;
             if count > 0 {
                 clauses.push(format!("{count} {what}"));
             }

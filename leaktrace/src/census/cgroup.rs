@@ -1,10 +1,11 @@
 //! cgroups and containers, by their directories and by what the engines write down.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -120,6 +121,47 @@ impl Cgroup {
             .map(|it| it.ino())
             .collect()
     }
+}
+
+/// How often directories are looked through again for the sake of a cgroup that is not known.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Paths of v2 cgroups by their kernfs ids, as far as their directories are there.
+#[derive(Debug, Default)]
+pub struct Paths {
+    known: BTreeMap<u64, String>,
+    looked: Option<Instant>,
+}
+
+impl Paths {
+    /// The paths of these; what has no directory here has none.
+    pub fn of(&mut self, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+        let all_known = ids.iter().all(|id| *id == 0 || self.known.contains_key(id));
+        let is_due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN);
+        if !all_known && is_due {
+            self.looked = Some(Instant::now());
+            self.known = paths().unwrap_or_default();
+        }
+        let known = ids.iter().filter_map(|id| self.known.get_key_value(id));
+        known.map(|(id, path)| (*id, path.clone())).collect()
+    }
+}
+
+fn paths() -> io::Result<BTreeMap<u64, String>> {
+    let mounts = mounts()?;
+    let mount = mounts.iter().find(|mount| mount.unified && mount.whole);
+    let Some(mount) = mount else {
+        return Ok(BTreeMap::new());
+    };
+    let mut paths = BTreeMap::new();
+    for directory in directories(&mount.point) {
+        let below = directory.strip_prefix(&mount.point).unwrap_or(&directory);
+        if let Ok(metadata) = fs::metadata(&directory) {
+            let path = String::from_utf8_lossy(below.as_os_str().as_bytes());
+            paths.insert(metadata.ino(), format!("/{path}"));
+        }
+    }
+    Ok(paths)
 }
 
 /// The cgroup of a container: by name or id as docker and podman have written them down, else by

@@ -57,7 +57,13 @@ pub fn answers(questions: Vec<Question>, found: Result<Vec<abi::Holder>, String>
 }
 
 fn about(question: &Question, lines: &[abi::Holder], locks: &BTreeSet<(u32, u64)>) -> Found {
-    let Question::Holders { file, dev, ino } = question else {
+    let Question::Holders {
+        file,
+        dev,
+        ino,
+        cred,
+    } = question
+    else {
         return Found::unknown("not a question about holders");
     };
     let is = |line: &&abi::Holder| {
@@ -65,8 +71,9 @@ fn about(question: &Question, lines: &[abi::Holder], locks: &BTreeSet<(u32, u64)
         let name = line.name_ino == *ino && line.name_dev == *dev && *dev != 0;
         match *file {
             0 => inode || name,
-            // The address alone may be that of another by now.
-            file => line.file == file && inode,
+            // The address alone may be that of another by now, and an inode may be that of
+            // many: every eventfd has the same, and whoever opens /dev/null.
+            file => line.file == file && inode && (*cred == 0 || line.cred == *cred),
         }
     };
     let mut by: Vec<Holder> = Vec::new();
@@ -155,15 +162,32 @@ mod tests {
             file: 0xffff_8880,
             dev: 5,
             ino: 7,
+            cred: 0,
         };
         assert_eq!(pids(&question, &lines), [1]);
         let inode = Question::Holders {
             file: 0,
             dev: 5,
             ino: 8,
+            cred: 0,
         };
         assert_eq!(pids(&inode, &lines), [2]);
         assert_eq!(keys(&[question, inode]), [8, 0xffff_8880]);
+    }
+
+    #[test]
+    fn an_address_and_a_shared_inode_are_not_the_description_of_another_opener() {
+        let mut lines = [line(0xffff_8880, 7, 1, 3), line(0xffff_8880, 7, 2, 4)];
+        (lines[0].cred, lines[1].cred) = (0x1100, 0x2200);
+        let by = |cred| Question::Holders {
+            file: 0xffff_8880,
+            dev: 5,
+            ino: 7,
+            cred,
+        };
+        assert_eq!(pids(&by(0x2200), &lines), [2]);
+        assert!(pids(&by(0x3300), &lines).is_empty());
+        assert_eq!(pids(&by(0), &lines), [1, 2]);
     }
 
     #[test]

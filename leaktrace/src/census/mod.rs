@@ -127,6 +127,10 @@ pub enum Question {
         dev: u32,
         /// `i_ino`.
         ino: u64,
+        /// Who opened it: half of the address of the credentials that a description keeps
+        /// (`file.f_cred`); 0: the inode is no other description's.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cred: u32,
     },
     /// Which functions are on this stack?
     Stack {
@@ -144,6 +148,11 @@ pub enum Question {
         /// As for paths.
         through: Vec<ProcessKey>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A question and what was found.

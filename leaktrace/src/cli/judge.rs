@@ -8,7 +8,7 @@ use super::{
     attach::{self, Judged},
     command::{self, Ran, RunSpec},
     exit, look,
-    output::{self, Call, Destination, Outputs},
+    output::{self, Call, Destination, Outputs, Rendered},
     policy, tolerate,
     value::Format,
 };
@@ -151,15 +151,18 @@ pub(super) fn write(outputs: Outputs, report: &Report, verbose: u8) -> Result<()
         0 => Detail::Errors,
         _ => Detail::All,
     };
-    let render = |format, place: &Destination| match format {
-        Format::Text => Ok(sink::text::render(report, look::of(detail, place))),
-        Format::Json => sink::json::render(report),
-        Format::Jsonl => sink::jsonl::render(report),
-        Format::Junit => Ok(sink::junit::render(report)),
-        Format::Sarif => sink::sarif::render(report),
-        Format::Github => Ok(sink::github::render(report)),
-        Format::Gitlab => sink::gitlab::render(report),
-        Format::Markdown => Ok(sink::markdown::render(report)),
+    let render = |format, place: &Destination| {
+        let text = match format {
+            Format::Text => Ok(sink::text::render(report, look::of(detail, place))),
+            Format::Json => return Ok(Rendered::pieces(|out| sink::json::write(report, out))),
+            Format::Jsonl => return Ok(Rendered::pieces(|out| sink::jsonl::write(report, out))),
+            Format::Junit => Ok(sink::junit::render(report)),
+            Format::Sarif => sink::sarif::render(report),
+            Format::Github => Ok(sink::github::render(report)),
+            Format::Gitlab => sink::gitlab::render(report),
+            Format::Markdown => Ok(sink::markdown::render(report)),
+        };
+        text.map(Rendered::Text)
     };
     outputs.write(render, &sink::text::last_line(report))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -140,6 +140,42 @@ impl Route {
     }
 }
 
+/// A report in its format.
+pub enum Rendered<'a> {
+    /// The whole of it: written at once.
+    Text(String),
+    /// What writes it piece by piece: it may be as large as there are processes.
+    Pieces(Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>),
+}
+
+impl From<String> for Rendered<'_> {
+    fn from(text: String) -> Self {
+        Rendered::Text(text)
+    }
+}
+
+impl<'a> Rendered<'a> {
+    /// What is written piece by piece.
+    pub fn pieces(write: impl FnOnce(&mut dyn Write) -> io::Result<()> + 'a) -> Self {
+        Rendered::Pieces(Box::new(write))
+    }
+
+    fn write(self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Rendered::Text(text) => out.write_all(text.as_bytes())?,
+            Rendered::Pieces(write) => {
+                let mut gathered = BufWriter::with_capacity(PIECE, &mut *out);
+                write(&mut gathered)?;
+                gathered.flush()?;
+            }
+        }
+        out.flush()
+    }
+}
+
+/// Bytes that are gathered before they are written.
+const PIECE: usize = 64 << 10;
+
 /// Reports waiting to be written; their files are open.
 #[derive(Debug)]
 pub struct Outputs {
@@ -175,12 +211,12 @@ impl Opened {
         })
     }
 
-    fn write(mut self, bytes: &[u8], content: Content) -> io::Result<()> {
+    fn write(mut self, report: Rendered<'_>, content: Content) -> io::Result<()> {
         self.unwritten = false;
         if content == Content::Replaced && self.file.metadata()?.is_file() {
             self.file.set_len(0)?;
         }
-        self.file.write_all(bytes)
+        report.write(&mut self.file)
     }
 }
 
@@ -225,14 +261,14 @@ impl Outputs {
         })
     }
 
-    /// Writes each report, as rendered for its format, in one write, then the last line. A
-    /// reader that went away (`| head`) has what it wanted.
+    /// Writes each report, as rendered for its format, then the last line. A reader that went
+    /// away (`| head`) has what it wanted.
     ///
     /// # Errors
     /// Names the place and why it cannot be written; the others are written all the same.
-    pub fn write<E: std::fmt::Display>(
+    pub fn write<'a, E: std::fmt::Display, R: Into<Rendered<'a>>>(
         self,
-        mut render: impl FnMut(Format, &Destination) -> Result<String, E>,
+        mut render: impl FnMut(Format, &Destination) -> Result<R, E>,
         last_line: &str,
     ) -> Result<(), Failure> {
         let mut failure = None;
@@ -243,7 +279,7 @@ impl Outputs {
                 file,
             } = output;
             let done = match render(format, &place) {
-                Ok(text) => put(&place, file, text.as_bytes()).map_err(|error| error.to_string()),
+                Ok(report) => put(&place, file, report.into()).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(why) = done {
@@ -318,17 +354,14 @@ fn give_to_user(file: &File) -> io::Result<()> {
     }
 }
 
-fn put(place: &Destination, file: Option<Opened>, bytes: &[u8]) -> io::Result<()> {
+fn put(place: &Destination, file: Option<Opened>, report: Rendered<'_>) -> io::Result<()> {
     let done = match (place, file) {
-        (Destination::Stdout, _) => {
-            let mut out = io::stdout().lock();
-            out.write_all(bytes).and_then(|()| out.flush())
-        }
+        (Destination::Stdout, _) => report.write(&mut io::stdout().lock()),
         (Destination::Stderr, _) | (Destination::File(_) | Destination::EndOf(_), None) => {
-            io::stderr().write_all(bytes)
+            report.write(&mut io::stderr())
         }
-        (Destination::EndOf(_), Some(file)) => file.write(bytes, Content::Kept),
-        (Destination::File(_), Some(file)) => file.write(bytes, Content::Replaced),
+        (Destination::EndOf(_), Some(file)) => file.write(report, Content::Kept),
+        (Destination::File(_), Some(file)) => file.write(report, Content::Replaced),
     };
     match done {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

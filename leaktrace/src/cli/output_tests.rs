@@ -92,7 +92,7 @@ fn a_file_keeps_its_content_until_the_report_is_written() {
             .starts_with("what was")
     );
     outputs
-        .write(|_, _| Ok::<_, String>("new".into()), "")
+        .write(|_, _| Ok::<_, String>("new".to_owned()), "")
         .unwrap();
     let written = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();

@@ -4,11 +4,12 @@
 //! findings, a line of JSON each, as they are found.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -32,7 +33,7 @@ use super::{
     scrape::{self, Page},
 };
 use crate::{
-    census::{holdings, host},
+    census::{cgroup, holdings, host},
     launch::{Signals, signals},
     model::snapshot::Snapshot,
     policy::Policy,
@@ -83,6 +84,7 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
     let page = Arc::new(Serving {
         ask,
         unwritten: AtomicU64::new(0),
+        cgroups: Mutex::default(),
     });
     let ended = runtime.block_on(async {
         let signals = signals.register().context("watch signals")?;
@@ -217,6 +219,7 @@ struct Serving {
     ask: mpsc::Sender<Request>,
     /// Findings whose line could not be written.
     unwritten: AtomicU64,
+    cgroups: Mutex<cgroup::Paths>,
 }
 
 impl Serving {
@@ -251,6 +254,11 @@ impl Page for Serving {
             resident_bytes: host::resident_bytes(),
             unwritten: self.unwritten.load(Ordering::Relaxed),
         };
-        metrics::render(*picture, host::tool(), own, form).ok()
+        let ids = picture.live.iter().map(|row| row.cgroup).collect();
+        let paths = match self.cgroups.lock() {
+            Ok(mut cgroups) => cgroups.of(&ids),
+            Err(_) => BTreeMap::new(),
+        };
+        metrics::render(*picture, paths, host::tool(), own, form).ok()
     }
 }

@@ -88,8 +88,7 @@ impl Model {
                     ..thing_of(start, bytes, mapping).facts(&self.names)
                 },
                 inherited: space.is_inherited(mapping),
-                count: 0,
-                description: 0,
+                ..Held::default()
             });
         held.collect()
     }

@@ -58,6 +58,8 @@ pub(super) struct Followed {
     gone: VecDeque<(Op, u64)>,
     /// aio contexts by id.
     pub(super) aio: BTreeMap<u64, Aio>,
+    /// Ranks of what it made that lives by an id or a name of its own: by when, and by which thread.
+    pub(super) ipc: BTreeMap<(u64, u32), u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,15 @@ impl Followed {
             Kind::Aio => self.aio.len() as u64,
             _ => self.timers.len() as u64,
         }
+    }
+
+    /// Notes the rank of something that lives by an id or a name; false if there are too many.
+    pub(super) fn made_ipc(&mut self, key: (u64, u32), rank: u64) -> bool {
+        let room = self.ipc.len() < FOLLOWED;
+        if room {
+            self.ipc.insert(key, rank);
+        }
+        room
     }
 
     fn lock(&mut self, from: u64, to: u64) {

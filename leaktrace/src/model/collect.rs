@@ -1,31 +1,39 @@
 //! From what the model keeps to what audit reads.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Model,
-    facts::{Class, Facts, GivenBack, Kind, ProcessFacts, ReleaseFacts},
+    facts::{Facts, Kind, ProcessFacts, ReleaseFacts},
     names::Names,
     phase::Phase,
     process::{Gone, Origin, Process},
     signal,
 };
-use crate::id::{KtimeNs, Pid, Tid};
+use crate::id::{KtimeNs, Pid, ProcessKey, Tid};
 
 impl Model {
     /// Everything known now. Built at each call: as much work as there is to tell, so ask at
     /// the end and while settling, not per record.
     pub fn facts(&self) -> Facts {
+        self.facts_where(|_| true)
+    }
+
+    /// What is known of these processes and of what they made: as much work as there is to tell
+    /// of them, however many others there are.
+    pub fn facts_of(&self, wanted: &BTreeSet<ProcessKey>) -> Facts {
+        self.facts_where(|key| wanted.contains(&key))
+    }
+
+    fn facts_where(&self, wanted: impl Fn(ProcessKey) -> bool) -> Facts {
         let processes = self.processes.iter();
         Facts {
             root: self.root,
             processes: processes
+                .filter(|process| wanted(process.key))
                 .map(|process| (process.key, self.process_facts(process)))
                 .collect(),
-            created: self.created(),
+            created: self.created(wanted),
             kept: self.remains.kept.clone(),
             namespaces: self.remains.namespaces.clone(),
             rings: self.remains.rings.clone(),
@@ -74,8 +82,8 @@ impl Model {
         }
     }
 
-    fn created(&self) -> Vec<super::facts::Created> {
-        let mut created = self.ledger.all();
+    fn created(&self, by: impl Fn(ProcessKey) -> bool) -> Vec<super::facts::Created> {
+        let mut created = self.ledger.made(by);
         for made in &mut created {
             let locked = |id| self.remains.locked.contains(&id);
             made.locked = self.remains.unknown_locked || made.resource.id.is_some_and(locked);
@@ -134,7 +142,7 @@ impl Model {
             refused,
             releases,
             final_run,
-            given_back: given_back(process),
+            given_back: process.given_back.facts(),
             conduct: self.conduct(process),
             unfollowed: process.unfollowed,
             open: match ended {
@@ -190,9 +198,4 @@ pub(super) fn releases(phase: &Phase, names: &Names) -> Vec<ReleaseFacts> {
         }
     });
     releases.collect()
-}
-
-fn given_back(process: &Process) -> BTreeMap<Class, GivenBack> {
-    let all = Class::ALL.into_iter().zip(process.given_back);
-    all.filter(|(_, it)| *it != GivenBack::default()).collect()
 }

@@ -5,7 +5,6 @@ use leaktrace_common::{
     record::{
         Family, FileIdentity, Header,
         file::{FdAcquire, acquire_flag},
-        ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, created, what},
         name::Name,
         socket::SocketName,
     },
@@ -13,10 +12,9 @@ use leaktrace_common::{
 
 use super::{
     Model,
-    facts::{Created, Families, Kind, MayKeep, Mounted, Refused, ResourceFacts, SampleKind},
+    facts::{Created, Families, Kind, MayKeep, Mounted, ResourceFacts},
     kind, path,
-    process::{Extent, ProcessId},
-    runtime::Part,
+    process::ProcessId,
     thing,
 };
 use crate::{
@@ -72,9 +70,6 @@ impl Model {
             return;
         };
         process.mnt_ns = made.namespace;
-        if matches!(kind, Kind::PosixShm | Kind::PosixSem) {
-            process.counts.acquired(kind, 0);
-        }
         let created = Created {
             resource: ResourceFacts {
                 kind,
@@ -92,11 +87,14 @@ impl Model {
             locked: false,
             mounted: None,
         };
+        if matches!(kind, Kind::PosixShm | Kind::PosixSem) {
+            self.ipc_made(id, &created.resource);
+        }
         self.ledger.add_name((made.namespace, path), created);
     }
 
     /// Something was made or moved whose path cannot be told: no claim about names then.
-    fn name_unknown(&mut self, header: &Header, id: ProcessId) {
+    pub(super) fn name_unknown(&mut self, header: &Header, id: ProcessId) {
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
@@ -123,7 +121,9 @@ impl Model {
             exclusive,
         };
         match Op(name.op) {
-            Op::UNLINK | Op::UNLINKAT | Op::RMDIR => self.name_removed(process, name.mnt_ns, first),
+            Op::UNLINK | Op::UNLINKAT | Op::RMDIR => {
+                self.name_removed(header, process, name, first);
+            }
             Op::MOUNT | Op::MOVE_MOUNT => {
                 let from = path::absolute(second_directory, second);
                 self.mounted(header, process, name, first, from, second);
@@ -152,21 +152,18 @@ impl Model {
         }
     }
 
-    fn name_removed(&mut self, id: ProcessId, namespace: u32, path: Option<Vec<u8>>) {
+    fn name_removed(&mut self, header: &Header, id: ProcessId, name: &Name, path: Option<Vec<u8>>) {
         let Some(path) = path else {
             return;
         };
-        let Some(removed) = self.ledger.remove_name(&(namespace, path)) else {
+        let Some(removed) = self.ledger.remove_name(&(name.mnt_ns, path)) else {
             return;
         };
         if let (Some(tid), Some(acquired)) = (removed.resource.tid, removed.resource.acquired) {
             self.stacking.released(tid.0, acquired.0);
         }
-        let kind = removed.resource.kind;
-        if matches!(kind, Kind::PosixShm | Kind::PosixSem)
-            && let Some(process) = self.processes.get_mut(id)
-        {
-            process.gave_back(kind, 0, Extent::Whole);
+        if matches!(removed.resource.kind, Kind::PosixShm | Kind::PosixSem) {
+            self.ipc_removed(header, id, &removed, name.begin_ns);
         }
     }
 
@@ -241,120 +238,6 @@ impl Model {
             self.enter(header, process, made, path);
         }
     }
-
-    pub(super) fn ipc_get(&mut self, header: &Header, get: &IpcGet) {
-        // One that nobody told of may be found after its maker's end.
-        let id = self.process_of(header);
-        let Some(kind) = sysv_kind(get.what) else {
-            return;
-        };
-        if get.created == created::NO {
-            return;
-        }
-        let Some(process) = self.processes.get_mut(id) else {
-            return;
-        };
-        process.counts.acquired(kind, 0);
-        let made = Created {
-            resource: ResourceFacts {
-                kind,
-                ipc_id: Some(get.id),
-                bytes: (get.what == what::SHM).then_some(get.size),
-                acquired: Some(KtimeNs(header.time_ns)),
-                tid: Some(Tid(header.tid)),
-                op: Some(get_op(get.what)),
-                ..ResourceFacts::default()
-            },
-            creator: process.key,
-            namespace: get.ipc_ns,
-            sure: get.created == created::YES,
-            exclusive: None,
-            locked: false,
-            mounted: None,
-        };
-        self.ledger.add_ipc((get.what, get.ipc_ns, get.id), made);
-    }
-
-    pub(super) fn ipc_remove(&mut self, header: &Header, remove: &IpcRemove) {
-        let Some(id) = self.live_of(header) else {
-            return;
-        };
-        let Some(kind) = sysv_kind(remove.what) else {
-            return;
-        };
-        let key = (remove.what, remove.ipc_ns, remove.id);
-        if remove.errno != 0 {
-            let resource = self.ledger.ipc(&key).map(|made| made.resource.clone());
-            let refused = Refused {
-                op: control_op(remove.what),
-                errno: remove.errno,
-                at: KtimeNs(header.time_ns),
-                argument: u64::from(remove.id as u32),
-                resource,
-                again: self.gave_back(id, control_op(remove.what), remove.id as u32 as u64),
-            };
-            if let Some(process) = self.processes.get_mut(id) {
-                process.refuse(refused);
-            }
-            return;
-        }
-        self.note_given_back(id, control_op(remove.what), remove.id as u32 as u64);
-        let removed = self.ledger.remove_ipc(&key);
-        if let Some(removed) = removed
-            && let Some(process) = self.processes.get_mut(id)
-        {
-            let duration = header.time_ns.saturating_sub(remove.begin_ns);
-            process.spent(kind.class(), duration);
-            process.gave_back(kind, removed.resource.bytes.unwrap_or(0), Extent::Whole);
-            let key = process.key;
-            self.sample(key, SampleKind::Release, Some(kind.class()), duration);
-        }
-    }
-
-    pub(super) fn mq_open(&mut self, header: &Header, open: &MqOpen, text: &Text<'_>) {
-        let Some(id) = self.live_of(header) else {
-            return;
-        };
-        if let Some(description) = self.acquire(header, id, &open.fd, Part::Takes) {
-            self.name_description(description, text);
-        }
-        if open.created == created::NO {
-            return;
-        }
-        let (Some(name), Some(process)) = (text.path(), self.processes.get(id)) else {
-            self.name_unknown(header, id);
-            return;
-        };
-        let made = Created {
-            resource: ResourceFacts {
-                kind: Kind::PosixMq,
-                path: Some(name.to_vec().into()),
-                id: Some(file_id(&open.fd.identity)),
-                acquired: Some(KtimeNs(header.time_ns)),
-                tid: Some(Tid(header.tid)),
-                op: Some(Op::MQ_OPEN),
-                ..ResourceFacts::default()
-            },
-            creator: process.key,
-            namespace: open.ipc_ns,
-            sure: open.created == created::YES,
-            exclusive: None,
-            locked: false,
-            mounted: None,
-        };
-        self.ledger
-            .add_queue((open.ipc_ns, name.into_owned()), made);
-    }
-
-    pub(super) fn mq_unlink(&mut self, header: &Header, unlink: &MqUnlink, text: &Text<'_>) {
-        if unlink.errno != 0 || self.live_of(header).is_none() {
-            return;
-        }
-        if let Some(name) = text.path() {
-            self.ledger
-                .remove_queue(&(unlink.ipc_ns, name.into_owned()));
-        }
-    }
 }
 
 impl Model {
@@ -421,30 +304,5 @@ pub(super) fn file_id(identity: &FileIdentity) -> FileId {
         dev: identity.dev,
         ino: identity.ino,
         generation: identity.generation,
-    }
-}
-
-fn sysv_kind(number: u32) -> Option<Kind> {
-    match number {
-        what::SHM => Some(Kind::SysvShm),
-        what::SEM => Some(Kind::SysvSem),
-        what::MSG => Some(Kind::SysvMsg),
-        _ => None,
-    }
-}
-
-fn get_op(number: u32) -> Op {
-    match number {
-        what::SHM => Op::SHMGET,
-        what::SEM => Op::SEMGET,
-        _ => Op::MSGGET,
-    }
-}
-
-fn control_op(number: u32) -> Op {
-    match number {
-        what::SHM => Op::SHMCTL,
-        what::SEM => Op::SEMCTL,
-        _ => Op::MSGCTL,
     }
 }

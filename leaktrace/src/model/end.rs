@@ -96,7 +96,7 @@ impl Model {
             walk_complete: walk.is_some(),
             files_shared: shared,
             autoreap: exit.flags & exit_flag::AUTOREAP != 0,
-            held,
+            held: self.alike.list(held),
             read_bytes: exit.read_bytes,
             written_bytes: exit.written_bytes,
             map_count: exit.map_count,
@@ -231,9 +231,13 @@ impl Model {
 
     /// The parent of a reaped process has a child less.
     fn count_reaped(&mut self, id: ProcessId) {
-        let Some(parent) = self.processes.get(id).map(|process| process.parent) else {
+        let Some(process) = self.processes.get(id) else {
             return;
         };
+        let (parent, start) = (process.parent, process.key.start.0);
+        if let Some((_, maker)) = process.maker {
+            self.stacking.released(maker.0, start);
+        }
         if let Some(parent) = self.processes.find_key(parent)
             && let Some(parent) = self.processes.get_mut(parent)
         {

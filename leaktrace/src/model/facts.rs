@@ -349,8 +349,8 @@ pub struct EndFacts {
     /// Whether the fd table lives on in another process.
     pub files_shared: bool,
     /// Everything held: every fd of the table (inherited ones too), then rings that are not
-    /// fds, SysV attaches, shared mappings.
-    pub held: Vec<Held>,
+    /// fds, SysV attaches, shared mappings. Processes that hold the same share one list.
+    pub held: Arc<Vec<Held>>,
     /// Threads made within a scope that ran when exit_group was called.
     pub threads: Vec<ResourceFacts>,
     /// Bytes from storage.
@@ -405,6 +405,8 @@ pub struct Held {
     /// The open file description: the address of its `struct file`, the same in every process
     /// that shares it. 0: not an fd, or unknown.
     pub description: u64,
+    /// Who opened it, where `count` is above 1: see [`Kept::cred`].
+    pub cred: u32,
 }
 
 /// A description of which somebody outside the run may have a reference.
@@ -416,6 +418,9 @@ pub struct Kept {
     pub resource: ResourceFacts,
     /// The address of its `struct file`.
     pub description: u64,
+    /// Half of the address of its opener's credentials, which tell it from another description
+    /// that is at this address by now; 0: not known.
+    pub cred: u32,
     /// Whether it held a lock (flock, F_OFD_SETLK).
     pub locked: bool,
 }

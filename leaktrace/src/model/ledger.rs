@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{facts::Created, path};
+use crate::id::ProcessKey;
 
 /// A name in a mount namespace.
 pub(super) type NameKey = (u32, Vec<u8>);
@@ -156,11 +157,12 @@ impl Ledger {
         self.put_tree(namespace, &other, &one, second);
     }
 
-    /// Everything, in order of creation.
-    pub(super) fn all(&self) -> Vec<Created> {
-        let mut all: Vec<Created> = self.newest().cloned().collect();
-        all.reverse();
-        all
+    /// What these made, in order of creation.
+    pub(super) fn made(&self, by: impl Fn(ProcessKey) -> bool) -> Vec<Created> {
+        let made = self.newest().filter(|created| by(created.creator));
+        let mut made: Vec<Created> = made.cloned().collect();
+        made.reverse();
+        made
     }
 
     /// Everything, the newest first.
@@ -298,9 +300,9 @@ mod tests {
     fn what_moves_out_of_dev_shm_is_a_file() {
         let mut ledger = ledger(&["/dev/shm/x"]);
         ledger.rename(1, b"/dev/shm/x".to_vec(), b"/home/x".to_vec());
-        assert_eq!(ledger.all()[0].resource.kind, Kind::File);
+        assert_eq!(ledger.made(|_| true)[0].resource.kind, Kind::File);
         ledger.rename(1, b"/home/x".to_vec(), b"/dev/shm/sem.x".to_vec());
-        assert_eq!(ledger.all()[0].resource.kind, Kind::PosixSem);
+        assert_eq!(ledger.made(|_| true)[0].resource.kind, Kind::PosixSem);
     }
 
     #[test]

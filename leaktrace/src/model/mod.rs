@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod address_space;
+mod alike;
 mod budget;
 mod call;
 mod collect;
@@ -26,6 +27,7 @@ mod found_tests;
 mod hash;
 mod holdings;
 mod index;
+mod ipc;
 mod kind;
 mod ledger;
 mod life;
@@ -175,6 +177,8 @@ pub struct Model {
     acquired_fds: Vec<(ProcessId, u32, u32)>,
     /// In the place of a process that is not known.
     nobody: Box<call::Followed>,
+    /// What ended processes held.
+    alike: alike::Alike,
     /// Exited and not reaped, as far as we know; oldest first.
     zombies: Vec<ProcessId>,
     /// In order of their ends; system-wide mode only keeps the last.

@@ -82,6 +82,11 @@ impl Phase {
         }
     }
 
+    /// Something that took part is gone, by no release of this process.
+    pub(super) fn gone(&mut self, rank: u64) {
+        self.open.remove(rank);
+    }
+
     /// A signal was generated for the process. `next_rank` as above.
     pub(super) fn signalled(&mut self, signal: &SignalGenerate, at: u64, next_rank: u64) {
         self.signals.keep(signal, at, next_rank, self.place);

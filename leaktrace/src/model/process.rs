@@ -87,7 +87,7 @@ pub(super) struct Process {
     /// Whether the once-per-process samples have been given.
     pub(super) sampled: Sampled,
     pub(super) counts: KindCounts,
-    pub(super) given_back: [GivenBack; Class::ALL.len()],
+    pub(super) given_back: Returns,
     pub(super) bytes_released: u64,
     pub(super) errors: u64,
     pub(super) refused: Vec<Refused>,
@@ -178,7 +178,7 @@ impl Process {
     /// Notes a refused release.
     pub(super) fn refuse(&mut self, refused: Refused) {
         self.errors += 1;
-        self.given_back[refused.class() as usize].errors += 1;
+        self.given_back.of(refused.class()).errors += 1;
         if self.refused.len() < REFUSED {
             self.refused.push(refused);
         }
@@ -187,7 +187,7 @@ impl Process {
     /// Notes the duration of an explicit release.
     #[inline]
     pub(super) fn spent(&mut self, class: Class, ns: u64) {
-        let given_back = &mut self.given_back[class as usize];
+        let given_back = self.given_back.of(class);
         given_back.ns += ns;
         given_back.timed += 1;
     }
@@ -195,7 +195,7 @@ impl Process {
     /// Counts an explicit release of something of its own, wholly or in part.
     #[inline]
     pub(super) fn gave_back(&mut self, kind: Kind, bytes: u64, extent: Extent) {
-        let given_back = &mut self.given_back[kind.class() as usize];
+        let given_back = self.given_back.of(kind.class());
         given_back.bytes += bytes;
         if extent == Extent::Whole {
             given_back.released += 1;
@@ -241,50 +241,103 @@ pub(super) fn key(pid: u32, start_ns: u64) -> ProcessKey {
     }
 }
 
-/// Counts by kind.
+/// Figures by number, of which a process has few: those that it has lie together.
 #[derive(Debug)]
-pub(super) struct KindCounts {
-    acquired: [u32; Kind::COUNT],
-    released: [u32; Kind::COUNT],
-    peak: [u32; Kind::COUNT],
+struct Sparse<T, const N: usize> {
+    /// One more than the place of each number's; 0: none.
+    places: [u8; N],
+    figures: Vec<T>,
 }
 
-impl Default for KindCounts {
+impl<T, const N: usize> Default for Sparse<T, N> {
     fn default() -> Self {
-        KindCounts {
-            acquired: [0; Kind::COUNT],
-            released: [0; Kind::COUNT],
-            peak: [0; Kind::COUNT],
+        Sparse {
+            places: [0; N],
+            figures: Vec::new(),
         }
     }
 }
+
+impl<T: Copy + Default, const N: usize> Sparse<T, N> {
+    #[inline]
+    fn of(&mut self, number: usize) -> &mut T {
+        if self.places[number] == 0 {
+            self.begin(number);
+        }
+        &mut self.figures[usize::from(self.places[number]) - 1]
+    }
+
+    #[cold]
+    fn begin(&mut self, number: usize) {
+        self.figures.reserve_exact(1);
+        self.figures.push(T::default());
+        self.places[number] = self.figures.len() as u8;
+    }
+
+    fn get(&self, number: usize) -> T {
+        let place = usize::from(self.places[number]).checked_sub(1);
+        place.map_or_else(T::default, |place| self.figures[place])
+    }
+}
+
+const _: () = assert!(Kind::COUNT < u8::MAX as usize);
+
+/// What was given back, by class.
+#[derive(Debug, Default)]
+pub(super) struct Returns(Sparse<GivenBack, { Class::ALL.len() }>);
+
+impl Returns {
+    fn of(&mut self, class: Class) -> &mut GivenBack {
+        self.0.of(class as usize)
+    }
+
+    /// As audit reads it.
+    pub(super) fn facts(&self) -> BTreeMap<Class, GivenBack> {
+        let all = Class::ALL.into_iter();
+        all.map(|class| (class, self.0.get(class as usize)))
+            .filter(|(_, it)| *it != GivenBack::default())
+            .collect()
+    }
+}
+
+/// How many of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Figures {
+    acquired: u32,
+    released: u32,
+    peak: u32,
+}
+
+/// Counts by kind.
+#[derive(Debug, Default)]
+pub(super) struct KindCounts(Sparse<Figures, { Kind::COUNT }>);
 
 impl KindCounts {
     /// One more, and so many are held now.
     #[inline]
     pub(super) fn acquired(&mut self, kind: Kind, held: u32) {
-        let kind = kind as usize;
-        self.acquired[kind] = self.acquired[kind].saturating_add(1);
-        self.peak[kind] = self.peak[kind].max(held);
+        let figures = self.0.of(kind as usize);
+        figures.acquired = figures.acquired.saturating_add(1);
+        figures.peak = figures.peak.max(held);
     }
 
     /// One explicitly released.
     #[inline]
     pub(super) fn released(&mut self, kind: Kind) {
-        let released = &mut self.released[kind as usize];
-        *released = released.saturating_add(1);
+        let figures = self.0.of(kind as usize);
+        figures.released = figures.released.saturating_add(1);
     }
 
     /// As audit reads them; `held` tells how many are held.
     pub(super) fn facts(&self, held: impl Fn(Kind) -> u64) -> BTreeMap<Kind, Counts> {
         let counts = Kind::ALL.iter().map(|kind| {
-            let index = *kind as usize;
+            let figures = self.0.get(*kind as usize);
             let held = held(*kind);
             let counts = Counts {
-                acquired: u64::from(self.acquired[index]),
-                released: u64::from(self.released[index]),
+                acquired: u64::from(figures.acquired),
+                released: u64::from(figures.released),
                 held,
-                peak: u64::from(self.peak[index]).max(held),
+                peak: u64::from(figures.peak).max(held),
             };
             (*kind, counts)
         });

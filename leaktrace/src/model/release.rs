@@ -286,7 +286,9 @@ impl Model {
                 end: header.time_ns,
                 tid: header.tid,
             };
+            let last = self.last_of_range(header, fd);
             self.release(header.table, process, file, seq, how);
+            self.note_left(last);
         }
     }
 }

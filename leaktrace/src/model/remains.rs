@@ -135,10 +135,31 @@ impl Model {
             return None;
         }
         let process = process::key(header.pid, header.start_ns);
-        self.kept(process, header.table, fd, slot)
+        self.kept(process, header.table, fd, slot, release.cred)
     }
 
-    fn kept(&self, process: ProcessKey, table: u32, fd: u32, slot: &Slot) -> Option<Kept> {
+    /// Before an fd of a range is released, of which the kernel tells no count: what it stands
+    /// for, if this is the last reference that the run has.
+    pub(super) fn last_of_range(&self, header: &Header, fd: u32) -> Option<Kept> {
+        if self.config.mode == Mode::System {
+            return None;
+        }
+        let slot = self.tables.get(&header.table)?.get(fd)?;
+        if self.descriptions.get(slot.description).refs > 1 {
+            return None;
+        }
+        let process = process::key(header.pid, header.start_ns);
+        self.kept(process, header.table, fd, slot, 0)
+    }
+
+    fn kept(
+        &self,
+        process: ProcessKey,
+        table: u32,
+        fd: u32,
+        slot: &Slot,
+        cred: u32,
+    ) -> Option<Kept> {
         let description = self.descriptions.get(slot.description);
         let thing = Thing::of_slot(fd, slot, description);
         let locked = self.remains.holding.contains(&description.file);
@@ -149,6 +170,7 @@ impl Model {
             process,
             resource,
             description: description.file,
+            cred,
             locked,
         })
     }
@@ -185,14 +207,14 @@ impl Model {
             let slot = self.tables.get(&table)?.get(fd)?;
             let description = self.descriptions.get(slot.description);
             (description.file == held.description)
-                .then(|| self.kept(process, table, fd, slot))
+                .then(|| self.kept(process, table, fd, slot, held.cred))
                 .flatten()
         });
         kept.collect()
     }
 
     /// The table has gone: what of it was the run's last reference.
-    pub(super) fn note_left(&mut self, candidates: Vec<Kept>) {
+    pub(super) fn note_left(&mut self, candidates: impl IntoIterator<Item = Kept>) {
         for kept in candidates {
             if self.descriptions.find(kept.description).is_none() {
                 self.remains.keep(kept);

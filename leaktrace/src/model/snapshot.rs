@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub exits: Vec<ExitRow>,
     /// Processes that ended since the start: (all, clean, with findings, inconclusive).
     pub ended: (u64, u64, u64, u64),
+    /// Those of them that were forgotten before they could be judged: too many ended at a time.
+    pub unjudged: u64,
     /// Records read so far.
     pub received: u64,
     /// Records lost so far.
@@ -62,6 +64,9 @@ pub struct LiveRow {
     pub comm: Bytes,
     /// Real uid.
     pub uid: u32,
+    /// kernfs id of the cgroup that it was in at its birth, its last exec or when it was found; 0
+    /// unknown.
+    pub cgroup: u64,
     /// State.
     pub state: State,
     /// fds of class fd.

@@ -336,15 +336,20 @@ impl Model {
             Body::MqOpen(..) => 2,
             Body::SocketName(..) | Body::IpcGet(_) | Body::Name(..) => 1,
             Body::Call(call) if Op(call.op).acquires() => 1,
+            // A child's is looked for by its start.
+            Body::TaskNew(_) => 1,
             _ => return,
+        };
+        let at = match body {
+            Body::TaskNew(new) => new.child.start_ns,
+            _ => header.time_ns,
         };
         let Some(sample) = self.stacking.current.get(&header.tid).copied() else {
             return;
         };
         if self.stacking.told.calls.len() < CALLS {
             let told = Arc::make_mut(&mut self.stacking.told);
-            let key = (header.time_ns, header.tid);
-            told.calls.insert(key, Call { sample, users });
+            told.calls.insert((at, header.tid), Call { sample, users });
         }
     }
 

@@ -69,6 +69,7 @@ impl Model {
             parent: process.parent,
             comm: super::signal::text(&process.comm),
             uid: process.uid,
+            cgroup: process.cgroup,
             state: state(process),
             fds: of_class(Class::Fd),
             sockets: of_class(Class::Socket),

@@ -120,7 +120,7 @@ impl Model {
         let entry = WalkEntry {
             identity: fd.identity,
             open_flags: fd.open_flags,
-            file_mode: 0,
+            cred: 0,
         };
         let slot = Slot {
             how: Some(How::Before),
@@ -223,6 +223,7 @@ impl Model {
                 inherited,
                 count: u32::from(entry.identity.count),
                 description: entry.identity.file,
+                cred: entry.cred,
             }
         });
         held.collect()
@@ -261,6 +262,7 @@ impl Model {
                 inherited: table.is_inherited(fd, slot),
                 count: 0,
                 description: description.file,
+                cred: 0,
             }
         });
         held.collect()

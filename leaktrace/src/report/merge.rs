@@ -165,6 +165,7 @@ fn events(mut one: Events, other: &Events) -> Events {
         *lost += counts.lost;
     }
     one.vital_lost += other.vital_lost;
+    one.stacks_left_out += other.stacks_left_out;
     for (cpu, counts) in &other.by_cpu {
         let CpuEvents {
             produced,

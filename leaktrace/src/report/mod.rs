@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -237,11 +237,20 @@ pub struct Events {
     /// Of the lost ones those that cannot be replaced: births, ends, names, ipc objects.
     #[serde(default)]
     pub vital_lost: u64,
+    /// Stacks for which there was no room (`-k`): what their calls did is told without them;
+    /// absent if there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stacks_left_out: u64,
     /// By family.
     pub by_family: BTreeMap<String, FamilyEvents>,
     /// By CPU; empty if the run is of a version that did not count so.
     #[serde(default)]
     pub by_cpu: BTreeMap<u32, CpuEvents>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Counts of one family.
@@ -322,7 +331,7 @@ pub struct Known {
     pub suppressed: u64,
 }
 
-/// One process.
+/// One process. What many processes have alike they share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// `pid:start_ns`.
@@ -345,7 +354,7 @@ pub struct Process {
     /// Path of the executable; null if not seen.
     pub exe: Option<String>,
     /// Arguments of the last exec; empty if not seen.
-    pub argv: Vec<String>,
+    pub argv: Arc<Vec<String>>,
     /// Real uid.
     pub uid: u32,
     /// cgroup v2 path or kernfs id; null if not known.
@@ -359,13 +368,13 @@ pub struct Process {
     /// One line's worth of counts.
     pub summary: Summary,
     /// Counts by kind.
-    pub by_kind: BTreeMap<String, KindCounts>,
+    pub by_kind: Arc<BTreeMap<String, KindCounts>>,
     /// Explicit releases over the whole life, by class.
     #[serde(default)]
     pub by_class: BTreeMap<String, ClassCounts>,
     /// Every fd of the table at exit, inherited ones too, and rings, SysV attaches and shared
     /// mappings.
-    pub held: Vec<Resource>,
+    pub held: Arc<Vec<Resource>>,
     /// Storage traffic; null where the kernel does not count.
     pub io: Option<Io>,
     /// What began teardown; null while it lives.

@@ -32,7 +32,7 @@ const FRESH: usize = 10_000;
 /// Rules about a state that goes on.
 const GOES_ON: [&str; 2] = ["LT503", "LT505"];
 /// At most so many processes are judged at a time, so that judging never holds up reading.
-const AT_A_TIME: usize = 256;
+const AT_A_TIME: usize = 1_000;
 
 /// A run to look at.
 #[derive(Debug)]
@@ -206,12 +206,14 @@ impl Gallery {
 
     /// The facts of the processes to be judged now, and of nothing else.
     fn due(&self, now: KtimeNs, most: usize, haste: Haste) -> Facts {
-        let all = self.model.facts();
+        let mut wanted = self.verdicts.wanted(now);
+        // Some of them may have to wait.
+        wanted.truncate(most.saturating_mul(2));
+        let all = self.model.facts_of(&wanted.iter().copied().collect());
         let in_flight = match haste {
             Haste::Settle => in_flight(&all, &self.start, now),
             Haste::Now => BTreeSet::new(),
         };
-        let wanted = self.verdicts.wanted(now);
         let processes: BTreeMap<ProcessKey, ProcessFacts> = wanted
             .into_iter()
             .filter(|key| !in_flight.contains(key))

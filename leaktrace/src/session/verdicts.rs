@@ -33,6 +33,8 @@ pub(super) struct Verdicts {
     clean: u64,
     findings: u64,
     inconclusive: u64,
+    /// Processes that were forgotten before they could be judged.
+    unjudged: u64,
 }
 
 impl Verdicts {
@@ -98,6 +100,9 @@ impl Verdicts {
         }
         let (all, ..) = picture.ended;
         picture.ended = (all, self.clean, self.findings, self.inconclusive);
+        let seen = self.clean + self.findings + self.inconclusive + self.waiting.len() as u64;
+        self.unjudged = self.unjudged.max(all.saturating_sub(seen));
+        picture.unjudged = self.unjudged;
     }
 }
 

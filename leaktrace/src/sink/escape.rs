@@ -1,7 +1,7 @@
 //! Names from processes and files are hostile: a comm or a path can hold escape sequences, line
 //! breaks, or marks that turn the direction of text. Every text sink passes them through here.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io};
 
 /// Makes bytes safe to show on a terminal: printable UTF-8 stays, everything else becomes
 /// `\n`, `\t`, `\r`, `\xNN` (bytes that are not UTF-8, and control characters) or `\u{NNNN}`
@@ -102,6 +102,29 @@ pub fn json(text: String) -> String {
         }
     }
     out
+}
+
+/// Writes JSON text on as [`json`] makes it, piece by piece: a report may be larger than what one
+/// wants to have in memory. Pieces end between characters, as serde_json's do.
+#[derive(Debug)]
+pub struct JsonWriter<W>(pub W);
+
+impl<W: io::Write> io::Write for JsonWriter<W> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+        if piece.iter().all(plain) {
+            self.0.write_all(piece)?;
+        } else {
+            let text = str::from_utf8(piece)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            self.0.write_all(json(text.to_owned()).as_bytes())?;
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Whether text shows as itself: then it may be pasted into a command.

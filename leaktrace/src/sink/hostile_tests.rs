@@ -61,7 +61,7 @@ fn report(name: &str, other: &str) -> Report {
     for process in &mut report.processes {
         process.comm = name.to_owned();
         process.exe = Some(other.to_owned());
-        process.argv = vec![other.to_owned(), name.to_owned()];
+        process.argv = std::sync::Arc::new(vec![other.to_owned(), name.to_owned()]);
     }
     for finding in &mut report.findings {
         finding.message = name.to_owned();
@@ -136,10 +136,16 @@ proptest! {
         report.errors.clear();
         let text = json::render(&report).unwrap_or_default();
         prop_assert!(is_harmless(&text));
+        let mut pieces = Vec::new();
+        json::write(&report, &mut pieces).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(String::from_utf8_lossy(&pieces), text.as_str());
         let read: Report = serde_json::from_str(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
         prop_assert_eq!(&read, &report);
         let lines = jsonl::render(&report).unwrap_or_default();
         prop_assert!(is_harmless(&lines));
+        let mut pieces = Vec::new();
+        jsonl::write(&report, &mut pieces).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(String::from_utf8_lossy(&pieces), lines.as_str());
         prop_assert_eq!(lines.lines().count(), 1 + report.processes.len() + report.findings.len());
     }
 

@@ -1,6 +1,8 @@
 //! The report as lines of JSON, for what reads a stream: one for the run, one for each process,
 //! each scope and each finding. `line` says which; all else is as in `leaktrace.report/1`.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use crate::{
@@ -30,17 +32,27 @@ struct Line<'a, T> {
 /// # Errors
 /// As serde_json's.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {
-    let mut text = line("run", &head(report)?)?;
-    for process in &report.processes {
-        text.push_str(&line("process", process)?);
+    lines(report).collect()
+}
+
+/// The same, line by line.
+///
+/// # Errors
+/// Those of writing.
+pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for line in lines(report) {
+        out.write_all(line?.as_bytes())?;
     }
-    for scope in &report.scopes {
-        text.push_str(&line("scope", scope)?);
-    }
-    for finding in &report.findings {
-        text.push_str(&line("finding", finding)?);
-    }
-    Ok(text)
+    Ok(())
+}
+
+fn lines(report: &Report) -> impl Iterator<Item = Result<String, serde_json::Error>> {
+    let head = std::iter::once_with(|| line("run", &head(report)?));
+    let processes = report.processes.iter();
+    let processes = processes.map(|process| line("process", process));
+    let scopes = report.scopes.iter().map(|scope| line("scope", scope));
+    let findings = report.findings.iter().map(finding);
+    head.chain(processes).chain(scopes).chain(findings)
 }
 
 /// The line of one finding, ended: for a stream that has no run to end with.

@@ -20,10 +20,12 @@ use crate::{
     sink::escape_str,
 };
 
-/// Programs that have a series of their own.
-const PROGRAMS: usize = 20;
-/// What all other programs hold together.
+/// Programs, and cgroups, that have a series of their own.
+const SERIES: usize = 20;
+/// What all others hold together.
 const OTHERS: &str = "(others)";
+/// Of a cgroup that has no directory here.
+const UNKNOWN: &str = "(unknown)";
 /// An fd table fuller than this is near its limit.
 const NEAR: f64 = 0.8;
 
@@ -40,6 +42,7 @@ pub struct Own {
 #[derive(Debug)]
 struct Telling {
     picture: Snapshot,
+    cgroups: BTreeMap<u64, String>,
     tool: Tool,
     own: Own,
 }
@@ -71,18 +74,24 @@ impl Form {
     }
 }
 
-/// Writes a picture.
+/// Writes a picture. `cgroups` has the paths of cgroups by their ids.
 ///
 /// # Errors
 /// None that a String can have.
 pub fn render(
     picture: Snapshot,
+    cgroups: BTreeMap<u64, String>,
     tool: Tool,
     own: Own,
     form: Form,
 ) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Telling { picture, tool, own }));
+    registry.register_collector(Box::new(Telling {
+        picture,
+        cgroups,
+        tool,
+        own,
+    }));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(match form {
@@ -250,15 +259,41 @@ impl Telling {
         out.gauges(
             "leaktrace_program_open_fds",
             "Open fds of the programs that hold most, by name, and of all others together.",
-            programs(live)
-                .into_iter()
-                .map(|(comm, open)| (label("comm", comm), open as f64)),
+            most(live.iter().map(|row| {
+                let comm = escape_str(&String::from_utf8_lossy(&row.comm));
+                (comm, Held::of(row))
+            }))
+            .into_iter()
+            .map(|(comm, held)| (label("comm", comm), held.open as f64)),
+        )?;
+        let cgroups = most(live.iter().map(|row| {
+            let path = self.cgroups.get(&row.cgroup).map(String::as_str);
+            (escape_str(path.unwrap_or(UNKNOWN)), Held::of(row))
+        }));
+        out.gauges(
+            "leaktrace_cgroup_open_fds",
+            "Open fds of the v2 cgroups that hold most, and of all others together.",
+            cgroups
+                .iter()
+                .map(|(path, held)| (label("cgroup", path), held.open as f64)),
+        )?;
+        out.gauges(
+            "leaktrace_cgroup_processes",
+            "Living processes of the same cgroups, and of all others together.",
+            cgroups
+                .iter()
+                .map(|(path, held)| (label("cgroup", path), held.processes as f64)),
         )
     }
 
     fn ended(&self, out: &mut Families<'_>) -> std::fmt::Result {
         let (all, ..) = self.picture.ended;
         out.counter("leaktrace_exits", "Processes that have ended.", all)?;
+        out.counter(
+            "leaktrace_exits_unjudged",
+            "Those of them that were forgotten before they could be judged.",
+            self.picture.unjudged,
+        )?;
         let found = self.picture.found.iter();
         out.counters(
             "leaktrace_findings",
@@ -358,24 +393,44 @@ impl Telling {
     }
 }
 
-/// Open fds by program: of those that hold most, and of all others together. A program may have
-/// any name, that of the others too.
-fn programs(live: &[LiveRow]) -> BTreeMap<String, u64> {
-    let mut all: BTreeMap<String, u64> = BTreeMap::new();
-    for row in live {
-        let comm = escape_str(&String::from_utf8_lossy(&row.comm));
-        *all.entry(comm).or_default() += row.open;
+/// What the processes of one name hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    open: u64,
+    processes: u64,
+}
+
+impl Held {
+    fn of(row: &LiveRow) -> Held {
+        Held {
+            open: row.open,
+            processes: 1,
+        }
     }
-    let mut sorted: Vec<(String, u64)> = all.into_iter().collect();
-    sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let mut told = BTreeMap::new();
-    for (place, (comm, open)) in sorted.into_iter().enumerate() {
-        let comm = if place < PROGRAMS {
-            comm
+
+    fn add(&mut self, other: Held) {
+        self.open += other.open;
+        self.processes += other.processes;
+    }
+}
+
+/// What those hold that hold most, and all others together. Any may have the name of the others
+/// too.
+fn most(rows: impl Iterator<Item = (String, Held)>) -> BTreeMap<String, Held> {
+    let mut all: BTreeMap<String, Held> = BTreeMap::new();
+    for (name, held) in rows {
+        all.entry(name).or_default().add(held);
+    }
+    let mut sorted: Vec<(String, Held)> = all.into_iter().collect();
+    sorted.sort_by(|a, b| b.1.open.cmp(&a.1.open).then_with(|| a.0.cmp(&b.0)));
+    let mut told: BTreeMap<String, Held> = BTreeMap::new();
+    for (place, (name, held)) in sorted.into_iter().enumerate() {
+        let name = if place < SERIES {
+            name
         } else {
             OTHERS.to_owned()
         };
-        *told.entry(comm).or_default() += open;
+        told.entry(name).or_default().add(held);
     }
     told
 }
@@ -403,7 +458,8 @@ mod tests {
             live,
             ..crate::tui::fixture::picture()
         };
-        render(picture, Tool::default(), Own::default(), form).unwrap()
+        let cgroups = BTreeMap::from([(7, "/a.slice/\"x\"\n".to_owned())]);
+        render(picture, cgroups, Tool::default(), Own::default(), form).unwrap()
     }
 
     #[test]
@@ -428,12 +484,28 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_series_than_programs_that_hold_most() {
-        let live = (0..500u64).map(|n| row(format!("p{n}").into_bytes(), n));
-        let told = programs(&live.collect::<Vec<_>>());
-        assert_eq!(told.len(), PROGRAMS + 1);
-        assert_eq!(told[OTHERS], (0..480).sum::<u64>());
-        assert_eq!(told["p499"], 499);
+    fn there_are_no_more_series_than_of_those_that_hold_most() {
+        let rows = (0..500u64).map(|n| {
+            let row = row(Vec::new(), n);
+            (format!("p{n}"), Held::of(&row))
+        });
+        let told = most(rows);
+        assert_eq!(told.len(), SERIES + 1);
+        assert_eq!(told[OTHERS].open, (0..480).sum::<u64>());
+        assert_eq!((told[OTHERS].processes, told["p499"].open), (480, 499));
+    }
+
+    #[test]
+    fn what_a_cgroup_holds_is_told_by_its_path() {
+        let of = |cgroup, open| LiveRow {
+            cgroup,
+            ..row(b"p".to_vec(), open)
+        };
+        let told = text(vec![of(7, 3), of(7, 4), of(8, 1)], Form::Classic);
+        let has = |line: &str| assert!(told.lines().any(|it| it == line), "{told}");
+        has(r#"leaktrace_cgroup_open_fds{cgroup="/a.slice/\"x\"\\n"} 7.0"#);
+        has(r#"leaktrace_cgroup_processes{cgroup="/a.slice/\"x\"\\n"} 2.0"#);
+        has(r#"leaktrace_cgroup_open_fds{cgroup="(unknown)"} 1.0"#);
     }
 
     proptest! {

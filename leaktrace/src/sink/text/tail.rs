@@ -68,8 +68,12 @@ fn processes(report: &Report) -> String {
 }
 
 fn events(report: &Report) -> String {
+    let stacks = match report.events.stacks_left_out {
+        0 => String::new(),
+        left_out => format!(", {} left out", human::counted(left_out, "stack", "stacks")),
+    };
     format!(
-        "{}, {} lost",
+        "{}, {} lost{stacks}",
         human::counted(report.events.received, "event", "events"),
         human::count(report.events.lost)
     )
