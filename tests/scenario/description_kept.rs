@@ -114,6 +114,16 @@ fn a_file_that_somebody_outside_has_is_a_note() {
 }
 
 #[test]
+fn a_dup_of_what_the_run_was_given_is_not_the_runs() {
+    // The shell around has the same output; within, its dup is what goes last.
+    let shell = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+    let command = ["sh", "-c", "exec 3>&1; exec 1>&-; exec 3>&-"];
+    let outcome = leaktrace_tests::Run::check(command).through(shell).end();
+    outcome.clean();
+    assert!(outcome.of_rule("LT114").is_empty(), "{outcome}");
+}
+
+#[test]
 fn what_is_passed_within_the_run_ends_with_it() {
     let steps = [
         "socketpair s t",

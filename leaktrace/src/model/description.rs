@@ -31,6 +31,19 @@ pub(super) struct Description {
     pub(super) refs: u32,
     /// Kind.
     pub(super) kind: Kind,
+    /// Who opened it.
+    pub(super) opened: Opened,
+}
+
+/// Who opened a description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// Somebody else, or it is not known who: it was inherited, passed on, or there before. A dup
+    /// of it is no more the run's than it is.
+    #[default]
+    Elsewhere,
+    /// A call of a process that is watched.
+    Here,
 }
 
 impl Description {
@@ -71,6 +84,7 @@ const BLANK: Description = Description {
     ends: NO_NAME,
     refs: 0,
     kind: Kind::Other,
+    opened: Opened::Elsewhere,
 };
 
 impl Descriptions {

@@ -13,7 +13,8 @@ use zerocopy::FromBytes;
 
 use super::{
     Model,
-    description::DescriptionId,
+    description::{DescriptionId, Opened},
+    facts::How,
     kind,
     process::ProcessId,
     release::Release,
@@ -143,7 +144,14 @@ impl Model {
                 self.descriptions.keep(known);
                 known
             }
-            None => self.descriptions.add(identity, kind::of_file(identity, op)),
+            None => {
+                let kind = kind::of_file(identity, op);
+                let id = self.descriptions.add(identity, kind);
+                if matches!(kind::how(op), Some(How::Made | How::Ring)) {
+                    self.descriptions.get_mut(id).opened = Opened::Here;
+                }
+                id
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use leaktrace_common::{
 
 use super::{
     Mode, Model,
+    description::Opened,
     facts::{Held, Kept, Kind, MadeNamespace, MayKeep, RingEnd},
     process,
     table::Slot,
@@ -165,8 +166,9 @@ impl Model {
         let locked = self.remains.holding.contains(&description.file);
         let of_interest = self.may_be_passed(description.kind, table) || locked;
         let resource = thing.facts(&self.names);
-        // What came from outside the run is nobody's of the run.
-        (of_interest && resource.acquired.is_some()).then(|| Kept {
+        // What came from outside the run is nobody's of the run, whatever dups it has made of it.
+        let ours = description.opened == Opened::Here && resource.acquired.is_some();
+        (of_interest && ours).then(|| Kept {
             process,
             resource,
             description: description.file,
