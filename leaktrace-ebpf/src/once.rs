@@ -99,6 +99,7 @@ once! {
     appear {
         fn begin();
         fn end(op: Op, result: i64);
+        fn known(op: Op, fd: i64);
         fn supervised();
         fn added(result: i64);
     }

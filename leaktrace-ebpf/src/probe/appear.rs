@@ -85,6 +85,23 @@ pub fn end(slot: &mut Slot, op: Op, result: i64) {
     }
 }
 
+/// Tells what the table has under a number, or if that could not be read (negative) what it has
+/// that it had not at entry: another task that shares the table may have left the number meanwhile.
+#[inline(always)]
+pub fn known(slot: &mut Slot, op: Op, fd: i64) {
+    let table = file::current_table(slot);
+    if fd < 0 {
+        compare(slot, &table);
+    } else {
+        slot.returned = fd as u32;
+        slot.count = 1;
+    }
+    if slot.count != 0 {
+        slot.op = u32::from(op.0);
+        tell(slot, &table);
+    }
+}
+
 // A function of its own, as others here: its frame is gone when something is told.
 #[inline(never)]
 fn compare(slot: &mut Slot, table: &Table) {

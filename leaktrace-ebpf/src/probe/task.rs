@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
-    abi::fault,
+    abi::{Op, fault},
     record::{
         Family, TextRef,
         file::walk_cause,
@@ -14,7 +14,7 @@ use leaktrace_common::{
     },
 };
 
-use super::{Arguments, mapping, path, stack};
+use super::{Arguments, appear, mapping, path, stack};
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{file_facts, load, offset, read, table_of},
@@ -53,7 +53,41 @@ pub fn new(context: *mut c_void, task: u64, clone_flags: u64) {
     if clone_flags & CLONE_FILES == 0 && flags & process_flag::IO_WORKER == 0 {
         inherited(task);
     }
+    if clone_flags & appear::CLONE_PIDFD != 0 {
+        pidfd();
+    }
 }
+
+/// The fd of a new task is in its parent's table by now (copy_process in kernel/fork.c). It is told
+/// here, not when clone returns: a child that shares the table may have left it by then.
+#[inline(always)]
+fn pidfd() {
+    let Some(parent) = tree::noted(tree::current()) else {
+        return;
+    };
+    let op = Op(parent.op as u8);
+    if op != Op::CLONE && op != Op::CLONE3 {
+        return;
+    }
+    let arguments = Arguments::current();
+    // clone has it where the parent's thread id goes, clone3 in its structure (clone(2)).
+    let mut place = arguments.a2();
+    let mut fd = -1;
+    // SAFETY: the destinations are as large as is read.
+    unsafe {
+        if op == Op::CLONE3 {
+            place = 0;
+            let member = arguments.a0().wrapping_add(CLONE_ARGS_PIDFD);
+            bpf_probe_read_user((&raw mut place).cast(), 8, member as *const _);
+        }
+        bpf_probe_read_user((&raw mut fd).cast(), 4, place as *const _);
+    }
+    once::appear::known(parent, op, i64::from(fd));
+    parent.op = 0;
+}
+
+/// `struct clone_args` (include/uapi/linux/sched.h).
+const CLONE_ARGS_PIDFD: u64 = 8;
 
 /// Takes the new task in and tells of it. On its own: its frame is gone when the table is
 /// walked.

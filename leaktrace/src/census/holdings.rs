@@ -267,6 +267,9 @@ fn seed<'a>(line: &Line<'a>) -> (MapSeed, &'a [u8]) {
     (seed, path)
 }
 
+/// Addresses that a dynamic linker takes at most; glibc's takes 240 KiB.
+const INTERPRETER: u64 = 1 << 20;
+
 /// The lines of maps, each with who made the range.
 fn lines(pid: Pid, maps: &[u8]) -> Vec<(Line<'_>, By)> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
@@ -274,9 +277,10 @@ fn lines(pid: Pid, maps: &[u8]) -> Vec<(Line<'_>, By)> {
     let base = base(&fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default());
     let lines = maps.split(|byte| *byte == b'\n').filter_map(parse);
     let lines: Vec<Line> = lines.collect();
+    // A program may have unmapped the beginning of it.
     let interpreter = lines
         .iter()
-        .find(|line| line.start == base && line.ino != 0)
+        .find(|line| line.ino != 0 && (base..base + INTERPRETER).contains(&line.start))
         .map(|line| (line.dev, line.ino));
     let mut made_to = 0;
     let mut told = Vec::with_capacity(lines.len());

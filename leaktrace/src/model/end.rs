@@ -62,8 +62,10 @@ impl Model {
             0 => None,
             number => self.take_walk(number).filter(|walk| walk.is_complete()),
         };
-        self.check_walks(header.table, walk.as_ref(), exit.walk);
         let shared = self.is_shared(id, header.table);
+        // Others may change a table while it is walked, and go on with it: such a walk has no end.
+        let wanted = exit.walk != 0 && !shared;
+        self.check_walks(header.table, wanted && walk.is_none());
         let mut held = match &walk {
             Some(walk) => self.held_by_walk(header.table, walk),
             None => self.held_by_table(header.table),
@@ -71,11 +73,13 @@ impl Model {
         let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
         held.extend(self.held_mappings(mm, id));
         held.extend(self.held_aio(id));
-        // What cannot be followed has been declared: the table is not claimed to be right.
+        // What cannot be followed has been declared, what is in doubt would be read again: the table
+        // is not claimed to be right.
         let followed = self
             .processes
             .get(id)
-            .is_none_or(|process| process.unfollowed == 0);
+            .is_none_or(|process| process.unfollowed == 0)
+            && !self.is_in_doubt(id);
         if let Some(walk) = walk.as_ref().filter(|_| !shared && followed) {
             let key = process::key(header.pid, header.start_ns);
             self.check_self(key, header.table, walk);
@@ -164,6 +168,7 @@ impl Model {
             .and_then(|signal| process.phase.last_signal(signal as u32));
         match end.walk_complete {
             true => process.reread(at, Families::FDS.and(Families::TASKS)),
+            false if end.files_shared => {}
             false => process.taint(at, Families::FDS, || {
                 "its fd table could not be read at exit".to_owned()
             }),

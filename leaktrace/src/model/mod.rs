@@ -17,6 +17,7 @@ mod collect;
 pub mod conduct;
 mod created;
 mod description;
+mod doubt;
 mod end;
 #[cfg(test)]
 mod end_tests;

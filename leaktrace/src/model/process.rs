@@ -63,6 +63,9 @@ pub(super) struct Process {
     pub(super) listing: Listing,
     /// Number of the record that last said that others were lost.
     pub(super) marked_at: u64,
+    /// Number of the record that left in doubt what its fd table has ([`super::doubt`]); `None`:
+    /// none has since the table was read.
+    pub(super) doubted_at: Option<u64>,
     pub(super) born: KtimeNs,
     pub(super) exec: Option<KtimeNs>,
     pub(super) first_exec: Option<KtimeNs>,

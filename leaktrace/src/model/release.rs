@@ -61,6 +61,7 @@ impl Model {
         let last = self.last_of_ours(header, release);
         if !self.release(header.table, process, release.file, seq, how) {
             self.park(header, release.file, how);
+            self.doubt(header, process);
         }
         if let Some(last) = last {
             self.note_kept(last, release);
@@ -94,6 +95,7 @@ impl Model {
             tid: header.tid,
         };
         self.release(header.table, process, file, header.seq as u32, how);
+        self.doubt(header, process);
     }
 
     /// Takes the fd that a release means out of its table, or from among those that were pushed
@@ -259,6 +261,7 @@ impl Model {
         if range.errno != 0 || range.flags & CLOSE_RANGE_CLOEXEC != 0 {
             return;
         }
+        self.doubt(header, process);
         let Some(table) = self.tables.get(&header.table) else {
             return;
         };

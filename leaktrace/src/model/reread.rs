@@ -55,7 +55,11 @@ impl Model {
                 Listing::Fits => Families::NONE,
                 Listing::Late => Families::MAPPINGS,
             };
-            let families = tainted.and(late);
+            let doubted = match process.doubted_at {
+                Some(_) => Families::FDS,
+                None => Families::NONE,
+            };
+            let families = tainted.and(late).and(doubted);
             (!families.is_empty()).then_some((process.key, families))
         });
         tainted.collect()
@@ -193,6 +197,7 @@ impl Model {
             return;
         };
         let was_tainted = matches!(process.trust, Trust::Tainted { .. });
+        process.doubted_at = process.doubted_at.filter(|at| *at >= walk.began);
         if was_tainted && process.marked_at < walk.began {
             let families = Families::FDS.and(Families::READABLE.without(Families::MAPPINGS));
             process.reread(KtimeNs(header.time_ns), families);

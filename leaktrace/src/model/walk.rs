@@ -271,13 +271,13 @@ impl Model {
     /// A walk of which parts are missing was not compared with anything: that is no agreement.
     /// Walks of a table's beginning have come before its end, so what of them is still awaited
     /// then never comes.
-    pub(super) fn check_walks(&mut self, table: u32, at_exit: Option<&Walking>, announced: u32) {
+    pub(super) fn check_walks(&mut self, table: u32, at_exit_missing: bool) {
         let before = self.walks.len();
         self.walks.retain(|_, walk| {
             walk.table != table || !matches!(walk.cause, walk_cause::FORK | walk_cause::EXEC)
         });
         let mut missing = (before - self.walks.len()) as u64;
-        missing += u64::from(at_exit.is_none() && announced != 0);
+        missing += u64::from(at_exit_missing);
         self.self_check.0 += missing;
         self.self_check.1 += missing;
     }

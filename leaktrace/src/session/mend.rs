@@ -23,8 +23,11 @@ const EVERY: Duration = Duration::from_millis(100);
 /// A process that changes too fast to be read is tried again ever less often, down to this.
 const SELDOM: Duration = Duration::from_secs(5);
 
-/// Time after a loss of ends, and between two searches for who has gone.
+/// Time after a loss, and between two searches for who has gone.
 const SEARCH: Duration = Duration::from_secs(1);
+/// The same once nobody was missing: what was read again of a process may come behind its end, and
+/// make it seem to live.
+const SEARCH_AGAIN: Duration = Duration::from_secs(10);
 
 /// When what was last tried.
 #[derive(Debug, Default)]
@@ -32,8 +35,8 @@ pub(super) struct Mending {
     looked: Option<Instant>,
     lost: (u64, u64),
     tries: BTreeMap<ProcessKey, (u32, Instant)>,
-    /// When processes that are believed to live are to be looked for, and those that were not
-    /// there the last time.
+    /// When processes that are believed to live are to be looked for, once records have been lost,
+    /// and those that were not there the last time.
     search: Option<Instant>,
     missing: BTreeSet<ProcessKey>,
 }
@@ -75,13 +78,15 @@ impl Mending {
             .into_iter()
             .filter(|(key, _)| haste == Haste::Now || self.is_due(*key, now))
             .collect();
+        if more {
+            self.search.get_or_insert(now + SEARCH);
+        }
         let mut records = self.search(model, now);
         if due.is_empty() && !more {
             return Ok(records);
         }
         let mut pids: Vec<u32> = due.iter().map(|(key, _)| key.pid.0).collect();
         if more_vital {
-            self.search = Some(now + SEARCH);
             // Somebody may have been born whom nobody told of.
             pids.insert(0, 0);
             let known = model.sysv(start.ipc_ns);
@@ -118,7 +123,11 @@ impl Mending {
                 None => {}
             }
         }
-        self.search = (!self.missing.is_empty()).then_some(now + SEARCH);
+        let wait = match self.missing.is_empty() {
+            true => SEARCH_AGAIN,
+            false => SEARCH,
+        };
+        self.search = Some(now + wait);
         records
     }
 
