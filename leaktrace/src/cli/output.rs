@@ -145,8 +145,11 @@ pub enum Rendered<'a> {
     /// The whole of it: written at once.
     Text(String),
     /// What writes it piece by piece: it may be as large as there are processes.
-    Pieces(Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>),
+    Pieces(Writer<'a>),
 }
+
+/// Writes a report.
+pub type Writer<'a> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>;
 
 impl From<String> for Rendered<'_> {
     fn from(text: String) -> Self {
