@@ -11,7 +11,8 @@ use crate::outcome::Outcome;
 use crate::place::Place;
 use crate::turn::{Alone, among_others};
 
-/// A run may not take longer than this; one that does is killed and fails its scenario.
+/// A run may not take longer than this, unless it is known to be long; one that does is killed
+/// and fails its scenario.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What makes a run one of a user who can trace nothing.
@@ -35,6 +36,7 @@ pub struct Run<'a> {
     wrapper: Vec<OsString>,
     report: Report,
     alone: Option<&'a Alone>,
+    patience: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl<'a> Run<'a> {
             place: None,
             binary: crate::leaktrace().to_path_buf(),
             wrapper: Vec::new(),
+            patience: PATIENCE,
             report: Report::Json,
             alone: None,
         }
@@ -116,6 +119,13 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Waits for so long, if that is longer than usual.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = self.patience.max(patience);
+        self
+    }
+
     /// Runs while the caller keeps all others out.
     #[must_use]
     pub fn alone(mut self, alone: &'a Alone) -> Self {
@@ -134,7 +144,7 @@ impl<'a> Run<'a> {
         let place = self.place.or(own.as_ref()).expect("one of the two");
         let started = Instant::now();
         let (mut child, files) = self.start(place);
-        let status = wait(&mut child, started);
+        let status = wait(&mut child, started, self.patience);
         Outcome::new(
             status,
             started.elapsed(),
@@ -221,15 +231,15 @@ impl Files {
     }
 }
 
-fn wait(child: &mut Child, started: Instant) -> std::process::ExitStatus {
+fn wait(child: &mut Child, started: Instant, patience: Duration) -> std::process::ExitStatus {
     loop {
         if let Some(status) = child.try_wait().expect("wait for leaktrace") {
             return status;
         }
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > patience {
             child.kill().expect("kill leaktrace");
             child.wait().expect("reap leaktrace");
-            panic!("leaktrace did not end within {PATIENCE:?}");
+            panic!("leaktrace did not end within {patience:?}");
         }
         std::thread::sleep(Duration::from_millis(1));
     }
