@@ -115,8 +115,9 @@ fn a_file_that_somebody_outside_has_is_a_note() {
 
 #[test]
 fn a_dup_of_what_the_run_was_given_is_not_the_runs() {
-    // The shell around has the same output; within, its dup is what goes last.
-    let shell = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+    // The shell around has the same pipe; within, its dup is what goes last.
+    let around = "set -o pipefail; { \"$@\"; exit $?; } | cat";
+    let shell = ["bash", "-c", around, "sh"];
     let command = ["sh", "-c", "exec 3>&1; exec 1>&-; exec 3>&-"];
     let outcome = leaktrace_tests::Run::check(command).through(shell).end();
     outcome.clean();
