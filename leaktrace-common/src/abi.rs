@@ -29,6 +29,14 @@ pub const SYSCALL_TABLE_LEN: usize = 512;
 /// what needs it; offset 0 is a valid place and is never used as a marker.
 pub const NO_OFFSET: u32 = u32::MAX;
 
+/// Bytes of a value of the map `TASKS`, of which userspace reads who it is: the start of the
+/// process, ns of CLOCK_BOOTTIME, and its number, both in native byte order, at these places.
+pub const WATCHED_BYTES: usize = 120;
+/// See [`WATCHED_BYTES`].
+pub const WATCHED_START: usize = 0;
+/// See [`WATCHED_BYTES`].
+pub const WATCHED_PID: usize = 48;
+
 /// Slots of the per-table sequence array. Table ids are taken modulo this.
 pub const TABLE_SLOTS: u32 = 1 << 16;
 
@@ -306,6 +314,10 @@ pub struct Config {
     pub target_level: u32,
     /// Whether stacks are told: 1 or 0.
     pub stacks: u32,
+    /// Process id of the deputy that has loaded the programs for leaktrace; 0: there is none.
+    pub deputy_pid: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Key of a process in the map `TARGETS`: its number as it sees itself, and its start as

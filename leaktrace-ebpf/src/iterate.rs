@@ -97,7 +97,7 @@ extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
             load(task, offset!(task_tgid)),
         )
     };
-    if flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 || pid == maps::self_pid() {
+    if flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 || tree::is_own(pid) {
         return 0;
     }
     let targets = maps::mode() == abi::mode::TARGETS;

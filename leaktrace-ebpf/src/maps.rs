@@ -22,10 +22,12 @@ static CONFIG: Config = Config {
     mode: 0,
     nonce: 0,
     self_pid: 0,
+    deputy_pid: 0,
     wake_bytes: 0,
     target_cgroup: 0,
     target_level: 0,
     stacks: 0,
+    reserved: 0,
 };
 
 /// Where this kernel keeps what.
@@ -141,6 +143,7 @@ config! {
     mode: u32,
     nonce: u64,
     self_pid: u32,
+    deputy_pid: u32,
     wake_bytes: u32,
     target_cgroup: u64,
     target_level: u32,

@@ -55,6 +55,10 @@ pub struct Slot {
     pub room: Room,
 }
 
+const _: () = assert!(size_of::<Slot>() == abi::WATCHED_BYTES);
+const _: () = assert!(core::mem::offset_of!(Slot, start_ns) == abi::WATCHED_START);
+const _: () = assert!(core::mem::offset_of!(Slot, pid) == abi::WATCHED_PID);
+
 /// Room that one call at a time uses, each in its way. In the slot: the verifier does not follow
 /// what is in a map, and on the stack each of the fourteen calls that have paths would be looked
 /// at on its own, with their constants.
@@ -191,6 +195,12 @@ fn enter(task: u64) -> Option<&'static mut Slot> {
     unsafe { seed(task, current_typed(), kind::TARGET) }
 }
 
+/// Whether a process is leaktrace's.
+#[inline(always)]
+pub fn is_own(pid: u32) -> bool {
+    pid == maps::self_pid() || pid == maps::deputy_pid()
+}
+
 #[inline(never)]
 fn adopt(task: u64) -> Option<&'static mut Slot> {
     let typed = current_typed();
@@ -198,7 +208,7 @@ fn adopt(task: u64) -> Option<&'static mut Slot> {
     let flags: u32 = unsafe { load(typed, offset!(task_flags)) };
     // SAFETY: typed by the helper.
     let pid: u32 = unsafe { load(typed, offset!(task_tgid)) };
-    if pid == maps::self_pid() || flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 {
+    if is_own(pid) || flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 {
         return None;
     }
     // SAFETY: typed by the helper.

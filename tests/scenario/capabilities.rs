@@ -28,11 +28,11 @@ fn as_nobody<'a>(place: &'a Place, binary: &Path, command: &[&str]) -> Run<'a> {
 
 /// What a process has of its own; the environment with what the C library takes out of that of a
 /// program with capabilities.
-const SHOW: &str = "id; env | grep -v '^_='; ulimit -a; cat /proc/$$/cgroup; umask; \
+pub(crate) const SHOW: &str = "id; env | grep -v '^_='; ulimit -a; cat /proc/$$/cgroup; umask; \
     grep -E '^(Cap|NoNewPrivs|Groups|TracerPid)' /proc/self/status; \
     for fd in /proc/$$/fd/*; do echo ${fd##*/}; done";
 
-fn shown(outcome: &Outcome) -> &str {
+pub(crate) fn shown(outcome: &Outcome) -> &str {
     assert_eq!(outcome.code(), 0, "{outcome}");
     &outcome.stdout
 }

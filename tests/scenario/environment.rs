@@ -14,7 +14,7 @@ fn environment_can_run_the_others() {
     );
     for program in [
         "python3", "make", "gcc", "ipcmk", "ipcrm", "ipcs", "tmux", "stty", "setpriv", "setsid",
-        "bpftool", "mkfifo", "flock", "env",
+        "bpftool", "mkfifo", "flock", "env", "setcap", "sudo",
     ] {
         let found = Command::new("sh")
             .args(["-c", &format!("command -v {program}")])

@@ -13,6 +13,7 @@ mod c;
 mod capabilities;
 mod cgroup_left;
 mod data_loss;
+mod deputy;
 mod descendant_running;
 mod description_kept;
 mod ended;
@@ -74,6 +75,7 @@ mod timing;
 mod top;
 mod traps;
 mod unavailable;
+mod units;
 mod uring;
 mod zombie;
 

@@ -20,7 +20,7 @@ const LLVM_PACKAGES: [&str; 4] = [
 ];
 
 /// Programs that scenarios run, by name or by path, and the Debian packages they are in.
-const SCENARIO_PROGRAMS: [(&str, &str); 23] = [
+const SCENARIO_PROGRAMS: [(&str, &str); 25] = [
     ("python3", "python3"),
     // Debian's, for Debian's python3.
     ("pytest-3", "python3-pytest"),
@@ -32,6 +32,8 @@ const SCENARIO_PROGRAMS: [(&str, &str); 23] = [
     ("ipcmk", "util-linux"),
     ("setpriv", "util-linux"),
     ("setcap", "libcap2-bin"),
+    ("sudo", "sudo"),
+    ("systemd-analyze", "systemd"),
     ("tmux", "tmux"),
     ("strace", "strace"),
     ("gdb", "gdb"),

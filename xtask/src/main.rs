@@ -9,6 +9,7 @@
     reason = "a build tool talks to its terminal"
 )]
 
+mod audit;
 mod bench;
 mod ci;
 mod cpu;
@@ -135,8 +136,15 @@ enum Task {
         /// Another seed makes other mutations
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Only this one: capture, records, policy, suppressions, baseline, report, words
+        /// Only this one: capture, records, policy, suppressions, baseline, report, deputy, words
         decoder: Option<String>,
+    },
+    /// Check what the dependencies are against .cargo/deny.toml
+    Deny,
+    /// Run the tests of the pure code under Miri
+    Miri {
+        /// Only tests whose names contain one of these
+        names: Vec<String>,
     },
     /// Watch targets that do as much as they can: many processes, execs, fds; takes minutes
     Fire {
@@ -223,6 +231,8 @@ fn perform(task: Task) -> Result<()> {
             seed,
             decoder,
         } => fuzz::fuzz(seconds, seed, decoder.as_deref()),
+        Task::Deny => audit::deny(),
+        Task::Miri { names } => audit::miri(&names),
         Task::Fire { dev } => fire::fire(profile(dev)),
         Task::Soak { dev, binary, soak } => soak::soak(&soak, profile(dev), binary),
         Task::Bench { quick: true } => bench::bench(&bench::QUICK),

@@ -1,26 +1,33 @@
 //! Trying everything once, for `leaktrace doctor`.
 
 use super::{
+    engine::Engine as _,
     health::Outcome,
-    load::{self, LoadOptions, Unavailable, load},
+    load::{self, LoadOptions, Scope, Unavailable, load_here},
     probe::{self, ITERATORS, PROBES},
 };
 use crate::{
-    doctor::{Attempt, Need, Probe, ProbeOutcome},
+    deputy,
+    doctor::{Attempt, DeputyFacts, Need, Probe, ProbeOutcome},
     launch::privilege,
 };
 
+/// What comes of loading here, or, where this process may not, of a deputy that does.
+pub fn attempt() -> (Attempt, Option<DeputyFacts>) {
+    match load::is_for_deputy(Scope::Tree) {
+        false => (attempt_here(), None),
+        true => {
+            let (attempt, facts) = deputy::attempt();
+            (attempt, Some(facts))
+        }
+    }
+}
+
 /// Loads and attaches every probe, runs the iterators, and takes all of it out again.
-pub fn attempt() -> Attempt {
-    match load(&scope()) {
-        Err(why) => Attempt {
-            error: Some(why.to_string()),
-            probes: refused(&why)
-                .chain(iterators(ProbeOutcome::NotTried, None))
-                .collect(),
-            coverage: Vec::new(),
-        },
-        Ok(mut programs) => {
+pub fn attempt_here() -> Attempt {
+    match load_here(&scope(), std::process::id(), None) {
+        Err(why) => Attempt::from(why),
+        Ok((mut programs, found)) => {
             let seeded = programs
                 .seed()
                 .map_err(|why| load::short(&format!("{why:#}")));
@@ -39,8 +46,25 @@ pub fn attempt() -> Attempt {
             Attempt {
                 error: None,
                 probes: probes.chain(seeds).map(verified).collect(),
-                coverage: programs.coverage().to_vec(),
+                coverage: found.coverage,
             }
+        }
+    }
+}
+
+/// Every probe and iterator where nothing could be loaded.
+fn none_tried(why: &Unavailable) -> Vec<Probe> {
+    refused(why)
+        .chain(iterators(ProbeOutcome::NotTried, None))
+        .collect()
+}
+
+impl From<Unavailable> for Attempt {
+    fn from(why: Unavailable) -> Attempt {
+        Attempt {
+            error: Some(why.to_string()),
+            probes: none_tried(&why),
+            coverage: Vec::new(),
         }
     }
 }
@@ -72,6 +96,8 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         Unavailable::NoBtf(_)
         | Unavailable::BadBtf(_)
         | Unavailable::NoPermission
+        | Unavailable::NoDeputy(_)
+        | Unavailable::Deputy(_)
         | Unavailable::Others
         | Unavailable::Files
         | Unavailable::Memory { .. }

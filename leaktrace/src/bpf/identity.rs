@@ -2,16 +2,17 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::Mutex,
 };
 
-use aya::maps::{HashMap, MapData};
+use aya::maps::{HashMap, Map, MapData};
 use leaktrace_common::{
     abi::{PRCTL_IDENTIFY, PRCTL_MAGIC},
     record::FileIdentity,
 };
 
+use super::maps::Maps;
 use crate::census::Identify;
 
 /// A [`FileIdentity`] as a map's value.
@@ -36,6 +37,16 @@ impl std::fmt::Debug for Identities {
 }
 
 impl Identities {
+    /// Answers through another fd of the map than the one that is handed over.
+    ///
+    /// # Errors
+    /// There are no more fds, or the kernel does not tell what the map is.
+    pub fn of_copy(nonce: u64, maps: &Maps) -> anyhow::Result<Self> {
+        let fd = maps.identity.fd().as_fd().try_clone_to_owned()?;
+        let map = Map::HashMap(MapData::from_fd(fd)?);
+        Ok(Identities::new(nonce, HashMap::try_from(map)?))
+    }
+
     pub(super) fn new(nonce: u64, answers: HashMap<MapData, u64, Value>) -> Self {
         Identities {
             nonce,

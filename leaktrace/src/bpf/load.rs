@@ -15,17 +15,21 @@ use leaktrace_common::{
     ABI_VERSION,
     abi::{self, Config, Offsets},
 };
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use crate::{
-    census::memory,
+    census::{Further, memory},
+    deputy::{self, Started},
     launch::{has_room_for, privilege},
 };
 
 use super::{
     btf, diagnostics,
+    engine::Found,
     health::{self, Outcome},
+    local::Local,
     loss::Loss,
     probe::{PROBES, Probe},
     programs::Programs,
@@ -46,7 +50,8 @@ const MEMORY: u64 = 152 << 20;
 static OBJECT: &[u8] = aya::include_bytes_aligned!("leaktrace.bpf.o");
 
 /// Whose records are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scope {
     /// The tree below the held child.
     Tree,
@@ -57,7 +62,8 @@ pub enum Scope {
 }
 
 /// Which processes to watch that are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Targets {
     /// kernfs id and depth of the v2 cgroup whose programs are watched, also those that are
     /// started later.
@@ -149,6 +155,15 @@ pub enum Unavailable {
          CAP_PERFMON; run it with sudo"
     )]
     NoPermission,
+    /// Neither is it there, nor does sudo give it without asking for a password; why.
+    #[error(
+        "leaktrace needs root, or CAP_BPF and CAP_PERFMON, or a sudo that asks for no password \
+         ({0}); run it with sudo"
+    )]
+    NoDeputy(String),
+    /// The deputy says why, or how it ended.
+    #[error("{0}")]
+    Deputy(String),
     /// The user may trace by the file's capabilities only.
     #[error(
         "file capabilities show a user what leaktrace starts, as in `-- CMD`, and not what others \
@@ -188,11 +203,47 @@ pub enum Unavailable {
     },
 }
 
-/// Loads and attaches every probe that this kernel has.
+/// Loads and attaches every probe that this kernel has, or has a deputy do it where this process
+/// may not.
 ///
 /// # Errors
 /// When nothing useful can be traced here; see [`Unavailable`].
 pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
+    let failed = |why: anyhow::Error| Unavailable::Load(format!("{why:#}"));
+    if is_for_deputy(options.scope) {
+        let Started {
+            deputy,
+            found,
+            further,
+        } = deputy::start(options)?;
+        let further: Box<dyn Further> = Box::new(further);
+        return Programs::new(Box::new(deputy), found, Some(further), options).map_err(failed);
+    }
+    let (local, found) = load_here(options, std::process::id(), None)?;
+    Programs::new(Box::new(local), found, None, options).map_err(failed)
+}
+
+/// Whether this process may not load the programs, or not show what they tell, and there may be
+/// somebody who may.
+pub(super) fn is_for_deputy(scope: Scope) -> bool {
+    let shows = scope == Scope::Tree || privilege::may_show_others();
+    !(privilege::is_root() || privilege::may_load() && shows)
+}
+
+/// Loads and attaches for another process, which reads what the programs tell.
+///
+/// # Errors
+/// See [`load`].
+pub fn load_for(options: &LoadOptions, reader: u32) -> Result<(Local, Found), Unavailable> {
+    load_here(options, reader, Some(std::process::id()))
+}
+
+/// The same in this process. Of `reader` and `deputy` nothing is told.
+pub(super) fn load_here(
+    options: &LoadOptions,
+    reader: u32,
+    deputy: Option<u32>,
+) -> Result<(Local, Found), Unavailable> {
     if options.scope != Scope::Tree && !privilege::may_show_others() {
         return Err(Unavailable::Others);
     }
@@ -212,10 +263,10 @@ pub fn load(options: &LoadOptions) -> Result<Programs, Unavailable> {
         .map_err(|why| Unavailable::BadBtf(why.to_string()))?;
     drop(bytes);
     let nonce = nonce();
-    let mut ebpf = create(options, &offsets, nonce, &types)?;
+    let mut ebpf = create(options, (reader, deputy), &offsets, nonce, &types)?;
     let (links, outcomes) = attach(&mut ebpf, &types);
     require(&outcomes)?;
-    Programs::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
+    Local::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
 }
 
@@ -255,6 +306,7 @@ fn version() -> Option<(u32, u32)> {
 
 fn create(
     options: &LoadOptions,
+    (reader, deputy): (u32, Option<u32>),
     offsets: &Offsets,
     nonce: u64,
     types: &Btf,
@@ -271,11 +323,13 @@ fn create(
             Scope::Targets(_) => abi::mode::TARGETS,
         },
         nonce,
-        self_pid: std::process::id(),
+        self_pid: reader,
+        deputy_pid: deputy.unwrap_or(0),
         wake_bytes: options.wake_bytes,
         target_cgroup: target_cgroup.0,
         target_level: target_cgroup.1,
         stacks: u32::from(options.stacks == Stacks::Told),
+        reserved: 0,
     };
     let handlers = syscalls::table();
     let asked = options.loss.and_then(|loss| loss.ring_bytes);

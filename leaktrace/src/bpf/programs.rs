@@ -1,38 +1,34 @@
-//! Programs that run.
+//! Programs that run, and the reading of what they tell.
 
-use std::{collections::BTreeMap, os::fd::AsFd as _};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{Program, links::FdLink},
-};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use bytes::Bytes;
 use leaktrace_common::{
-    abi::{FamilyCount, Holder, Offsets, fault, target_key},
+    abi::{FamilyCount, Holder, fault},
     record::Family,
 };
 
 use super::{
-    diagnostics::Diagnostics,
-    health::{self, Outcome, Preemption},
-    holders,
+    engine::{Engine, Found},
     identity::{Identities, Value},
-    load::{self, LoadOptions},
+    load::LoadOptions,
     loss::Losing,
-    probe::Probe,
+    maps::Maps,
     ring::Reader,
-    seed, selftest, statistics,
 };
 use crate::{
-    census::{cgroup_roots, host, mounts_present, sysv_present},
+    census::{
+        Further, LiveCensus, cgroup_roots, host, mounts_present, process::Identity, sysv_present,
+    },
+    id::ProcessKey,
     report::{Coverage, Events, FamilyEvents},
     source::{Kernel, Start},
 };
 
 /// Processes that can be asked for at once.
-const WANTED: usize = 1024;
+pub const WANTED: usize = 1024;
 
 /// Counters of one family on one CPU, as a map's value.
 #[derive(Clone, Copy)]
@@ -42,123 +38,86 @@ struct Count(FamilyCount);
 // SAFETY: two integers without padding.
 unsafe impl aya::Pod for Count {}
 
-/// Loaded and attached programs. Dropping them takes them out of the kernel.
+/// Programs that are loaded and attached, here or by another process. Dropping them takes them out
+/// of the kernel.
 pub struct Programs {
-    ebpf: Ebpf,
-    links: BTreeMap<&'static str, FdLink>,
-    outcomes: Vec<(Probe, Outcome)>,
-    coverage: Vec<Coverage>,
-    nonce: u64,
+    engine: Box<dyn Engine>,
     reader: Reader,
     counts: PerCpuArray<MapData, Count>,
     root: Array<MapData, u64>,
     faults: Array<MapData, u64>,
-    wanted: HashMap<MapData, u32, u32>,
+    identity: Option<HashMap<MapData, u64, Value>>,
+    further: Option<Box<dyn Further>>,
+    nonce: u64,
     start: Start,
-    diagnostics: Option<Diagnostics>,
-    /// Handlers that did not run in the self-test.
-    skipped: u64,
-    /// Handlers that did not run, read before detaching.
-    missed: Option<u64>,
+    is_detached: bool,
 }
 
 impl std::fmt::Debug for Programs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Programs")
-            .field("outcomes", &self.outcomes)
+            .field("engine", &self.engine)
             .finish_non_exhaustive()
     }
 }
 
 impl Programs {
+    /// Reads what `engine` has loaded.
     pub(super) fn new(
-        mut ebpf: Ebpf,
-        links: BTreeMap<&'static str, FdLink>,
-        outcomes: Vec<(Probe, Outcome)>,
-        offsets: &Offsets,
-        nonce: u64,
+        engine: Box<dyn Engine>,
+        found: Found,
+        further: Option<Box<dyn Further>>,
         options: &LoadOptions,
-        preemption: Preemption,
     ) -> anyhow::Result<Self> {
-        let mut coverage = health::coverage(&outcomes, offsets);
-        selftest::contend(nonce).context("run the self-test")?;
-        // What was skipped there is not of the run.
-        let skipped = missed_by(&ebpf, &links).unwrap_or(0);
-        if skipped > 0 {
-            health::skipping(&mut coverage, &health::Skips::Seen(skipped));
-        } else if preemption == Preemption::Possible {
-            health::skipping(&mut coverage, &health::Skips::Possible);
-        }
-        let start = start(&coverage, health::count(&outcomes))?;
-        let diagnostics = match options.diagnostics {
-            load::Diagnostics::Off => None,
-            load::Diagnostics::Stderr => Some(Diagnostics::start(&mut ebpf)?),
-        };
+        let Found {
+            maps,
+            coverage,
+            probes,
+            nonce,
+        } = found;
+        let Maps {
+            ring,
+            spare,
+            counts,
+            root,
+            faults,
+            identity,
+        } = maps;
         Ok(Programs {
-            diagnostics,
+            engine,
             reader: Reader::new(
-                RingBuf::try_from(take(&mut ebpf, "RING")?)?,
-                RingBuf::try_from(take(&mut ebpf, "SPARE")?)?,
+                RingBuf::try_from(Map::RingBuf(ring))?,
+                RingBuf::try_from(Map::RingBuf(spare))?,
                 options.loss.map(|loss| Losing::new(loss, nonce)),
             ),
-            counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)?,
-            root: Array::try_from(take(&mut ebpf, "ROOT")?)?,
-            faults: Array::try_from(take(&mut ebpf, "FAULTS")?)?,
-            wanted: HashMap::try_from(take(&mut ebpf, "AGAIN")?)?,
-            ebpf,
-            links,
-            outcomes,
-            coverage,
+            counts: PerCpuArray::try_from(Map::PerCpuArray(counts))?,
+            root: Array::try_from(Map::Array(root))?,
+            faults: Array::try_from(Map::Array(faults))?,
+            identity: Some(HashMap::try_from(Map::HashMap(identity))?),
+            further,
             nonce,
-            start,
-            skipped,
-            missed: None,
+            start: start(coverage, probes)?,
+            is_detached: false,
         })
     }
 
-    /// What became of every probe.
-    pub fn outcomes(&self) -> &[(Probe, Outcome)] {
-        &self.outcomes
-    }
-
-    /// Instructions that the verifier went through for a program; `None`: it is not loaded, or
-    /// the kernel does not tell (before 5.16).
-    pub fn verified(&self, program: &str) -> Option<u32> {
-        let info = match self.ebpf.program(program)? {
-            Program::BtfTracePoint(program) => program.info(),
-            Program::Iter(program) => program.info(),
-            _ => return None,
-        };
-        info.ok()?.verified_instruction_count()
-    }
-
-    /// What is seen of each family.
-    pub fn coverage(&self) -> &[Coverage] {
-        &self.coverage
-    }
-
-    /// The asker of identities. There is one.
+    /// What is asked after the fact. There is one.
     ///
     /// # Errors
-    /// It was taken before.
-    pub fn identities(&mut self) -> anyhow::Result<Identities> {
-        let map: HashMap<MapData, u64, Value> =
-            HashMap::try_from(take(&mut self.ebpf, "IDENTITY")?)?;
-        Ok(Identities::new(self.nonce, map))
+    /// It was taken before, or its thread cannot be started.
+    pub fn census(&mut self) -> anyhow::Result<LiveCensus> {
+        let answers = self.identity.take().context("take the census twice")?;
+        let identities = Identities::new(self.nonce, answers);
+        LiveCensus::start(Box::new(identities), self.further.take()).context("start the census")
     }
 
     /// Watches processes that are there, from the next [`Programs::seed`] on.
     ///
     /// # Errors
-    /// There are too many of them, or the programs were loaded for something else.
-    pub fn target(&mut self, targets: impl Iterator<Item = (u32, u64)>) -> anyhow::Result<()> {
-        let map = self.ebpf.map_mut("TARGETS").context("find map `TARGETS`")?;
-        let mut map: HashMap<&mut MapData, u64, u8> = HashMap::try_from(map)?;
-        for (ns_pid, start_ns) in targets {
-            map.insert(target_key(ns_pid, start_ns), 1, 0)
-                .context("note a target")?;
-        }
-        Ok(())
+    /// There are too many of them, the programs were loaded for something else, or they may not
+    /// be watched.
+    pub fn target(&mut self, targets: &[Identity]) -> anyhow::Result<()> {
+        self.engine.target(targets)
     }
 
     /// Reads what was there before attaching, once, by the task and task_file iterators: whole
@@ -167,7 +126,12 @@ impl Programs {
     /// # Errors
     /// The iterators cannot be read.
     pub fn seed(&mut self) -> anyhow::Result<Bytes> {
-        seed::read(&mut self.ebpf)
+        self.engine.seed()
+    }
+
+    /// $TMPDIR and the working directory of a process, as far as they can be told.
+    pub fn place(&mut self, pid: u32) -> (Option<Vec<u8>>, Option<PathBuf>) {
+        self.engine.place(pid)
     }
 
     /// Counters of a family, one for each CPU.
@@ -193,13 +157,6 @@ impl Programs {
         (self.reader.received.of(cpu, family as usize), dropped)
     }
 
-    /// How often programs were to run and did not since the self-test; `None`: the kernel does
-    /// not count.
-    fn missed(&self) -> Option<u64> {
-        let missed = missed_by(&self.ebpf, &self.links)?;
-        Some(missed.saturating_sub(self.skipped))
-    }
-
     /// Counts that do not add up, a clause each; none once all is read.
     fn unaccounted(&self) -> anyhow::Result<Vec<String>> {
         let mut clauses = Vec::new();
@@ -220,23 +177,7 @@ impl Programs {
     }
 }
 
-/// How often attached programs were to run and did not; `None`: the kernel does not count.
-fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64> {
-    ebpf.programs()
-        .filter(|(name, _)| links.contains_key(name))
-        .map(|(_, program)| {
-            let fd = program.fd().ok()?;
-            statistics::missed(fd.as_fd()).ok()?
-        })
-        .try_fold(0u64, |sum, one| Some(sum + one?))
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
-    ebpf.take_map(name)
-        .with_context(|| format!("find map `{name}` in the object"))
-}
-
-fn start(coverage: &[Coverage], probes: (u32, u32)) -> anyhow::Result<Start> {
+fn start(coverage: Vec<Coverage>, probes: (u32, u32)) -> anyhow::Result<Start> {
     let (mnt_ns, ipc_ns) = host::namespaces().context("read our own namespaces")?;
     Ok(Start {
         tool: host::tool(),
@@ -247,7 +188,7 @@ fn start(coverage: &[Coverage], probes: (u32, u32)) -> anyhow::Result<Start> {
         mounts_before: mounts_present().context("list mounts")?,
         cgroup_roots: cgroup_roots().context("list mounts")?,
         self_pid: std::process::id(),
-        coverage: coverage.to_vec(),
+        coverage,
         probes,
         loss_is_marked: true,
         ..Start::default()
@@ -268,23 +209,22 @@ impl Kernel for Programs {
     }
 
     async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
-        if let Some(diagnostics) = &mut self.diagnostics {
-            diagnostics.write();
-        }
+        self.engine.check()?;
         self.reader.next_batch().await
     }
 
     fn drain(&mut self) -> anyhow::Result<Bytes> {
+        self.engine.check()?;
         Ok(self.reader.drain())
     }
 
     fn waiting(&mut self) -> anyhow::Result<Bytes> {
-        seed::waiting(&mut self.ebpf)
+        self.engine.waiting()
     }
 
     fn counts(&mut self) -> anyhow::Result<Events> {
         let mut events = Events {
-            not_run: self.missed.or_else(|| self.missed()),
+            not_run: self.engine.missed()?,
             ..Events::default()
         };
         for family in Family::ALL {
@@ -333,7 +273,7 @@ impl Kernel for Programs {
                 clauses.push(format!("{count} {what}"));
             }
         }
-        if self.links.is_empty() {
+        if self.is_detached {
             clauses.extend(self.unaccounted()?);
         }
         Ok(clauses)
@@ -354,27 +294,30 @@ impl Kernel for Programs {
     }
 
     fn reread(&mut self, pids: &[u32]) -> anyhow::Result<()> {
-        for pid in pids.iter().take(WANTED) {
-            self.wanted.insert(pid, 0, 0).context("ask for a process")?;
-        }
-        let read = seed::reread(&mut self.ebpf);
+        let read = self.engine.reread(&pids[..pids.len().min(WANTED)]);
         self.reader.tell_marks();
-        for pid in pids.iter().take(WANTED) {
-            self.wanted
-                .remove(pid)
-                .context("take back what was asked for")?;
-        }
         read
     }
 
     fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
-        holders::find(&mut self.ebpf, wanted)
+        self.engine.holders(wanted)
+    }
+
+    fn mapped(&mut self, key: ProcessKey) -> Option<Bytes> {
+        self.engine.mapped(key)
+    }
+
+    fn images(&mut self, key: ProcessKey) -> Option<Bytes> {
+        self.engine.images(key)
+    }
+
+    fn gone(&mut self, key: ProcessKey) -> Option<Bytes> {
+        self.engine.gone(key)
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {
-        self.missed = self.missed();
-        // Closing a link waits until no program of it runs any more.
-        self.links.clear();
+        self.engine.detach()?;
+        self.is_detached = true;
         Ok(())
     }
 }

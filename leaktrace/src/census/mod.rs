@@ -39,7 +39,7 @@ mod worker;
 
 pub use mount::{cgroup_roots, present as mounts_present};
 pub use sysv::{Segment, changes as sysv_changes, present as sysv_present, segments};
-pub use worker::LiveCensus;
+pub use worker::{Further, LiveCensus, Looking};
 
 /// Something that answers questions: the kernel now, or a capture.
 pub trait Census {

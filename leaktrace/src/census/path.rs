@@ -167,7 +167,14 @@ pub(super) fn source(path: &[u8]) -> Found {
 
 /// Opens what is at `path`, be it a link.
 pub(super) fn open_here(path: &[u8]) -> io::Result<OwnedFd> {
-    open2(libc::AT_FDCWD, &c_path(path)?, LOOK, 0)
+    // What /proc/PID/cwd and the like lead to is another process's, or ours, and never what was meant;
+    // and whoever may follow those of others need not be whoever asks.
+    open2(
+        libc::AT_FDCWD,
+        &c_path(path)?,
+        LOOK,
+        libc::RESOLVE_NO_MAGICLINKS,
+    )
 }
 
 /// Opens `path` under the root directory of a process; absolute links stay inside that. The

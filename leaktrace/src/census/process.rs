@@ -2,6 +2,8 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Found, host, namespace::Own};
 use crate::id::{Pid, ProcessKey};
 
@@ -61,7 +63,8 @@ pub(super) fn is_gone(key: ProcessKey) -> bool {
 }
 
 /// How a process is told from the next owner of its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Its pid in leaktrace's own namespace.
     pub pid: u32,
@@ -120,8 +123,14 @@ pub fn list() -> Vec<Listed> {
     entries.filter_map(listed).collect()
 }
 
+/// $TMPDIR as a process was started with, and its working directory, as far as they may be looked
+/// at.
+pub fn place(pid: u32) -> (Option<Vec<u8>>, Option<std::path::PathBuf>) {
+    (variable(pid, "TMPDIR"), working_directory(pid))
+}
+
 /// A variable of the environment with which a process was started.
-pub fn variable(pid: u32, name: &str) -> Option<Vec<u8>> {
+fn variable(pid: u32, name: &str) -> Option<Vec<u8>> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let prefix = [name.as_bytes(), b"="].concat();
     environment
@@ -130,7 +139,7 @@ pub fn variable(pid: u32, name: &str) -> Option<Vec<u8>> {
 }
 
 /// The working directory of a process.
-pub fn working_directory(pid: u32) -> Option<std::path::PathBuf> {
+fn working_directory(pid: u32) -> Option<std::path::PathBuf> {
     fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }
 

@@ -47,7 +47,7 @@ fn ask(census: &mut LiveCensus, questions: Vec<Question>) -> Vec<Answer> {
 
 #[test]
 fn every_question_has_its_answer_in_order() {
-    let mut census = LiveCensus::start(Box::new(NoIdentity)).unwrap();
+    let mut census = LiveCensus::start(Box::new(NoIdentity), None).unwrap();
     let question = |path: &str| Question::Path {
         path: path.as_bytes().to_vec(),
         mnt_ns: 0,
@@ -162,7 +162,7 @@ fn a_foreign_namespace_is_seen_while_a_member_lives_and_gone_with_it() {
             bound: None,
         },
     ];
-    let mut census = LiveCensus::start(Box::new(OneFile)).unwrap();
+    let mut census = LiveCensus::start(Box::new(OneFile), None).unwrap();
     let living = ask(&mut census, questions.clone());
     elsewhere.0.kill().unwrap();
     elsewhere.0.wait().unwrap();

@@ -45,11 +45,9 @@ pub(super) fn load(verbose: u8) -> Result<Attached, Failure> {
         because: Because::Unavailable,
         text: format!("cannot trace here: {why}"),
     })?;
-    let census = LiveCensus::start(Box::new(kernel.identities()?))
-        .map_err(|error| failed("start the census", &error))?;
+    let census = kernel.census()?;
     let cwd = std::env::current_dir().unwrap_or_default();
-    // SAFETY: getuid cannot fail and has no preconditions.
-    let uid = unsafe { libc::getuid() };
+    let uid = rustix::process::getuid().as_raw();
     let start = Start {
         repository: host::repository(&cwd),
         temp_roots: host::temp_roots(None, &cwd, uid),
@@ -79,9 +77,8 @@ pub(super) fn load_targets(targets: &TargetArgs) -> Result<Attached, Failure> {
     let cgroup = selection.cgroup.as_ref().and_then(|cgroup| cgroup.unified);
     let options = LoadOptions::targets(Targets { cgroup });
     let mut kernel = bpf::load(&options).map_err(|why| unavailable(&why, exit::UNAVAILABLE))?;
-    let census = LiveCensus::start(Box::new(kernel.identities()?))
-        .map_err(|error| failed("start the census", &error))?;
-    let start = start_of(&selection, None, &kernel);
+    let census = kernel.census()?;
+    let start = start_of(&selection, None, &mut kernel);
     let (there, _) = take_hold(&mut kernel, &selection)?;
     Ok(Attached {
         kernel,
@@ -162,9 +159,8 @@ pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, 
         };
         let mut kernel = bpf::load(&command::load_options(options, run.verbose))
             .map_err(|why| unavailable(&why, on_unavailable))?;
-        let census = LiveCensus::start(Box::new(kernel.identities()?))
-            .map_err(|error| failed("start the census", &error))?;
-        let mut start = start_of(&selection, run.settle, &kernel);
+        let census = kernel.census()?;
+        let mut start = start_of(&selection, run.settle, &mut kernel);
         host::add_temp_roots(&mut start.temp_roots, run.policy.temp_roots.iter().cloned());
         let (there, count) = take_hold(&mut kernel, &selection)?;
         let capture = capture.as_ref().map(command::begin_capture).transpose()?;
@@ -224,11 +220,10 @@ fn unavailable(why: &Unavailable, code: i32) -> Failure {
 }
 
 /// Where the first target works stands for all of them.
-fn start_of(selection: &Selection, settle: Option<Duration>, kernel: &Programs) -> Start {
-    let (tmpdir, directory) = selection.place();
+fn start_of(selection: &Selection, settle: Option<Duration>, kernel: &mut Programs) -> Start {
+    let (tmpdir, directory) = selection.place(kernel);
     let cwd = directory.unwrap_or_default();
-    // SAFETY: getuid cannot fail and has no preconditions.
-    let uid = unsafe { libc::getuid() };
+    let uid = rustix::process::getuid().as_raw();
     let settle = settle.unwrap_or(SETTLE).as_nanos();
     // The service's sources are where its report is asked for, not where it works.
     let here = std::env::current_dir().unwrap_or_default();
@@ -259,7 +254,7 @@ fn take_hold(kernel: &mut Programs, selection: &Selection) -> Result<(Bytes, u64
         if new.is_empty() {
             break;
         }
-        kernel.target(new.iter().map(|one| (one.ns_pid, one.start_ns)))?;
+        kernel.target(&new)?;
         there.extend_from_slice(&kernel.seed()?);
         known.extend(new);
     }

@@ -158,8 +158,7 @@ impl Run<'_> {
             Ok(kernel) => kernel,
             Err(why) => return self.unavailable(&why, held, signals).await,
         };
-        let census = LiveCensus::start(Box::new(kernel.identities()?))
-            .map_err(|error| failed("start the census", &error))?;
+        let census = kernel.census()?;
         announce(&mut held, &kernel)?;
         let mut temp_roots = self.start.temp_roots.clone();
         host::add_temp_roots(&mut temp_roots, self.spec.policy.temp_roots.iter().cloned());
@@ -300,8 +299,8 @@ pub(super) fn begin_capture(file: &File) -> Result<CaptureWriter<File>, Failure>
 /// What only this side knows of the run's start: CMD, and where it works.
 fn start(args: &LaunchArgs, environment: &Environment, user: Option<&User>) -> Start {
     let cwd = std::env::current_dir().unwrap_or_default();
-    // SAFETY: getuid cannot fail and has no preconditions.
-    let uid = user.map_or_else(|| unsafe { libc::getuid() }, |user| user.uid);
+    let own = || rustix::process::getuid().as_raw();
+    let uid = user.map_or_else(own, |user| user.uid);
     let tmpdir = environment.get("TMPDIR").map(OsStrExt::as_bytes);
     Start {
         command: args

@@ -6,12 +6,14 @@ pub mod output;
 pub mod usage;
 pub mod value;
 
+#[expect(unsafe_code, reason = "fds 0 to 2 by their numbers: dup2(2)")]
 mod aside;
 mod attach;
 mod check;
 mod command;
 mod completions;
 mod demo;
+mod deputy;
 mod doctor;
 mod explain;
 mod hist;
@@ -27,6 +29,7 @@ mod scrape;
 mod serve;
 mod target;
 mod tolerate;
+#[expect(unsafe_code, reason = "local time: localtime_r(3)")]
 mod top;
 
 use std::{ffi::OsString, io::Write, panic};
@@ -92,6 +95,9 @@ enum Command {
     /// What `demo` runs.
     #[command(name = crate::demo::LEAK_COMMAND, hide = true)]
     DemoLeak,
+    /// What leaktrace starts once more where it needs rights.
+    #[command(name = crate::deputy::COMMAND, hide = true)]
+    Deputy(deputy::DeputyArgs),
 }
 
 /// What ends a call before there is a report. The text is for people: what, why, what to do.
@@ -206,6 +212,7 @@ fn dispatch(argv: Vec<OsString>, found: Found) -> Outcome {
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoLeak) => demo::leak(),
+        Some(Command::Deputy(args)) => deputy::run(&args),
         Some(Command::Top(args)) => top::run(args, found),
         None => top::run(cli.top, found),
     }

@@ -128,8 +128,7 @@ fn of_command(args: DoctorArgs, found: Found) -> Result<Parity, Failure> {
             because: Because::Unavailable,
             text: format!("cannot trace here: {why}; {command} was not run"),
         })?;
-        let census = LiveCensus::start(Box::new(kernel.identities()?))
-            .map_err(|error| failed("start the census", &error))?;
+        let census = kernel.census()?;
         command::announce(&mut held, &kernel)?;
         let start = Start {
             command: start.command,

@@ -149,8 +149,7 @@ pub(super) fn wrong(path: &Path, error: &FileError) -> Failure {
 /// working directory belongs.
 fn find() -> Option<PathBuf> {
     let cwd = std::env::current_dir().ok()?;
-    // SAFETY: geteuid cannot fail and has no preconditions.
-    let own = unsafe { libc::geteuid() };
+    let own = rustix::process::geteuid().as_raw();
     let user = User::invoking().ok().flatten().map(|user| user.uid);
     let of_cwd = fs::metadata(&cwd).ok().map(|it| it.uid());
     let trusted = |uid: u32| uid == 0 || uid == own || [user, of_cwd].contains(&Some(uid));

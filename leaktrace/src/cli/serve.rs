@@ -33,7 +33,7 @@ use super::{
     scrape::{self, Page},
 };
 use crate::{
-    census::{cgroup, holdings, host},
+    census::{cgroup, host},
     launch::{Signals, signals},
     model::snapshot::Snapshot,
     policy::Policy,
@@ -42,7 +42,7 @@ use crate::{
         jsonl,
         metrics::{self, Form, Own},
     },
-    source::Item,
+    source::{Item, Kernel},
 };
 
 /// How often findings are asked for.
@@ -142,7 +142,7 @@ fn read(
             false => attach::load(0),
         };
         let Attached {
-            kernel,
+            mut kernel,
             census,
             start,
             there,
@@ -157,7 +157,7 @@ fn read(
         gallery.feed(Item::Start(Box::new(start)));
         gallery.feed(Item::Records(there));
         for key in gallery.living() {
-            if let Some(mapped) = holdings::mapped(key) {
+            if let Some(mapped) = kernel.mapped(key) {
                 gallery.feed(Item::Records(mapped));
             }
         }

@@ -10,6 +10,7 @@ use globset::{Glob, GlobMatcher};
 
 use super::{Failure, args::TargetArgs};
 use crate::{
+    bpf::Programs,
     census::{
         cgroup::{self, Cgroup},
         host,
@@ -212,14 +213,17 @@ impl Selection {
     }
 
     /// $TMPDIR and the working directory of the first of them.
-    pub(super) fn place(&self) -> (Option<Vec<u8>>, Option<std::path::PathBuf>) {
+    pub(super) fn place(
+        &self,
+        kernel: &mut Programs,
+    ) -> (Option<Vec<u8>>, Option<std::path::PathBuf>) {
         let Some(first) = self.roots.first() else {
             return (None, None);
         };
-        let directory = process::working_directory(first.pid);
+        let (tmpdir, directory) = kernel.place(first.pid);
         // The root directory would make every file an output.
         let directory = directory.filter(|directory| directory != Path::new("/"));
-        (process::variable(first.pid, "TMPDIR"), directory)
+        (tmpdir, directory)
     }
 }
 

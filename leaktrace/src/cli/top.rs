@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     bpf::{self, LoadOptions},
-    census::{LiveCensus, holdings, host},
+    census::host,
     id::{KtimeNs, ProcessKey},
     launch::{Found, Running},
     model::snapshot::Snapshot,
@@ -157,7 +157,7 @@ fn read(
             Some(prepared) => begin_command(prepared),
             None => attach::load(0).map(|attached| (attached, None)),
         };
-        let (attached, child) = match begun {
+        let (mut attached, child) = match begun {
             Ok(begun) => begun,
             Err(failure) => {
                 drop(ready.send(Err(failure)));
@@ -169,7 +169,7 @@ fn read(
         gallery.feed(Item::Start(Box::new(attached.start)));
         gallery.feed(Item::Records(attached.there));
         for key in gallery.living() {
-            if let Some(mapped) = holdings::mapped(key) {
+            if let Some(mapped) = attached.kernel.mapped(key) {
                 gallery.feed(Item::Records(mapped));
             }
         }
@@ -194,8 +194,7 @@ fn begin_command(prepared: Prepared) -> Result<(Attached, Option<Running>), Fail
         because: Because::Unavailable,
         text: format!("cannot trace here: {why}; {command} was not run"),
     })?;
-    let census = LiveCensus::start(Box::new(kernel.identities()?))
-        .map_err(|error| failed("start the census", &error))?;
+    let census = kernel.census()?;
     command::announce(&mut held, &kernel)?;
     let start = Start {
         command: start.command,

@@ -189,6 +189,7 @@ fn the_screen_fits_and_reads_so() {
 leaktrace   0.1.0 on Linux 6.18.44 x86_64
 types       BTF, 5.0 MiB, 100 of 100 members found
 privileges  uid 0, CAP_BPF CAP_PERFMON CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_IPC_OWNER CAP_SETUID
+way         root: leaktrace loads the programs, CMD runs as whoever ran sudo
 lockdown    none
 tracefs     not mounted (not needed)
 bpffs       not mounted (not needed)

@@ -7,7 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Coverage, CoverageStatus, Tool};
+use crate::{
+    deputy::Grant,
+    report::{Coverage, CoverageStatus, Tool},
+};
 
 mod capability;
 mod read;
@@ -36,8 +39,34 @@ pub struct Facts {
     pub bpffs: Option<String>,
     /// Whether this is the initial pid namespace.
     pub initial_pid_ns: bool,
+    /// Who has to load the programs in leaktrace's stead; null if it does so itself.
+    #[serde(default)]
+    pub deputy: Option<DeputyFacts>,
     /// What happened when the programs were attached.
     pub attempt: Attempt,
+}
+
+/// A process that has rights which leaktrace itself has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeputyFacts {
+    /// What it may show: `own` processes or `all`; null if there cannot be one.
+    pub grant: Option<Grant>,
+    /// What it may, by bits, once it has given up the rest.
+    pub capabilities: u64,
+}
+
+impl Facts {
+    /// What may be done here, by bits: by leaktrace or in its stead.
+    fn rights(&self) -> u64 {
+        let deputy = self.deputy.map_or(0, |deputy| deputy.capabilities);
+        self.capabilities | deputy
+    }
+
+    /// Whether what others do may be shown.
+    fn shows_others(&self) -> bool {
+        let granted = |deputy: DeputyFacts| deputy.grant == Some(Grant::All);
+        self.uid == 0 || self.deputy.is_some_and(granted)
+    }
 }
 
 /// The kernel's type information.
@@ -125,7 +154,7 @@ pub struct Diagnosis {
 pub fn diagnose(facts: Facts) -> Diagnosis {
     let blocked = obstacle(&facts);
     let ready: Vec<String> = match blocked {
-        None if facts.uid == 0 => ["top", "hist", "check"].map(str::to_owned).into(),
+        None if facts.shows_others() => ["top", "hist", "check"].map(str::to_owned).into(),
         // What others do is shown to root.
         None => ["top -- CMD", "hist -- CMD", "check -- CMD"]
             .map(str::to_owned)
@@ -184,7 +213,7 @@ fn obstacle(facts: &Facts) -> Option<Obstacle> {
                 .to_owned(),
         ));
     }
-    if !Capability::missing_required(facts.capabilities).is_empty() {
+    if !Capability::missing_required(facts.rights()).is_empty() {
         return Some(Obstacle::Run(if facts.uid == 0 {
             // root without them: a container.
             "docker run --cap-add BPF --cap-add PERFMON --cap-add SYS_PTRACE --pid host …"
@@ -207,7 +236,7 @@ fn obstacle(facts: &Facts) -> Option<Obstacle> {
 
 fn advice(facts: &Facts) -> Vec<String> {
     let mut advice = Vec::new();
-    let missing = Capability::missing_required(facts.capabilities);
+    let missing = Capability::missing_required(facts.rights());
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|capability| capability.name).collect();
         advice.push(format!(
@@ -215,7 +244,7 @@ fn advice(facts: &Facts) -> Vec<String> {
             names.join(" and ")
         ));
     }
-    for capability in Capability::missing_useful(facts.capabilities) {
+    for capability in Capability::missing_useful(facts.rights()) {
         advice.push(format!(
             "{} missing: {}",
             capability.name, capability.without

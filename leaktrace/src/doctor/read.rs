@@ -4,17 +4,16 @@ use std::{fs, io};
 
 use leaktrace_common::abi::Offsets;
 
-use super::{Attempt, BtfFacts, Facts};
+use super::{Attempt, BtfFacts, DeputyFacts, Facts};
 use crate::{bpf::btf::Btf, census::host};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Gathers everything; `attempt` is what came of attaching the programs.
-pub fn read(attempt: Attempt) -> Facts {
+/// Gathers everything; `attempt` is what came of attaching the programs, here or by a deputy.
+pub fn read((attempt, deputy): (Attempt, Option<DeputyFacts>)) -> Facts {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    // SAFETY: takes nothing and cannot fail.
-    let uid = unsafe { libc::geteuid() };
+    let uid = rustix::process::geteuid().as_raw();
     Facts {
         tool: host::tool(),
         uid,
@@ -26,6 +25,7 @@ pub fn read(attempt: Attempt) -> Facts {
         tracefs: mounted(&mounts, "tracefs"),
         bpffs: mounted(&mounts, "bpf"),
         initial_pid_ns: host::in_initial_pid_namespace(),
+        deputy,
         attempt,
     }
 }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn facts_of_this_machine_are_there() {
-        let facts = read(Attempt::default());
+        let facts = read((Attempt::default(), None));
         assert!(!facts.tool.kernel.is_empty());
         assert_eq!(facts.btf.wanted, Offsets::PATHS.len() as u64);
     }

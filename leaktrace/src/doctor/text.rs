@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{BtfFacts, Capability, Diagnosis, Facts, Need, ProbeOutcome};
+use super::{BtfFacts, Capability, DeputyFacts, Diagnosis, Facts, Need, ProbeOutcome};
 use crate::{
+    deputy,
     report::CoverageStatus,
     sink::{escape_str, human::size},
 };
@@ -20,6 +21,7 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     );
     line(&mut out, "types", &types(&facts.btf));
     line(&mut out, "privileges", &privileges(facts));
+    line(&mut out, "way", &way(facts));
     line(
         &mut out,
         "lockdown",
@@ -71,16 +73,39 @@ fn types(btf: &BtfFacts) -> String {
 }
 
 fn privileges(facts: &Facts) -> String {
-    let names: Vec<&str> = Capability::present(facts.capabilities)
-        .iter()
-        .map(|capability| capability.name)
-        .collect();
-    let names = if names.is_empty() {
-        "no capability of use".to_owned()
-    } else {
-        names.join(" ")
-    };
-    format!("uid {}, {names}", facts.uid)
+    format!("uid {}, {}", facts.uid, names(facts.capabilities))
+}
+
+fn names(capabilities: u64) -> String {
+    let present = Capability::present(capabilities);
+    let names: Vec<&str> = present.iter().map(|capability| capability.name).collect();
+    match names.is_empty() {
+        true => "no capability of use".to_owned(),
+        false => names.join(" "),
+    }
+}
+
+/// Who would load the programs, and whose CMD is.
+fn way(facts: &Facts) -> String {
+    match (facts.uid, facts.deputy) {
+        (0, _) => "root: leaktrace loads the programs, CMD runs as whoever ran sudo".to_owned(),
+        (_, None) => "leaktrace's own capabilities; CMD gets none of them".to_owned(),
+        (_, Some(DeputyFacts { grant: None, .. })) => {
+            "none: neither rights of its own, nor a sudo that asks for no password".to_owned()
+        }
+        (
+            _,
+            Some(DeputyFacts {
+                grant: Some(grant),
+                capabilities,
+            }),
+        ) => format!(
+            "sudo starts `leaktrace {} {}`, which keeps {}; CMD and all else stay the user's",
+            deputy::COMMAND,
+            grant.word(),
+            names(capabilities),
+        ),
+    }
 }
 
 fn probes(out: &mut String, facts: &Facts) {

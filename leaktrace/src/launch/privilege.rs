@@ -6,11 +6,18 @@
 //! loads a program, runs an iterator or looks into /proc, for as long as that takes. CMD gets none
 //! of them: exec gives up what only the file had given.
 
-use std::marker::PhantomData;
+use std::{cell::Cell, marker::PhantomData};
 
 /// _LINUX_CAPABILITY_VERSION_3 (include/uapi/linux/capability.h); libc does not name it.
 const VERSION: u32 = 0x2008_0522;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+thread_local! {
+    /// How often this thread has taken them up and not set them aside again.
+    static TAKEN: Cell<u32> = const { Cell::new(0) };
+}
 
 #[repr(C)]
 struct Header {
@@ -50,12 +57,16 @@ pub fn taken_up() -> TakenUp {
     if !is_root() {
         change(|sets| sets.effective = sets.permitted);
     }
+    TAKEN.set(TAKEN.get() + 1);
     TakenUp { _here: PhantomData }
 }
 
 impl Drop for TakenUp {
     fn drop(&mut self) {
-        set_aside();
+        TAKEN.set(TAKEN.get() - 1);
+        if TAKEN.get() == 0 {
+            set_aside();
+        }
     }
 }
 
@@ -73,7 +84,16 @@ pub fn may_show_others() -> bool {
     is_root() || !is_given_by_the_file() || administers()
 }
 
-fn is_root() -> bool {
+/// Whether this process may load programs and read what they tell: CAP_BPF and CAP_PERFMON, which
+/// CAP_SYS_ADMIN includes (bpf_capable and perfmon_capable, include/linux/capability.h).
+pub fn may_load() -> bool {
+    let Some(sets) = read() else { return false };
+    let has = |bit: u32| sets[bit as usize / 32].permitted >> (bit % 32) & 1 != 0;
+    has(CAP_SYS_ADMIN) || has(CAP_BPF) && has(CAP_PERFMON)
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
     // SAFETY: geteuid cannot fail and has no preconditions.
     unsafe { libc::geteuid() == 0 }
 }

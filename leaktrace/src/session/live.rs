@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     audit::{Scope, Settling},
-    census::{Census, Question, holder, holdings, host},
+    census::{Census, Question, holder, host},
     id::KtimeNs,
     launch::{Received, Running, Sender, Signals, Status, signals},
     policy::Policy,
@@ -350,16 +350,20 @@ impl<K: Kernel, C: Census> Live<K, C> {
     /// the programs were attached are to be taken after it: they come on top.
     pub fn take_mappings(&mut self) {
         let living: Vec<_> = self.pipeline.model().living().collect();
-        for records in living.into_iter().filter_map(holdings::mapped) {
-            self.take(Item::Records(records));
+        for key in living {
+            if let Some(records) = self.kernel.mapped(key) {
+                self.take(Item::Records(records));
+            }
         }
     }
 
     /// Takes where the processes that are there already have code mapped, for their stacks.
     pub fn take_images(&mut self) {
         let living: Vec<_> = self.pipeline.model().living().collect();
-        for records in living.into_iter().filter_map(holdings::images) {
-            self.take(Item::Records(records));
+        for key in living {
+            if let Some(records) = self.kernel.images(key) {
+                self.take(Item::Records(records));
+            }
         }
     }
 

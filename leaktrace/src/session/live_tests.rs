@@ -1,3 +1,4 @@
+#![expect(unsafe_code, reason = "a test sends a signal")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{collections::VecDeque, ffi::CString};

@@ -139,8 +139,10 @@ impl<K: Kernel, C: Census> Live<K, C> {
         }
         parity.add(self.look(|_| true).await?);
         for pid in below.into_iter().chain([root.pid]) {
-            // SAFETY: kill(2) reads no memory; the process is stopped, so it is still that one.
-            unsafe { libc::kill(pid.0.cast_signed(), libc::SIGCONT) };
+            // It is stopped, so it is still that one.
+            if let Some(pid) = rustix::process::Pid::from_raw(pid.0.cast_signed()) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    census::{holdings, sysv_changes},
+    census::sysv_changes,
     id::ProcessKey,
     model::{Model, facts::Families},
     source::{Kernel, Start},
@@ -81,7 +81,7 @@ impl Mending {
         if more {
             self.search.get_or_insert(now + SEARCH);
         }
-        let mut records = self.search(model, now);
+        let mut records = self.search(kernel, model, now);
         if due.is_empty() && !more {
             return Ok(records);
         }
@@ -100,7 +100,7 @@ impl Mending {
             let (tries, at) = self.tries.entry(key).or_insert((0, now));
             (*tries, *at) = (*tries + 1, now);
             if !families.both(Families::MAPPINGS).is_empty() {
-                records.extend(holdings::mapped(key));
+                records.extend(kernel.mapped(key));
             }
         }
         Ok(records)
@@ -108,14 +108,14 @@ impl Mending {
 
     /// Processes whose end was lost, and that they went too. What is missing once may have records
     /// on their way; what is missing twice has none.
-    fn search(&mut self, model: &Model, now: Instant) -> Vec<Bytes> {
+    fn search(&mut self, kernel: &mut impl Kernel, model: &Model, now: Instant) -> Vec<Bytes> {
         if self.search.is_none_or(|at| now < at) {
             return Vec::new();
         }
         let before = std::mem::take(&mut self.missing);
         let mut records = Vec::new();
         for key in model.living() {
-            match holdings::gone(key) {
+            match kernel.gone(key) {
                 Some(record) if before.contains(&key) => records.push(record),
                 Some(_) => {
                     self.missing.insert(key);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use leaktrace_common::abi::Holder;
 
 use super::Start;
-use crate::report::Events;
+use crate::{census::holdings, id::ProcessKey, report::Events};
 
 /// Programs that are attached and write records.
 pub trait Kernel {
@@ -82,6 +82,21 @@ pub trait Kernel {
     /// # Errors
     /// The kernel cannot be asked.
     fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>>;
+
+    /// What a process has mapped, as records; see [`holdings::mapped`].
+    fn mapped(&mut self, key: ProcessKey) -> Option<Bytes> {
+        holdings::mapped(key)
+    }
+
+    /// Where a process has code mapped, as records; see [`holdings::images`].
+    fn images(&mut self, key: ProcessKey) -> Option<Bytes> {
+        holdings::images(key)
+    }
+
+    /// That a process has gone, as a record; see [`holdings::gone`].
+    fn gone(&mut self, key: ProcessKey) -> Option<Bytes> {
+        holdings::gone(key)
+    }
 
     /// Takes the programs out of the kernel; nothing is produced after that.
     ///

@@ -11,6 +11,7 @@ mod fold;
 mod format;
 mod input;
 mod layout;
+#[expect(unsafe_code, reason = "signals to itself: kill(2), raise(3)")]
 mod run;
 mod state;
 mod terminal;

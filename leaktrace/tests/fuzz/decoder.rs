@@ -4,6 +4,7 @@ use bytes::Bytes;
 use leaktrace::{
     audit::Scope,
     decode,
+    deputy::wire,
     id::KtimeNs,
     policy::{
         OrderMode, Policy, allow::Allow, baseline::Baseline, duration, fail_on, file,
@@ -131,6 +132,22 @@ pub fn report(bytes: &[u8]) -> Result<String, String> {
         report::merge(vec![report::read(bytes)?, report::read(bytes)?]).ok_or("no report")?;
     written(&merged)?;
     Ok(format!("{:?} {}", merged.verdict, merged.findings.len()))
+}
+
+/// As the deputy reads what it is asked.
+pub fn deputy(bytes: &[u8]) -> Result<String, String> {
+    let requests = wire::requests(bytes).map_err(|error| error.to_string())?;
+    let mut kinds = String::new();
+    for request in requests {
+        let text = serde_json::to_vec(&request).unwrap();
+        assert_eq!(
+            wire::request(&text).as_ref(),
+            Ok(&request),
+            "what is written is read"
+        );
+        kinds.extend(format!("{request:?}").chars().take(4));
+    }
+    Ok(kinds.chars().take(60).collect())
 }
 
 /// As options of the command line, a word a line.

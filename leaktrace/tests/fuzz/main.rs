@@ -68,6 +68,11 @@ fn report() {
 }
 
 #[test]
+fn deputy() {
+    fuzz("deputy", decoder::deputy);
+}
+
+#[test]
 fn words() {
     fuzz("words", decoder::words);
 }

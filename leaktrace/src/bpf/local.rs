@@ -1,0 +1,209 @@
+//! Programs that this process has loaded itself.
+
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData},
+    programs::{Program, links::FdLink},
+};
+use bytes::Bytes;
+use leaktrace_common::abi::{Holder, Offsets, WATCHED_BYTES, target_key};
+
+use super::{
+    diagnostics::Diagnostics,
+    engine::{Engine, Found},
+    health::{self, Outcome, Preemption},
+    holders,
+    load::{self, LoadOptions},
+    maps::{self, Maps},
+    probe::Probe,
+    seed, selftest, statistics,
+};
+use crate::{
+    census::{
+        holdings,
+        process::{self, Identity},
+    },
+    id::ProcessKey,
+};
+
+/// The watched tasks, by the addresses of their task_struct.
+pub type Watched = HashMap<MapData, u64, [u8; WATCHED_BYTES]>;
+
+/// Loaded and attached programs. Dropping them takes them out of the kernel.
+pub struct Local {
+    ebpf: Ebpf,
+    links: BTreeMap<&'static str, FdLink>,
+    outcomes: Vec<(Probe, Outcome)>,
+    wanted: HashMap<MapData, u32, u32>,
+    diagnostics: Option<Diagnostics>,
+    /// Handlers that did not run in the self-test.
+    skipped: u64,
+    /// Handlers that did not run, read before detaching.
+    missed: Option<u64>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local")
+            .field("outcomes", &self.outcomes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Local {
+    /// Tests what has been attached, and gives with it what whoever reads needs to have.
+    pub(super) fn new(
+        mut ebpf: Ebpf,
+        links: BTreeMap<&'static str, FdLink>,
+        outcomes: Vec<(Probe, Outcome)>,
+        offsets: &Offsets,
+        nonce: u64,
+        options: &LoadOptions,
+        preemption: Preemption,
+    ) -> anyhow::Result<(Local, Found)> {
+        let mut coverage = health::coverage(&outcomes, offsets);
+        selftest::contend(nonce).context("run the self-test")?;
+        // What was skipped there is not of the run.
+        let skipped = missed_by(&ebpf, &links).unwrap_or(0);
+        if skipped > 0 {
+            health::skipping(&mut coverage, &health::Skips::Seen(skipped));
+        } else if preemption == Preemption::Possible {
+            health::skipping(&mut coverage, &health::Skips::Possible);
+        }
+        let found = Found {
+            maps: Maps::take(&mut ebpf)?,
+            coverage,
+            probes: health::count(&outcomes),
+            nonce,
+        };
+        let local = Local {
+            diagnostics: match options.diagnostics {
+                load::Diagnostics::Off => None,
+                load::Diagnostics::Stderr => Some(Diagnostics::start(&mut ebpf)?),
+            },
+            wanted: HashMap::try_from(maps::take(&mut ebpf, "AGAIN")?)?,
+            ebpf,
+            links,
+            outcomes,
+            skipped,
+            missed: None,
+        };
+        Ok((local, found))
+    }
+
+    /// What became of every probe.
+    pub(super) fn outcomes(&self) -> &[(Probe, Outcome)] {
+        &self.outcomes
+    }
+
+    /// Instructions that the verifier went through for a program; `None`: it is not loaded, or
+    /// the kernel does not tell (before 5.16).
+    pub(super) fn verified(&self, program: &str) -> Option<u32> {
+        let info = match self.ebpf.program(program)? {
+            Program::BtfTracePoint(program) => program.info(),
+            Program::Iter(program) => program.info(),
+            _ => return None,
+        };
+        info.ok()?.verified_instruction_count()
+    }
+
+    /// How often programs were to run and did not since the self-test; `None`: the kernel does
+    /// not count.
+    fn missed_now(&self) -> Option<u64> {
+        let missed = missed_by(&self.ebpf, &self.links)?;
+        Some(missed.saturating_sub(self.skipped))
+    }
+
+    /// Who is watched. It can be taken once.
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn watched(&mut self) -> anyhow::Result<Watched> {
+        Ok(HashMap::try_from(maps::take(&mut self.ebpf, "TASKS")?)?)
+    }
+}
+
+/// How often attached programs were to run and did not; `None`: the kernel does not count.
+fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64> {
+    ebpf.programs()
+        .filter(|(name, _)| links.contains_key(name))
+        .map(|(_, program)| {
+            let fd = program.fd().ok()?;
+            statistics::missed(fd.as_fd()).ok()?
+        })
+        .try_fold(0u64, |sum, one| Some(sum + one?))
+}
+
+impl Engine for Local {
+    fn check(&mut self) -> anyhow::Result<()> {
+        if let Some(diagnostics) = &mut self.diagnostics {
+            diagnostics.write();
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, targets: &[Identity]) -> anyhow::Result<()> {
+        let map = self.ebpf.map_mut("TARGETS").context("find map `TARGETS`")?;
+        let mut map: HashMap<&mut MapData, u64, u8> = HashMap::try_from(map)?;
+        for one in targets {
+            map.insert(target_key(one.ns_pid, one.start_ns), 1, 0)
+                .context("note a target")?;
+        }
+        Ok(())
+    }
+
+    fn seed(&mut self) -> anyhow::Result<Bytes> {
+        seed::read(&mut self.ebpf)
+    }
+
+    fn waiting(&mut self) -> anyhow::Result<Bytes> {
+        seed::waiting(&mut self.ebpf)
+    }
+
+    fn reread(&mut self, pids: &[u32]) -> anyhow::Result<()> {
+        for pid in pids {
+            self.wanted.insert(pid, 0, 0).context("ask for a process")?;
+        }
+        let read = seed::reread(&mut self.ebpf);
+        for pid in pids {
+            self.wanted
+                .remove(pid)
+                .context("take back what was asked for")?;
+        }
+        read
+    }
+
+    fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
+        holders::find(&mut self.ebpf, wanted)
+    }
+
+    fn missed(&mut self) -> anyhow::Result<Option<u64>> {
+        Ok(self.missed.or_else(|| self.missed_now()))
+    }
+
+    fn detach(&mut self) -> anyhow::Result<()> {
+        self.missed = self.missed_now();
+        // Closing a link waits until no program of it runs any more.
+        self.links.clear();
+        Ok(())
+    }
+
+    fn mapped(&mut self, key: ProcessKey) -> Option<Bytes> {
+        holdings::mapped(key)
+    }
+
+    fn images(&mut self, key: ProcessKey) -> Option<Bytes> {
+        holdings::images(key)
+    }
+
+    fn gone(&mut self, key: ProcessKey) -> Option<Bytes> {
+        holdings::gone(key)
+    }
+
+    fn place(&mut self, pid: u32) -> (Option<Vec<u8>>, Option<PathBuf>) {
+        process::place(pid)
+    }
+}
