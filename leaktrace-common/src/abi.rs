@@ -498,6 +498,7 @@ offsets! {
     // arm64 keeps the first argument beside the registers, of which the result takes the first.
     pt_regs_orig_ax: "pt_regs.orig_ax|pt_regs.syscallno";
     pt_regs_di: "pt_regs.di|pt_regs.orig_x0";
+    pt_regs_first: "pt_regs.di|pt_regs.regs";
     pt_regs_si: "pt_regs.si|pt_regs.regs+8";
     pt_regs_dx: "pt_regs.dx|pt_regs.regs+16";
     pt_regs_r10: "pt_regs.r10|pt_regs.regs+24";

@@ -1,10 +1,24 @@
 //! The programs: thin entries by which the kernel reaches the handlers.
+//!
+//! Most events can be had in two ways: by a tracepoint, or by the entry of a function that the
+//! kernel calls next to it. Where programs on tracepoints can be preempted they are skipped for
+//! others meanwhile (from Linux 7.0 on, `__bpf_trace_run` in kernel/trace/bpf_trace.c); those on
+//! functions run with preemption off. Userspace loads one of the two.
 
-use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{btf_tracepoint, kprobe},
+    programs::{BtfTracePointContext, ProbeContext},
+};
 
 use leaktrace_common::record::ring::ring_exit;
 
-use crate::probe;
+use crate::{
+    kernel::{Address, Typed, offset, read},
+    probe, tree,
+};
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) -> i32 {
@@ -20,7 +34,9 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "task_newtask")]
 fn task_newtask(ctx: BtfTracePointContext) -> i32 {
-    probe::task::new(ctx.as_ptr(), ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    // SAFETY: the tracepoint's argument.
+    let task = unsafe { Typed::new(ctx.arg::<u64>(0)) };
+    probe::task::new(ctx.as_ptr(), task, ctx.arg::<u64>(1));
     0
 }
 
@@ -28,7 +44,7 @@ fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     probe::task::exec(
         ctx.arg::<u64>(0),
-        ctx.arg::<u64>(1) as u32,
+        Some(ctx.arg::<u64>(1) as u32),
         ctx.arg::<u64>(2),
     );
     0
@@ -42,7 +58,8 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
-    probe::task::free(ctx.arg::<u64>(0));
+    // SAFETY: the tracepoint's argument.
+    probe::task::free(unsafe { Typed::new(ctx.arg::<u64>(0)) });
     0
 }
 
@@ -101,14 +118,14 @@ fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "io_uring_complete")]
 fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
     let (ring, request) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
-    let completed = if crate::kernel::offset!(uring_complete_arguments) == 3 {
+    let completed = if offset!(uring_complete_arguments) == 3 {
         // `struct io_uring_cqe` is of the user's ABI: user_data, res, flags.
         let entry = ctx.arg::<u64>(2);
         probe::uring::Completed {
             ring,
             request,
-            user_data: crate::kernel::read(entry, 0),
-            result: crate::kernel::read(entry, 8),
+            user_data: read(entry, 0),
+            result: read(entry, 8),
         }
     } else {
         probe::uring::Completed {
@@ -119,5 +136,92 @@ fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
         }
     };
     probe::uring::completed(&completed);
+    0
+}
+
+/// First argument of the function that a program hangs on.
+#[inline(always)]
+fn first(ctx: &ProbeContext) -> u64 {
+    argument(ctx.as_ptr(), offset!(pt_regs_first))
+}
+
+/// Second argument.
+#[inline(always)]
+fn second(ctx: &ProbeContext) -> u64 {
+    argument(ctx.as_ptr(), offset!(pt_regs_si))
+}
+
+// On its own: its frame is gone when the program goes deeper.
+#[inline(never)]
+fn argument(registers: *mut c_void, place: u32) -> u64 {
+    read(registers as u64, place)
+}
+
+/// Programs on a tracepoint of system calls make the kernel go there: this one, and nothing else.
+#[btf_tracepoint(function = "sys_enter")]
+fn way_of_calls(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+/// `trace_syscall_enter(regs, …)` has the tracepoint sys_enter in it (kernel/entry/
+/// syscall-common.c, v7.0).
+#[kprobe]
+fn f_sys_enter(_ctx: ProbeContext) -> u32 {
+    let registers = probe::registers();
+    probe::enter(registers, probe::number(registers));
+    0
+}
+
+/// `trace_syscall_exit(regs, result)` has sys_exit in it.
+#[kprobe]
+fn f_sys_exit(ctx: ProbeContext) -> u32 {
+    probe::exit(ctx.as_ptr(), probe::registers(), second(&ctx) as i64);
+    0
+}
+
+/// `uprobe_copy_process(task, clone_flags)` comes behind task_newtask (copy_process in
+/// kernel/fork.c).
+#[kprobe]
+fn f_newtask(ctx: ProbeContext) -> u32 {
+    probe::task::new(ctx.as_ptr(), Address(first(&ctx)), second(&ctx));
+    0
+}
+
+/// `finalize_exec(program)` is the last that can be seen of every format's loader
+/// (load_elf_binary in fs/binfmt_elf.c); nothing fails after it, and sched_process_exec follows.
+#[kprobe]
+fn f_exec(ctx: ProbeContext) -> u32 {
+    probe::task::exec(tree::current_typed(), None, first(&ctx));
+    0
+}
+
+/// `perf_event_exit_task(task)` comes behind sched_process_exit (do_exit in kernel/exit.c), and
+/// its task is the current one.
+#[kprobe]
+fn f_exit(_ctx: ProbeContext) -> u32 {
+    probe::exit::process(tree::current_typed());
+    0
+}
+
+/// `mm_put_huge_zero_folio(mm)` comes behind exit_mmap (__mmput in kernel/fork.c), whose
+/// tracepoint is its end.
+#[kprobe]
+fn f_exit_mmap(ctx: ProbeContext) -> u32 {
+    probe::exit::mm(first(&ctx));
+    0
+}
+
+/// `io_destroy_buffers(ring)`: a ring that goes has no request, file or buffer any more
+/// (io_ring_ctx_free in io_uring/io_uring.c).
+#[kprobe]
+fn f_ring_end(ctx: ProbeContext) -> u32 {
+    probe::ring::gone(first(&ctx));
+    0
+}
+
+/// `io_issue_sqe(request, …)` carries a request out, by whoever does; some more than once.
+#[kprobe]
+fn f_submit(ctx: ProbeContext) -> u32 {
+    probe::uring::submitted(first(&ctx));
     0
 }

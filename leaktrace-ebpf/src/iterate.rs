@@ -23,7 +23,7 @@ use leaktrace_common::{
 use crate::{
     emit::{self, Position},
     kernel::{
-        Chunk, Detail, FileFacts, device, file_facts, load, mode, offset, read, sock_of,
+        Chunk, Detail, FileFacts, Typed, device, file_facts, load, mode, offset, read, sock_of,
         socket_type, table_of,
     },
     maps::{self, AGAIN, LAST_TABLE, TASKS, count_fault},
@@ -120,7 +120,11 @@ extern "C" fn seed_tasks(ctx: *mut Context) -> i32 {
     };
     // SAFETY: the iterator's task; a local record.
     unsafe {
-        describe(task, &slot, (&raw mut record.seed.task).cast::<TaskFacts>());
+        describe(
+            Typed::new(task),
+            &slot,
+            (&raw mut record.seed.task).cast::<TaskFacts>(),
+        );
         write(
             ctx,
             &raw const record as *const c_void,
@@ -196,7 +200,11 @@ unsafe fn told_again(task: u64, slot: &Slot, walk: u32) {
     unsafe {
         let signal: u64 = load(task, offset!(task_signal));
         let payload = record.add(size_of::<Header>()).cast::<Reread>();
-        describe(task, slot, (&raw mut (*payload).task).cast::<TaskFacts>());
+        describe(
+            Typed::new(task),
+            slot,
+            (&raw mut (*payload).task).cast::<TaskFacts>(),
+        );
         (*payload).walk = walk;
         (*payload).threads = read(signal, offset!(signal_threads));
         emit::finish(record, kind::REREAD, SIZE, slot, Position::default());
@@ -270,7 +278,7 @@ unsafe fn join(task: u64) -> Option<Slot> {
         _ => LAST_TABLE.next() as u32,
     };
     // SAFETY: by contract.
-    let slot = unsafe { slot_for(task, table) };
+    let slot = slot_for(unsafe { Typed::new(task) }, table);
     // One that was there by itself meanwhile stays; what is of another task does not.
     let flags = match tree::noted(task) {
         None => aya_ebpf::bindings::BPF_NOEXIST,

@@ -53,6 +53,68 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     unsafe { value.assume_init() }
 }
 
+/// A task whose members are read.
+pub trait Task: Copy {
+    /// Its address.
+    fn address(self) -> u64;
+    /// A member.
+    fn member<T: Copy + Default>(self, offset: u32) -> T;
+    /// Its fd table; `files` is 0 if it has none.
+    fn table(self) -> Table;
+}
+
+/// A task by a pointer that the verifier knows the type of.
+#[derive(Clone, Copy)]
+pub struct Typed(u64);
+
+impl Typed {
+    /// # Safety
+    /// `task` must be such a pointer, not null.
+    #[inline(always)]
+    pub unsafe fn new(task: u64) -> Self {
+        Typed(task)
+    }
+}
+
+impl Task for Typed {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0
+    }
+    #[inline(always)]
+    fn member<T: Copy + Default>(self, offset: u32) -> T {
+        // SAFETY: by contract of `new`.
+        unsafe { load(self.0, offset) }
+    }
+    #[inline(always)]
+    fn table(self) -> Table {
+        // SAFETY: by contract of `new`.
+        unsafe { table_of(self.0) }
+    }
+}
+
+/// A task by its address, as functions of the kernel are given it.
+#[derive(Clone, Copy)]
+pub struct Address(pub u64);
+
+impl Task for Address {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0
+    }
+    #[inline(always)]
+    fn member<T: Copy + Default>(self, offset: u32) -> T {
+        read(self.0, offset)
+    }
+    #[inline(always)]
+    fn table(self) -> Table {
+        let mut table = MaybeUninit::uninit();
+        fill(self.0, &mut table);
+        // SAFETY: filled.
+        unsafe { table.assume_init() }
+    }
+}
+
 /// The number of an address whose type the verifier knows: functions that it looks at on their
 /// own take no such pointers.
 #[inline(always)]
@@ -386,6 +448,12 @@ pub fn table_at(task: u64) -> Table {
         open: read(fdt, offset!(fdtable_open_fds)),
         cloexec: read(fdt, offset!(fdtable_close_on_exec)),
     }
+}
+
+/// As [`table_at`]. On its own: its frame is gone when the table is walked.
+#[inline(never)]
+fn fill(task: u64, out: &mut MaybeUninit<Table>) {
+    out.write(table_at(task));
 }
 
 /// The `struct file` at a number of a table; 0 for none.

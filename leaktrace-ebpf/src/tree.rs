@@ -14,7 +14,7 @@ use leaktrace_common::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Chunk, load, offset, read},
+    kernel::{Chunk, Task, Typed, load, offset, read},
     maps::{self, LAST_TABLE, TASKS, count_fault},
 };
 
@@ -223,7 +223,8 @@ fn adopt(task: u64) -> Option<&'static mut Slot> {
 pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot> {
     let table = LAST_TABLE.next() as u32;
     // SAFETY: by contract.
-    let slot = unsafe { slot_for(typed, table) };
+    let typed = unsafe { Typed::new(typed) };
+    let slot = slot_for(typed, table);
     if TASKS.insert(task, slot, 0).is_err() {
         count_fault(fault::JOIN_FAILED);
         debug!((), "process {} could not be taken in", slot.pid);
@@ -242,29 +243,23 @@ pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot
 }
 
 /// The slot that belongs to a task.
-///
-/// # Safety
-/// `task` must be a task pointer that the verifier knows the type of.
 #[inline(always)]
-pub unsafe fn slot_for(task: u64, table: u32) -> Slot {
-    // SAFETY: by contract; every step is checked for null.
-    unsafe {
-        let leader: u64 = load(task, offset!(task_group_leader));
-        let flags: u32 = load(task, offset!(task_flags));
-        Slot {
-            start_ns: start_of(leader),
-            files: load(task, offset!(task_files)),
-            pid: load(task, offset!(task_tgid)),
-            tid: load(task, offset!(task_pid)),
-            ns_pid: ns_pid(leader),
-            flags: if flags & process_flag::IO_WORKER != 0 {
-                u32::from(header_flag::IO_WORKER)
-            } else {
-                0
-            },
-            table,
-            ..Slot::default()
-        }
+pub fn slot_for(task: impl Task, table: u32) -> Slot {
+    let leader: u64 = task.member(offset!(task_group_leader));
+    let flags: u32 = task.member(offset!(task_flags));
+    Slot {
+        start_ns: start_of(leader),
+        files: task.member(offset!(task_files)),
+        pid: task.member(offset!(task_tgid)),
+        tid: task.member(offset!(task_pid)),
+        ns_pid: ns_pid(leader),
+        flags: if flags & process_flag::IO_WORKER != 0 {
+            u32::from(header_flag::IO_WORKER)
+        } else {
+            0
+        },
+        table,
+        ..Slot::default()
     }
 }
 
@@ -289,19 +284,19 @@ pub fn ns_pid(leader: u64) -> u32 {
 /// Fills the facts of a task.
 ///
 /// # Safety
-/// `task` must be a task pointer that the verifier knows the type of, `out` writable.
+/// `out` must be writable.
 #[inline(always)]
-pub unsafe fn describe(task: u64, slot: &Slot, out: *mut TaskFacts) {
-    // SAFETY: by contract; every step is checked for null.
+pub unsafe fn describe(task: impl Task, slot: &Slot, out: *mut TaskFacts) {
+    // SAFETY: by contract.
     unsafe {
-        let parent: u64 = load(task, offset!(task_real_parent));
+        let parent: u64 = task.member(offset!(task_real_parent));
         let parent_leader: u64 = read(parent, offset!(task_group_leader));
-        let signal: u64 = load(task, offset!(task_signal));
-        let cred: u64 = load(task, offset!(task_cred));
-        let cgroups: u64 = load(task, offset!(task_cgroups));
+        let signal: u64 = task.member(offset!(task_signal));
+        let cred: u64 = task.member(offset!(task_cred));
+        let cgroups: u64 = task.member(offset!(task_cgroups));
         let cgroup: u64 = read(cgroups, offset!(css_set_dfl_cgrp));
         let node: u64 = read(cgroup, offset!(cgroup_kn));
-        (*out).mm = load(task, offset!(task_mm));
+        (*out).mm = task.member(offset!(task_mm));
         (*out).start_ns = slot.start_ns;
         (*out).parent_start_ns = start_of(parent_leader);
         (*out).cgroup = read(node, offset!(kernfs_node_id));
@@ -314,8 +309,8 @@ pub unsafe fn describe(task: u64, slot: &Slot, out: *mut TaskFacts) {
         (*out).uid = read(cred, offset!(cred_uid));
         (*out).table = slot.table;
         (*out).flags = slot.flags & 0xffff;
-        (*out).exit_signal = load(task, offset!(task_exit_signal));
-        let comm = Chunk::<2>::read(task.wrapping_add(u64::from(offset!(task_comm))));
+        (*out).exit_signal = task.member(offset!(task_exit_signal));
+        let comm = Chunk::<2>::read(task.address().wrapping_add(u64::from(offset!(task_comm))));
         let words = (&raw mut (*out).comm).cast::<u64>();
         *words = comm.get(0, 0);
         *words.add(1) = comm.get(0, 8);

@@ -34,13 +34,27 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Arguments(pub(crate) u64);
 
+/// The registers of the call that the current task is in, as a pointer that the verifier knows the
+/// type of.
+#[inline(always)]
+pub fn registers() -> u64 {
+    // SAFETY: the task is typed by the helper.
+    unsafe { bpf_task_pt_regs(tree::current_typed() as *mut _) as u64 }
+}
+
+/// The number of the call with these registers.
+#[inline(always)]
+pub fn number(regs: u64) -> u64 {
+    // SAFETY: pt_regs from the tracepoint or the helper. 32 bits: arm64 has no more.
+    u64::from(unsafe { load::<u32>(regs, offset!(pt_regs_orig_ax)) })
+}
+
 impl Arguments {
     /// Those of the call that the current task is in: for functions that the verifier looks at on
     /// their own, where a pointer of the tracepoint's would be a number.
     #[inline(always)]
     pub fn current() -> Self {
-        // SAFETY: the task is typed by the helper.
-        Arguments(unsafe { bpf_task_pt_regs(tree::current_typed() as *mut _) } as u64)
+        Arguments(registers())
     }
     /// First argument.
     #[inline(always)]
@@ -204,10 +218,8 @@ fn own_call(arguments: Arguments) {
 /// not traced, as [`enter`].
 #[inline(always)]
 pub fn exit(context: *mut c_void, regs: u64, result: i64) {
-    // SAFETY: pt_regs from the tracepoint. After rt_sigreturn the number is -1. 32 bits: arm64
-    // has no more.
-    let number: u32 = unsafe { load(regs, offset!(pt_regs_orig_ax)) };
-    let op = Op(maps::handler(u64::from(number)));
+    // After rt_sigreturn the number is -1.
+    let op = Op(maps::handler(number(regs)));
     if op == Op::ALIAS {
         if is_compat() {
             alias();

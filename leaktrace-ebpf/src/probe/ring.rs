@@ -233,6 +233,15 @@ pub fn work(work: u64, phase: u32) {
     }
 }
 
+/// A ring has gone, seen by itself.
+#[inline(always)]
+pub fn gone(ring: u64) {
+    let place = offset!(ring_exit_work);
+    if place != NO_OFFSET {
+        work(ring.wrapping_add(u64::from(place)), ring_exit::ENDED);
+    }
+}
+
 /// Words of the bitmap of a ring's own table that are counted: 32768 slots, as many as there can
 /// be (IORING_MAX_FIXED_FILES in io_uring/rsrc.h is 1 << 20, tables of that length are cut).
 const WORDS: u32 = 512;

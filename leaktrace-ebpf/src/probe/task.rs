@@ -17,7 +17,7 @@ use leaktrace_common::{
 use super::{Arguments, appear, mapping, path, stack};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{file_facts, load, offset, read, table_of},
+    kernel::{Task, Typed, file_facts, load, offset, read, table_of},
     maps::{self, LAST_TABLE, TASKS, count_fault},
     once,
     tree::{self, Slot, describe, flag, process_flag, slot_for},
@@ -30,7 +30,7 @@ const CLONE_THREAD: u64 = 0x1_0000;
 /// task_newtask: the new task joins its parent's tree before it can run, so that nothing of it
 /// is missed.
 #[inline(always)]
-pub fn new(context: *mut c_void, task: u64, clone_flags: u64) {
+pub fn new(context: *mut c_void, task: impl Task, clone_flags: u64) {
     // An entry under this address is of a task that has gone: the address begins anew here. A
     // scan may take one in that is just being freed; and task_structs are freed by whatever a CPU
     // is doing then, which on some kernels no program may look at (guests whose kernel guards
@@ -48,8 +48,7 @@ pub fn new(context: *mut c_void, task: u64, clone_flags: u64) {
     if stacks {
         stack::over(parent);
     }
-    // SAFETY: the tracepoint's argument.
-    let flags: u32 = unsafe { load(task, offset!(task_flags)) };
+    let flags: u32 = task.member(offset!(task_flags));
     if clone_flags & CLONE_FILES == 0 && flags & process_flag::IO_WORKER == 0 {
         inherited(task);
     }
@@ -92,7 +91,7 @@ const CLONE_ARGS_PIDFD: u64 = 8;
 /// Takes the new task in and tells of it. On its own: its frame is gone when the table is
 /// walked.
 #[inline(never)]
-fn join(task: u64, clone_flags: u64) {
+fn join(task: impl Task, clone_flags: u64) {
     const SIZE: usize = HEADER + size_of::<TaskNew>();
     let Some(parent) = tree::noted(tree::current()) else {
         return;
@@ -107,9 +106,8 @@ fn join(task: u64, clone_flags: u64) {
     } else {
         LAST_TABLE.next() as u32
     };
-    // SAFETY: the tracepoint's argument.
-    let slot = unsafe { slot_for(task, table) };
-    if TASKS.insert(task, slot, 0).is_err() {
+    let slot = slot_for(task, table);
+    if TASKS.insert(task.address(), slot, 0).is_err() {
         count_fault(fault::JOIN_FAILED);
     }
     let record = emit::reserve_vital::<SIZE>(Family::Task);
@@ -120,7 +118,7 @@ fn join(task: u64, clone_flags: u64) {
         seq: emit::next_seq(parent),
         next_fd: 0,
     };
-    // SAFETY: the record has room for both; the task is the tracepoint's argument.
+    // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<TaskNew>();
         (*payload).clone_flags = clone_flags;
@@ -128,8 +126,7 @@ fn join(task: u64, clone_flags: u64) {
         emit::finish(record, kind::TASK_NEW, SIZE, parent, position);
     }
     if clone_flags & namespace::ANY != 0 {
-        // SAFETY: the tracepoint's argument.
-        unsafe { namespaces(task, parent, clone_flags) };
+        namespaces(task, parent, clone_flags);
     }
 }
 
@@ -137,12 +134,11 @@ fn join(task: u64, clone_flags: u64) {
 /// way that is not followed (CLONE_PIDFD, SCM_RIGHTS). The task does not run yet, so its table
 /// stands still.
 #[inline(always)]
-fn inherited(task: u64) {
-    let Some(slot) = tree::noted(task) else {
+fn inherited(task: impl Task) {
+    let Some(slot) = tree::noted(task.address()) else {
         return;
     };
-    // SAFETY: the tracepoint's argument.
-    let table = unsafe { table_of(task) };
+    let table = task.table();
     if table.files != 0 {
         once::walk(slot, &table, walk_cause::FORK);
     }
@@ -153,26 +149,23 @@ fn inherited(task: u64) {
 pub fn unshared(slot: &mut Slot, flags: u64, result: i64) {
     if result == 0 && flags & namespace::ANY != 0 {
         // SAFETY: typed by the helper.
-        unsafe { namespaces(tree::current_typed(), slot, flags) };
+        namespaces(unsafe { Typed::new(tree::current_typed()) }, slot, flags);
     }
 }
 
 /// The namespaces of a task that has new ones.
-///
-/// # Safety
-/// `task` must be a task pointer that the verifier knows the type of.
 #[inline(always)]
-unsafe fn namespaces(task: u64, slot: &Slot, flags: u64) {
+fn namespaces(task: impl Task, slot: &Slot, flags: u64) {
     const SIZE: usize = HEADER + size_of::<Namespaces>();
     let record = emit::reserve::<SIZE>(Family::Task);
     if record.is_null() {
         return;
     }
-    // SAFETY: the record has room for both; the task by contract.
+    // SAFETY: the record has room for both.
     unsafe {
         let payload = record.add(HEADER).cast::<Namespaces>();
-        let proxy: u64 = load(task, offset!(task_nsproxy));
-        let cred: u64 = load(task, offset!(task_cred));
+        let proxy: u64 = task.member(offset!(task_nsproxy));
+        let cred: u64 = task.member(offset!(task_cred));
         (*payload).flags = flags & namespace::ANY;
         let inums = (&raw mut (*payload).inums).cast::<u32>();
         *inums = read(read(proxy, offset!(nsproxy_mnt)), offset!(mnt_ns_inum));
@@ -194,12 +187,13 @@ const AREA: usize = 2048;
 
 /// sched_process_exec: close-on-exec fds are gone and the table is the task's own by now
 /// (begin_new_exec comes before the tracepoint, fs/exec.c), so its walk is the new program's
-/// baseline.
+/// baseline. No `old_tid`: it is the one that the task is known by.
 #[inline(always)]
-pub fn exec(task: u64, old_tid: u32, program: u64) {
+pub fn exec(task: u64, old_tid: Option<u32>, program: u64) {
     let Some(slot) = tree::program_slot() else {
         return;
     };
+    let old_tid = old_tid.unwrap_or(slot.tid);
     // SAFETY: the tracepoint's argument.
     let table = unsafe { table_of(task) };
     if table.files != slot.files && table.files != 0 {
@@ -226,7 +220,11 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
     // tracepoint's arguments.
     unsafe {
         let payload = record.add(HEADER).cast::<Exec>();
-        describe(task, slot, (&raw mut (*payload).task).cast::<TaskFacts>());
+        describe(
+            Typed::new(task),
+            slot,
+            (&raw mut (*payload).task).cast::<TaskFacts>(),
+        );
         (*payload).old_tid = if old_tid == slot.tid { 0 } else { old_tid };
         (*payload).mnt_ns = path::mount_namespace(task);
         (*payload).rest_vm = mapping::rest(load(task, offset!(task_mm)));
@@ -274,22 +272,21 @@ unsafe fn arguments(task: u64, out: *mut u8, text: *mut TextRef) {
 
 /// sched_process_free: the task's memory goes, so its address may be used again.
 #[inline(always)]
-pub fn free(task: u64) {
+pub fn free(task: impl Task) {
     left(task);
 }
 
 /// A task of which no more comes.
 #[inline(never)]
-fn left(task: u64) {
+fn left(task: impl Task) {
     const SIZE: usize = HEADER + size_of::<Free>();
-    let key = task;
+    let key = task.address();
     let Some(slot) = tree::noted(key) else {
         return;
     };
     // A leader whose number an executing thread has taken goes by that thread's old one since
     // (exchange_tids, called by de_thread in fs/exec.c): the process goes on.
-    // SAFETY: the tracepoint's argument.
-    slot.tid = unsafe { load(task, offset!(task_pid)) };
+    slot.tid = task.member(offset!(task_pid));
     let record = emit::reserve_vital::<SIZE>(Family::Task);
     if !record.is_null() {
         // SAFETY: the record has room for both.

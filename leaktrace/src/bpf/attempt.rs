@@ -2,7 +2,7 @@
 
 use super::{
     engine::Engine as _,
-    health::Outcome,
+    health::{Outcome, Way},
     load::{self, LoadOptions, Scope, Unavailable, load_here},
     probe::{self, ITERATORS, PROBES},
 };
@@ -79,7 +79,14 @@ fn scope() -> LoadOptions {
 
 fn became(probe: &probe::Probe, outcome: &Outcome) -> Probe {
     match outcome {
-        Outcome::Attached => told(probe, ProbeOutcome::Attaches, None),
+        Outcome::Attached(Way::Tracepoint) => told(probe, ProbeOutcome::Attaches, None),
+        Outcome::Attached(Way::Function) => match probe.function {
+            Some(function) => Probe {
+                hook: format!("kprobe/{}", function.name),
+                ..told(probe, ProbeOutcome::Attaches, None)
+            },
+            None => told(probe, ProbeOutcome::Attaches, None),
+        },
         Outcome::NoHook => told(
             probe,
             ProbeOutcome::Unsupported,

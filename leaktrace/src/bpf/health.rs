@@ -16,18 +16,32 @@ use crate::report::{Coverage, CoverageStatus};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It runs.
-    Attached,
+    Attached(Way),
     /// This kernel has no such hook.
     NoHook,
     /// The kernel refused it; why.
     Refused(String),
 }
 
+/// By what a probe is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Its tracepoint.
+    Tracepoint,
+    /// The entry of its function.
+    Function,
+}
+
 impl Outcome {
+    /// Whether it runs.
+    pub fn is_attached(&self) -> bool {
+        matches!(self, Outcome::Attached(_))
+    }
+
     /// A clause for people.
     pub fn clause(&self) -> String {
         match self {
-            Outcome::Attached => "attached".to_owned(),
+            Outcome::Attached(_) => "attached".to_owned(),
             Outcome::NoHook => "this kernel has no such tracepoint".to_owned(),
             Outcome::Refused(why) => format!("refused: {why}"),
         }
@@ -38,7 +52,7 @@ impl Outcome {
 pub fn missing_required(outcomes: &[(Probe, Outcome)]) -> Vec<&(Probe, Outcome)> {
     outcomes
         .iter()
-        .filter(|(probe, outcome)| probe.need == Need::Required && *outcome != Outcome::Attached)
+        .filter(|(probe, outcome)| probe.need == Need::Required && !outcome.is_attached())
         .collect()
 }
 
@@ -46,7 +60,7 @@ pub fn missing_required(outcomes: &[(Probe, Outcome)]) -> Vec<&(Probe, Outcome)>
 pub fn count(outcomes: &[(Probe, Outcome)]) -> (u32, u32) {
     let attached = outcomes
         .iter()
-        .filter(|(_, outcome)| *outcome == Outcome::Attached)
+        .filter(|(_, outcome)| outcome.is_attached())
         .count();
     (attached as u32, PROBES.len() as u32)
 }
@@ -74,55 +88,54 @@ pub fn preemption(btf: &Btf<'_>, version: Option<(u32, u32)>) -> Preemption {
     }
 }
 
-/// How it is known that handlers are skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skips {
-    /// So many were in the self-test.
-    Seen(u64),
-    /// The kernel can.
-    Possible,
-}
-
-/// Says of every family that is seen in full that handlers are skipped here.
-pub fn skipping(coverage: &mut [Coverage], skips: &Skips) {
+/// Says of every family that is seen in full that handlers are skipped here: so many were in the
+/// self-test.
+pub fn skipping(coverage: &mut [Coverage], missed: u64) {
     for family in coverage
         .iter_mut()
         .filter(|one| one.status == CoverageStatus::Full)
     {
         family.status = CoverageStatus::Partial;
-        family.reason = Some(match skips {
-            Skips::Seen(count) => format!(
-                "this kernel skips handlers under contention ({count} times in the self-test)"
-            ),
-            Skips::Possible => "this kernel can skip handlers under contention".to_owned(),
-        });
+        family.reason = Some(format!(
+            "this kernel skips handlers under contention ({missed} times in the self-test)"
+        ));
     }
 }
 
 /// What is seen of each family. A family with no probe that runs is `none`; one with a probe or
 /// a kernel member missing is `partial`.
-pub fn coverage(outcomes: &[(Probe, Outcome)], offsets: &Offsets) -> Vec<Coverage> {
+pub fn coverage(
+    outcomes: &[(Probe, Outcome)],
+    offsets: &Offsets,
+    preemption: Preemption,
+) -> Vec<Coverage> {
     Family::ALL
         .iter()
-        .map(|family| of_family(*family, outcomes, offsets))
+        .map(|family| of_family(*family, outcomes, offsets, preemption))
         .collect()
 }
 
-fn of_family(family: Family, outcomes: &[(Probe, Outcome)], offsets: &Offsets) -> Coverage {
+fn of_family(
+    family: Family,
+    outcomes: &[(Probe, Outcome)],
+    offsets: &Offsets,
+    preemption: Preemption,
+) -> Coverage {
     let mine: Vec<_> = outcomes
         .iter()
         .filter(|(probe, _)| probe.families.contains(&family))
         .collect();
     let running = mine
         .iter()
-        .filter(|(_, outcome)| *outcome == Outcome::Attached)
+        .filter(|(_, outcome)| outcome.is_attached())
         .count();
     let mut reasons: Vec<String> = mine
         .iter()
-        .filter(|(_, outcome)| *outcome != Outcome::Attached)
+        .filter(|(_, outcome)| !outcome.is_attached())
         .map(|(probe, outcome)| format!("{} ({} {})", probe.without, probe.hook, outcome.clause()))
         .collect();
     reasons.extend(missing_members(family, offsets));
+    reasons.extend(skipped(family, outcomes, preemption));
     let status = match (running, reasons.is_empty()) {
         (0, _) => CoverageStatus::None,
         (_, true) => CoverageStatus::Full,
@@ -133,6 +146,27 @@ fn of_family(family: Family, outcomes: &[(Probe, Outcome)], offsets: &Offsets) -
         status,
         reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
     }
+}
+
+/// What can be skipped of a family, as a clause.
+fn skipped(
+    family: Family,
+    outcomes: &[(Probe, Outcome)],
+    preemption: Preemption,
+) -> Option<String> {
+    let hooks: Vec<_> = outcomes
+        .iter()
+        .filter(|(probe, outcome)| {
+            *outcome == Outcome::Attached(Way::Tracepoint) && probe.skips.contains(&family)
+        })
+        .map(|(probe, _)| probe.hook.split('|').next().unwrap_or(probe.hook))
+        .collect();
+    (preemption == Preemption::Possible && !hooks.is_empty()).then(|| {
+        format!(
+            "this kernel can skip handlers of {} under contention",
+            hooks.join(", ")
+        )
+    })
 }
 
 fn missing_members(family: Family, offsets: &Offsets) -> Vec<String> {
@@ -162,7 +196,7 @@ mod tests {
     fn all_attached() -> Vec<(Probe, Outcome)> {
         PROBES
             .iter()
-            .map(|probe| (*probe, Outcome::Attached))
+            .map(|probe| (*probe, Outcome::Attached(Way::Tracepoint)))
             .collect()
     }
 
@@ -172,7 +206,7 @@ mod tests {
 
     #[test]
     fn everything_attached_is_full() {
-        let coverage = coverage(&all_attached(), &complete());
+        let coverage = coverage(&all_attached(), &complete(), Preemption::Impossible);
         assert_eq!(coverage.len(), 9);
         assert!(
             coverage
@@ -190,7 +224,7 @@ mod tests {
                 *outcome = Outcome::NoHook;
             }
         }
-        let coverage = coverage(&outcomes, &complete());
+        let coverage = coverage(&outcomes, &complete(), Preemption::Impossible);
         let exit = coverage.iter().find(|one| one.family == "exit");
         assert_eq!(exit.map(|one| one.status), Some(CoverageStatus::Partial));
         assert!(
@@ -226,7 +260,7 @@ mod tests {
             .map(|probe| (*probe, Outcome::NoHook))
             .collect();
         assert!(
-            coverage(&outcomes, &complete())
+            coverage(&outcomes, &complete(), Preemption::Impossible)
                 .iter()
                 .all(|one| one.status == CoverageStatus::None)
         );
@@ -234,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_missing_member_makes_its_family_partial() {
-        let coverage = coverage(&all_attached(), &Offsets::UNKNOWN);
+        let coverage = coverage(&all_attached(), &Offsets::UNKNOWN, Preemption::Impossible);
         assert!(
             coverage
                 .iter()
@@ -244,8 +278,8 @@ mod tests {
 
     #[test]
     fn skipped_handlers_make_full_coverage_partial() {
-        let mut coverage = coverage(&all_attached(), &complete());
-        skipping(&mut coverage, &Skips::Seen(7));
+        let mut coverage = coverage(&all_attached(), &complete(), Preemption::Impossible);
+        skipping(&mut coverage, 7);
         assert!(
             coverage
                 .iter()
@@ -257,6 +291,34 @@ mod tests {
                 .as_deref()
                 .is_some_and(|why| why.contains("7 times"))
         );
+    }
+
+    #[test]
+    fn what_can_be_skipped_is_partial_unless_a_function_shows_it() {
+        let status = |outcomes: &[(Probe, Outcome)], family: &str| {
+            let coverage = coverage(outcomes, &complete(), Preemption::Possible);
+            let one = coverage.into_iter().find(|one| one.family == family);
+            one.map(|one| (one.status, one.reason.unwrap_or_default()))
+        };
+        for family in Family::ALL {
+            let (status, why) = status(&all_attached(), family.name()).expect("a family");
+            assert_eq!(status, CoverageStatus::Partial, "{}", family.name());
+            assert!(why.contains("can skip handlers of "), "{why}");
+        }
+        let outcomes: Vec<_> = PROBES
+            .iter()
+            .map(|probe| match probe.function {
+                Some(_) => (*probe, Outcome::Attached(Way::Function)),
+                None => (*probe, Outcome::Attached(Way::Tracepoint)),
+            })
+            .collect();
+        for family in Family::ALL {
+            let (status, why) = status(&outcomes, family.name()).expect("a family");
+            match family {
+                Family::Ring => assert!(why.ends_with("of io_uring_complete under contention")),
+                _ => assert_eq!(status, CoverageStatus::Full, "{}: {why}", family.name()),
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, Program, ProgramError, links::FdLink},
+    programs::{BtfTracePoint, KProbe, Program, ProgramError, links::FdLink},
 };
 use leaktrace_common::{
     ABI_VERSION,
@@ -28,19 +28,19 @@ use crate::{
 use super::{
     btf, diagnostics,
     engine::Found,
-    health::{self, Outcome},
+    health::{self, Outcome, Preemption, Way},
     local::Local,
     loss::Loss,
-    probe::{PROBES, Probe},
+    probe::{PROBES, Probe, SWITCH},
     programs::Programs,
     syscalls,
 };
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Files that are opened from here on: 19 maps, 13 programs and their links, an iterator at a time,
+/// Files that are opened from here on: 19 maps, up to 14 programs and their links, an iterator at a time,
 /// and what the census looks at.
-const FILES: u32 = 48;
+const FILES: u32 = 50;
 
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
@@ -264,7 +264,7 @@ pub(super) fn load_here(
     drop(bytes);
     let nonce = nonce();
     let mut ebpf = create(options, (reader, deputy), &offsets, nonce, &types)?;
-    let (links, outcomes) = attach(&mut ebpf, &types);
+    let (links, outcomes) = attach(&mut ebpf, &types, preemption);
     require(&outcomes)?;
     Local::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
@@ -393,51 +393,116 @@ fn nonce() -> u64 {
 /// Links by program name, and what became of every probe.
 type Attached = (BTreeMap<&'static str, FdLink>, Vec<(Probe, Outcome)>);
 
-fn attach(ebpf: &mut Ebpf, types: &Btf) -> Attached {
-    let mut loaded = verify(ebpf, types);
+/// A program and what it is to hang on.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    program: &'static str,
+    hook: &'static str,
+    way: Way,
+}
+
+impl Wanted {
+    fn by_tracepoint(probe: &Probe) -> Wanted {
+        Wanted {
+            program: probe.program,
+            hook: probe.hook,
+            way: Way::Tracepoint,
+        }
+    }
+
+    /// By the function where there is one, and the tracepoint's program could be skipped.
+    fn of(probe: &Probe, preemption: Preemption) -> Wanted {
+        match probe.function {
+            Some(function) if preemption == Preemption::Possible => Wanted {
+                program: function.program,
+                hook: function.name,
+                way: Way::Function,
+            },
+            Some(_) | None => Wanted::by_tracepoint(probe),
+        }
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, types: &Btf, preemption: Preemption) -> Attached {
+    let mut wanted: Vec<_> = PROBES
+        .iter()
+        .map(|probe| Wanted::of(probe, preemption))
+        .collect();
+    let switch = Wanted {
+        program: SWITCH.0,
+        hook: SWITCH.1,
+        way: Way::Tracepoint,
+    };
+    if preemption == Preemption::Possible {
+        wanted.push(switch);
+    }
+    let mut loaded = verify(ebpf, types, &wanted);
     let mut links = BTreeMap::new();
-    let mut outcomes = Vec::new();
-    for probe in PROBES {
-        let loaded = loaded.remove(probe.program).unwrap_or(Ok(Hook::Absent));
-        let outcome = match loaded.and_then(|hook| attach_one(ebpf, probe, hook)) {
+    let mut attach =
+        |ebpf: &mut Ebpf, wanted: Wanted, loaded: Result<Hook, ProgramError>| match loaded
+            .and_then(|hook| attach_one(ebpf, wanted, hook))
+        {
             Ok(Some(link)) => {
-                links.insert(probe.program, link);
-                Outcome::Attached
+                links.insert(wanted.program, link);
+                Outcome::Attached(wanted.way)
             }
             Ok(None) => Outcome::NoHook,
             Err(why) => Outcome::Refused(short(&chain(&why))),
         };
+    let mut of = |wanted: Wanted| loaded.remove(wanted.program).unwrap_or(Ok(Hook::Absent));
+    let is_switched =
+        preemption == Preemption::Possible && attach(ebpf, switch, of(switch)).is_attached();
+    let mut outcomes = Vec::new();
+    for probe in PROBES {
+        let wanted = Wanted::of(probe, preemption);
+        let mut outcome = Outcome::NoHook;
+        if wanted.way == Way::Tracepoint || is_switched {
+            outcome = attach(ebpf, wanted, of(wanted));
+        }
+        // Where the function cannot be had, the tracepoint is.
+        if wanted.way == Way::Function && !outcome.is_attached() {
+            let wanted = Wanted::by_tracepoint(probe);
+            let loaded = ebpf
+                .program_mut(wanted.program)
+                .map_or(Ok(Hook::Absent), |program| load_one(program, wanted, types));
+            outcome = attach(ebpf, wanted, loaded);
+        }
         outcomes.push((*probe, outcome));
     }
     (links, outcomes)
 }
 
-/// Whether this kernel has what a program is to be attached to.
+/// Whether this kernel has what a program is to be attached to. Of a function that is known when
+/// it is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hook {
     Present,
     Absent,
 }
 
-/// Has the kernel verify all programs. Nearly all of a start's time goes there, and for those
+/// Has the kernel verify programs. Nearly all of a start's time goes there, and for those
 /// who may load programs the verifier takes no lock (bpf_check in kernel/bpf/verifier.c, v6.1),
-/// so every CPU verifies one: the largest, which is the last of the table, first.
-fn verify(ebpf: &mut Ebpf, types: &Btf) -> BTreeMap<&'static str, Result<Hook, ProgramError>> {
+/// so every CPU verifies one: the largest, which is among the last of the table, first.
+fn verify(
+    ebpf: &mut Ebpf,
+    types: &Btf,
+    wanted: &[Wanted],
+) -> BTreeMap<&'static str, Result<Hook, ProgramError>> {
     let mut programs: BTreeMap<String, &mut Program> = ebpf
         .programs_mut()
         .map(|(name, program)| (name.to_owned(), program))
         .collect();
-    let wanted = PROBES
+    let wanted = wanted
         .iter()
-        .filter_map(|probe| Some((probe, programs.remove(probe.program)?)))
+        .filter_map(|wanted| Some((*wanted, programs.remove(wanted.program)?)))
         .collect::<Vec<_>>();
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let queue = Mutex::new(wanted);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let work = || {
         let mut verified = Vec::new();
-        while let Some((probe, program)) = next() {
-            verified.push((probe.program, load_one(program, probe, types)));
+        while let Some((wanted, program)) = next() {
+            verified.push((wanted.program, load_one(program, wanted, types)));
         }
         verified
     };
@@ -452,9 +517,13 @@ fn verify(ebpf: &mut Ebpf, types: &Btf) -> BTreeMap<&'static str, Result<Hook, P
     })
 }
 
-fn load_one(program: &mut Program, probe: &Probe, types: &Btf) -> Result<Hook, ProgramError> {
+fn load_one(program: &mut Program, wanted: Wanted, types: &Btf) -> Result<Hook, ProgramError> {
+    if wanted.way == Way::Function {
+        let program: &mut KProbe = program.try_into()?;
+        return program.load().map(|()| Hook::Present);
+    }
     let program: &mut BtfTracePoint = program.try_into()?;
-    for hook in probe.hook.split('|') {
+    for hook in wanted.hook.split('|') {
         match program.load(hook, types) {
             Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => {}
             loaded => return loaded.map(|()| Hook::Present),
@@ -463,14 +532,21 @@ fn load_one(program: &mut Program, probe: &Probe, types: &Btf) -> Result<Hook, P
     Ok(Hook::Absent)
 }
 
-fn attach_one(ebpf: &mut Ebpf, probe: &Probe, hook: Hook) -> Result<Option<FdLink>, ProgramError> {
+fn attach_one(ebpf: &mut Ebpf, wanted: Wanted, hook: Hook) -> Result<Option<FdLink>, ProgramError> {
     let program = match hook {
         Hook::Absent => return Ok(None),
-        Hook::Present => ebpf.program_mut(probe.program),
+        Hook::Present => ebpf.program_mut(wanted.program),
     };
     let Some(program) = program else {
         return Ok(None);
     };
+    if wanted.way == Way::Function {
+        let program: &mut KProbe = program.try_into()?;
+        let id = program.attach(wanted.hook, 0)?;
+        let link = program.take_link(id)?;
+        // The kernels that preempt programs have links for these (5.15).
+        return Ok(FdLink::try_from(link).ok());
+    }
     let program: &mut BtfTracePoint = program.try_into()?;
     let id = program.attach()?;
     let link = program.take_link(id)?;

@@ -18,7 +18,7 @@ use super::{
     holders,
     load::{self, LoadOptions},
     maps::{self, Maps},
-    probe::Probe,
+    probe::{PROBES, Probe, SWITCH},
     seed, selftest, statistics,
 };
 use crate::{
@@ -64,14 +64,12 @@ impl Local {
         options: &LoadOptions,
         preemption: Preemption,
     ) -> anyhow::Result<(Local, Found)> {
-        let mut coverage = health::coverage(&outcomes, offsets);
+        let mut coverage = health::coverage(&outcomes, offsets, preemption);
         selftest::contend(nonce).context("run the self-test")?;
         // What was skipped there is not of the run.
         let skipped = missed_by(&ebpf, &links).unwrap_or(0);
         if skipped > 0 {
-            health::skipping(&mut coverage, &health::Skips::Seen(skipped));
-        } else if preemption == Preemption::Possible {
-            health::skipping(&mut coverage, &health::Skips::Possible);
+            health::skipping(&mut coverage, skipped);
         }
         let found = Found {
             maps: Maps::take(&mut ebpf)?,
@@ -102,8 +100,15 @@ impl Local {
     /// Instructions that the verifier went through for a program; `None`: it is not loaded, or
     /// the kernel does not tell (before 5.16).
     pub(super) fn verified(&self, program: &str) -> Option<u32> {
+        let function = PROBES
+            .iter()
+            .find(|probe| probe.program == program)
+            .and_then(|probe| probe.function)
+            .filter(|function| self.links.contains_key(function.program));
+        let program = function.map_or(program, |function| function.program);
         let info = match self.ebpf.program(program)? {
             Program::BtfTracePoint(program) => program.info(),
+            Program::KProbe(program) => program.info(),
             Program::Iter(program) => program.info(),
             _ => return None,
         };
@@ -129,7 +134,7 @@ impl Local {
 /// How often attached programs were to run and did not; `None`: the kernel does not count.
 fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64> {
     ebpf.programs()
-        .filter(|(name, _)| links.contains_key(name))
+        .filter(|(name, _)| links.contains_key(name) && *name != SWITCH.0)
         .map(|(_, program)| {
             let fd = program.fd().ok()?;
             statistics::missed(fd.as_fd()).ok()?

@@ -24,6 +24,29 @@ pub struct Probe {
     pub need: Need,
     /// What is not seen without it, as a clause.
     pub without: &'static str,
+    /// How else the same can be had.
+    pub function: Option<Function>,
+    /// Families that are seen in part where the kernel preempts programs on tracepoints. None:
+    /// this one fires where it never does, with a lock held or in an interrupt.
+    pub skips: &'static [Family],
+}
+
+/// A program at the entry of a function of the kernel, where the probe's tracepoint may be
+/// skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Name of the function.
+    pub name: &'static str,
+}
+
+/// The program that makes the kernel call the functions of system calls: those are behind the
+/// same switch as the tracepoints. Whether it runs does not matter.
+pub const SWITCH: (&str, &str) = ("way_of_calls", "sys_enter");
+
+const fn function(program: &'static str, name: &'static str) -> Option<Function> {
+    Some(Function { program, name })
 }
 
 const SYSCALL_FAMILIES: &[Family] = &[
@@ -45,6 +68,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Task],
         need: Need::Required,
         without: "tasks are not forgotten",
+        function: None,
+        skips: &[],
     },
     Probe {
         program: "task_newtask",
@@ -52,6 +77,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Task],
         need: Need::Required,
         without: "children are not followed",
+        function: function("f_newtask", "uprobe_copy_process"),
+        skips: &[Family::Task],
     },
     Probe {
         program: "sched_process_exec",
@@ -59,6 +86,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Task, Family::File],
         need: Need::Required,
         without: "new programs are not seen",
+        function: function("f_exec", "finalize_exec"),
+        skips: &[Family::Task, Family::File],
     },
     Probe {
         program: "sched_process_exit",
@@ -66,6 +95,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Exit, Family::File],
         need: Need::Required,
         without: "the ends of processes are not seen",
+        function: function("f_exit", "perf_event_exit_task"),
+        skips: &[Family::Exit, Family::File],
     },
     Probe {
         program: "exit_mmap",
@@ -73,6 +104,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Exit],
         need: Need::Optional,
         without: "the end of unmapping is not timed",
+        function: function("f_exit_mmap", "mm_put_huge_zero_folio"),
+        skips: &[Family::Exit],
     },
     Probe {
         program: "signal_generate",
@@ -80,6 +113,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Signal, Family::Exit],
         need: Need::Optional,
         without: "who sent which signal, and the end of exit, are not seen",
+        function: None,
+        skips: &[],
     },
     Probe {
         program: "signal_deliver",
@@ -87,6 +122,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Signal],
         need: Need::Optional,
         without: "which signals were taken is not seen",
+        function: None,
+        skips: &[],
     },
     Probe {
         program: "workqueue_queue_work",
@@ -94,6 +131,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Ring],
         need: Need::Optional,
         without: "requests that outlive their process are not seen",
+        function: None,
+        skips: &[],
     },
     Probe {
         program: "workqueue_execute_end",
@@ -101,6 +140,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Ring],
         need: Need::Optional,
         without: "the end of requests that outlive their process is not seen",
+        function: function("f_ring_end", "io_destroy_buffers"),
+        skips: &[Family::Ring],
     },
     Probe {
         program: "io_uring_submit_req",
@@ -108,6 +149,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::File, Family::Ring],
         need: Need::Optional,
         without: "what io_uring is asked to close and to accept is not seen",
+        function: function("f_submit", "io_issue_sqe"),
+        skips: &[Family::Ring],
     },
     Probe {
         program: "io_uring_complete",
@@ -115,6 +158,8 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::File, Family::Ring],
         need: Need::Optional,
         without: "fds that io_uring makes and closes are not seen at once",
+        function: None,
+        skips: &[Family::Ring],
     },
     Probe {
         program: "sys_enter",
@@ -122,6 +167,8 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "releases are not seen",
+        function: function("f_sys_enter", "trace_syscall_enter"),
+        skips: SYSCALL_FAMILIES,
     },
     Probe {
         program: "sys_exit",
@@ -129,6 +176,8 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "acquisitions are not seen",
+        function: function("f_sys_exit", "trace_syscall_exit"),
+        skips: SYSCALL_FAMILIES,
     },
 ];
 

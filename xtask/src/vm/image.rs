@@ -125,8 +125,17 @@ pub fn programs(arch: Arch) -> Result<Programs> {
     if !installed.lines().any(|line| line == target) {
         run(Command::new("rustup").args(["target", "add", target]))?;
     }
-    // What takes time is the guest's kernel, so a build that is quick to make will do.
-    let settings = ["--target", target, "--config", "profile.dev.debug=false"];
+    // Emulated, a build without optimization takes half a minute to read the kernel's types.
+    let settings = [
+        "--target",
+        target,
+        "--config",
+        "profile.dev.debug=false",
+        "--config",
+        "profile.dev.opt-level=1",
+        "--config",
+        "profile.dev.package.\"*\".opt-level=2",
+    ];
     // The system's linker knows its own architecture only; Rust's own knows all, and musl
     // brings everything else.
     let linker = format!(
