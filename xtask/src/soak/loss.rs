@@ -30,8 +30,9 @@ pub fn loss(tools: &Tools, runs: u64, pairs: u64) -> Result<()> {
 /// How many named all three, and how many were wrong.
 fn leaking(tools: &Tools, runs: u64) -> Result<(u64, u64)> {
     let spin = tools.spin.display();
+    // Who has our end of the pipe for stderr would be waited for.
     let script = format!(
-        "ipcmk -M 4096 > /dev/null; mktemp -d > /dev/null; setsid sleep 60 & {spin} open 3000"
+        "ipcmk -M 4096 > /dev/null; mktemp -d > /dev/null; setsid sleep 60 2> /dev/null & {spin} open 3000"
     );
     let (mut all, mut wrong) = (0, 0);
     for number in 0..runs {
