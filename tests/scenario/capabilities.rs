@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use leaktrace_tests::{NOBODY, Outcome, Place, Run};
+use leaktrace_tests::{NOBODY, Outcome, Place, Run, pristine};
 
 const ALL: &str = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep";
 
@@ -47,7 +47,7 @@ fn with_file_capabilities_a_plain_user_traces_and_the_command_is_the_users_own()
         .end();
     assert!(traced.stderr.contains("clean"), "{traced}");
     let [program, arguments @ ..] = NOBODY;
-    let alone = Command::new(program)
+    let alone = pristine(&mut Command::new(program))
         .args(arguments)
         .args(["sh", "-c", SHOW])
         .current_dir(place.cwd())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{NOBODY, Objects, Outcome, Place, Run, Sudoer};
+use leaktrace_tests::{NOBODY, Objects, Outcome, Place, Run, Sudoer, pristine};
 use serde_json::Value;
 
 use crate::capabilities::{SHOW, shown};
@@ -27,7 +27,7 @@ fn as_nobody<'a>(place: &'a Place, binary: &Path, command: &[&str]) -> Run<'a> {
 fn alone(place: &Place, as_user: &[&str], environment: &[(&str, &str)]) -> String {
     let mut words = as_user.to_vec();
     words.extend(["sh", "-c", SHOW]);
-    let output = Command::new(words[0])
+    let output = pristine(&mut Command::new(words[0]))
         .args(&words[1..])
         .current_dir(place.cwd())
         .env("TMPDIR", place.tmp())

@@ -113,10 +113,6 @@ fn remove_segments(outcome: &Outcome) {
     reason = "its figures, for who asks for long runs"
 )]
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "figures, where many seeds are asked for"
-)]
 fn what_every_hundredth_child_forgets_is_what_is_found() {
     let children = number("LEAKTRACE_TABLE_CHILDREN", 1000);
     let seeds = number("LEAKTRACE_TABLE_SEEDS", 1);

@@ -25,7 +25,7 @@ pub use machine::{at_own_speed, is_emulated};
 pub use objects::Objects;
 pub use outcome::Outcome;
 pub use place::Place;
-pub use run::{NOBODY, Run, steps};
+pub use run::{NOBODY, Run, pristine, steps};
 pub use sudo::Sudoer;
 pub use terminal::Terminal;
 pub use turn::{Alone, alone};

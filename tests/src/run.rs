@@ -201,8 +201,7 @@ impl<'a> Run<'a> {
             .stderr(Stdio::from(
                 File::create(&files.stderr).expect("make stderr"),
             ));
-        // SAFETY: only sets dispositions and flags, which is allowed between fork and exec.
-        unsafe { command.pre_exec(default_signals).pre_exec(no_more_fds) };
+        pristine(&mut command);
         (command.spawn().expect("start leaktrace"), files)
     }
 }
@@ -257,6 +256,13 @@ pub fn steps<'a>(program: &'a str, steps: &[&'a str]) -> Vec<&'a str> {
     let mut command = vec![program];
     command.extend(steps);
     command
+}
+
+/// Starts a command with nothing of what a runner may have changed: signals that it ignores, files
+/// that it has open.
+pub fn pristine(command: &mut Command) -> &mut Command {
+    // SAFETY: only sets dispositions and flags, which is allowed between fork and exec.
+    unsafe { command.pre_exec(default_signals).pre_exec(no_more_fds) }
 }
 
 /// What the signals do that a shell or a runner may have set to be ignored: a shell does so for

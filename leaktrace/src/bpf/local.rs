@@ -191,6 +191,8 @@ impl Engine for Local {
 
     fn detach(&mut self) -> anyhow::Result<()> {
         self.missed = self.missed_now();
+        // A short run is over before anybody has looked.
+        self.check()?;
         // Closing a link waits until no program of it runs any more.
         self.links.clear();
         Ok(())

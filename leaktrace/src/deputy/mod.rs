@@ -3,10 +3,10 @@
 //! Started by a plain user, leaktrace itself stays one: it starts CMD, reads records, judges, writes.
 //! For the rest it starts itself once more, `leaktrace deputy own` through `sudo -n`, with a socket
 //! as standard input. The deputy takes the user's uid, gid and groups at once, keeps CAP_BPF,
-//! CAP_PERFMON and CAP_SYS_PTRACE and gives up every other right for good ([`rights`]). It loads
-//! and attaches the programs, hands over the maps from which records are read ([`wire`]), and
-//! answers what /proc or the iterators tell of processes ([`serve`]): of those that are watched,
-//! and of the user's own, never of others ([`sight`]). It ends, and the programs with it, when the
+//! CAP_PERFMON and CAP_SYS_PTRACE and gives up every other right for good (`rights`). It loads
+//! and attaches the programs, hands over the maps from which records are read (`wire`), and
+//! answers what /proc or the iterators tell of processes (`serve`): of those that are watched,
+//! and of the user's own, never of others (`sight`). It ends, and the programs with it, when the
 //! socket is closed, which the kernel does if leaktrace dies.
 //!
 //! `leaktrace deputy all` is for looking at the whole system and keeps CAP_DAC_READ_SEARCH too. The

@@ -73,13 +73,11 @@ impl Model {
         let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
         held.extend(self.held_mappings(mm, id));
         held.extend(self.held_aio(id));
-        // What cannot be followed has been declared, what is in doubt would be read again: the table
-        // is not claimed to be right.
+        // What cannot be followed has been declared: the table is not claimed to be right.
         let followed = self
             .processes
             .get(id)
-            .is_none_or(|process| process.unfollowed == 0)
-            && !self.is_in_doubt(id);
+            .is_none_or(|process| process.unfollowed == 0);
         if let Some(walk) = walk.as_ref().filter(|_| !shared && followed) {
             let key = process::key(header.pid, header.start_ns);
             self.check_self(key, header.table, walk);

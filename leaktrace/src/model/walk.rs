@@ -292,10 +292,14 @@ impl Model {
             })
         };
         let equal = ours as usize == walk.entries.len() && walk.entries.iter().all(same);
+        let id = self.processes.find_key(key);
+        // What is in doubt was to be read again: it was not claimed to be right.
+        if !equal && id.is_some_and(|id| self.is_in_doubt(id)) {
+            return;
+        }
         self.self_check.0 += 1;
         self.self_check.1 += u64::from(!equal);
         // Where records are known to be missing a difference is no surprise.
-        let id = self.processes.find_key(key);
         let process = id.and_then(|id| self.processes.get(id));
         let trusted = process.is_none_or(|process| !matches!(process.trust, Trust::Tainted { .. }));
         if !equal && trusted && self.differed.len() < DIFFERED {
