@@ -18,7 +18,7 @@ fn capable(place: &Place, capabilities: &str) -> PathBuf {
     binary
 }
 
-fn as_nobody<'a>(place: &'a Place, binary: &Path, command: &[&str]) -> Run<'a> {
+pub(crate) fn as_nobody<'a>(place: &'a Place, binary: &Path, command: &[&str]) -> Run<'a> {
     Run::check(command)
         .at(place)
         .text()

@@ -9,19 +9,11 @@ use std::time::{Duration, Instant};
 use leaktrace_tests::{NOBODY, Objects, Outcome, Place, Run, Sudoer, pristine};
 use serde_json::Value;
 
-use crate::capabilities::{SHOW, shown};
+use crate::capabilities::{SHOW, as_nobody, shown};
 
 /// As long as a busy machine may need.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BOTH: [&str; 2] = ["deputy own", "deputy all"];
-
-fn as_nobody<'a>(place: &'a Place, binary: &Path, command: &[&str]) -> Run<'a> {
-    Run::check(command)
-        .at(place)
-        .text()
-        .binary(binary)
-        .through(NOBODY)
-}
 
 /// What `SHOW` shows a user whom nobody watches.
 fn alone(place: &Place, as_user: &[&str], environment: &[(&str, &str)]) -> String {
