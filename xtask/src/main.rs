@@ -65,6 +65,9 @@ enum Task {
         /// With the debug build, which is quicker to make
         #[arg(long)]
         dev: bool,
+        /// From what the last run of all scenarios proved, without running them again
+        #[arg(long)]
+        last: bool,
     },
     /// Everything that must hold: format, lints, object, tests, documentation, one bench round
     Ci,
@@ -186,7 +189,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ebpf { check: false } => ebpf::build(),
         Task::Ebpf { check: true } => ebpf::check(),
         Task::Test { dev, args } => test::test(profile(dev), &args),
-        Task::Rules { dev } => test::table(profile(dev)),
+        Task::Rules { dev, last } => test::table(profile(dev), last),
         Task::Ci => ci::ci(),
         Task::Vm {
             kernels,

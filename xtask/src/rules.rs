@@ -40,7 +40,7 @@ pub fn check(binary: &Path, runs: &Path) -> Result<()> {
     let path = root().join(TABLE);
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     if committed != table {
-        bail!("{TABLE} is not what the tests prove; write it anew: cargo xtask rules");
+        bail!("{TABLE} is not what the tests prove; write it anew: cargo xtask rules --last");
     }
     Ok(())
 }

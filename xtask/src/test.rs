@@ -76,11 +76,15 @@ pub fn test(profile: Profile, args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the scenarios and writes the table of rules that they prove.
+/// Writes the table of rules that the scenarios prove, after running them unless the last run will
+/// do.
 ///
 /// # Errors
 /// If a scenario fails, or a rule is not proved.
-pub fn table(profile: Profile) -> Result<()> {
+pub fn table(profile: Profile, last: bool) -> Result<()> {
+    if last {
+        return rules::write(&binary(profile)?, &rules::runs_file());
+    }
     let scenarios = [
         "-p",
         "leaktrace-tests",
