@@ -73,6 +73,20 @@ fn random_things_of_eight_processes_are_what_proc_lists() {
     assert!(said["least"].as_u64() >= Some(100), "{said:#}");
 }
 
+/// A program that halts whenever a mremap failed after it had unmapped something.
+const HALF_DONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/program/half_done.py");
+
+#[test]
+fn a_mremap_that_failed_halfway_leaves_what_proc_lists() {
+    let outcome = Run::of("doctor", ["python3", HALF_DONE])
+        .args(["--parity", "--json", "--stops"])
+        .text()
+        .end();
+    let said = said(&outcome);
+    assert_eq!(outcome.code(), 0, "{said:#}");
+    assert_eq!(said["stops"], 3, "{said:#}");
+}
+
 /// A process that opens and closes all the time, and keeps a file now and then.
 const STORM: &str = "import os, time\nkept = []\nfor n in range(3):\n    end = time.time() + 0.4\n    \
                      while time.time() < end:\n        for _ in range(100): os.close(os.dup(0))\n    \

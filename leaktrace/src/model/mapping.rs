@@ -5,7 +5,7 @@ use leaktrace_common::{
     record::{
         Header,
         ipc::{ShmAttach, ShmDetach, what},
-        mapping::{Map, Remap, Unmap},
+        mapping::{Map, Unmap},
     },
 };
 
@@ -20,12 +20,11 @@ use super::{
 };
 use crate::id::{FileId, KtimeNs};
 
-/// include/uapi/linux/mman.h: the low bits of mmap's flags, MREMAP_DONTUNMAP, PROT_WRITE,
-/// MAP_LOCKED, MAP_HUGETLB.
+/// include/uapi/linux/mman.h: the low bits of mmap's flags, PROT_WRITE, MAP_LOCKED,
+/// MAP_HUGETLB.
 const MAP_TYPE: u32 = 0x0f;
 const MAP_SHARED: u32 = 1;
 const MAP_SHARED_VALIDATE: u32 = 3;
-const MREMAP_DONTUNMAP: u32 = 4;
 const PROT_WRITE: u32 = 2;
 const MADV_DONTFORK: u64 = 10;
 const MAP_LOCKED: u32 = 0x2000;
@@ -33,7 +32,7 @@ const MAP_HUGETLB: u32 = 0x4_0000;
 
 /// Lengths count in pages; 4096 is the smallest page there is, so a range never becomes longer
 /// than the kernel's.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// Files under these that are mapped shared but for reading only are caches of the C library
 /// and other system data (glibc's gconv-modules.cache in every localised program): runtime
@@ -58,7 +57,8 @@ impl Release {
     }
 }
 
-fn end_of(start: u64, bytes: u64) -> u64 {
+/// Where a range of so many bytes ends.
+pub(super) fn end_of(start: u64, bytes: u64) -> u64 {
     let bytes = bytes.div_ceil(PAGE).saturating_mul(PAGE);
     start.saturating_add(bytes)
 }
@@ -188,7 +188,7 @@ impl Model {
 
     /// Adds a range in the place of what was there (MAP_FIXED), and counts it. How many bytes were
     /// there.
-    fn add_mapping(
+    pub(super) fn add_mapping(
         &mut self,
         header: &Header,
         id: ProcessId,
@@ -257,7 +257,7 @@ impl Model {
     }
 
     /// Unmaps a range and counts what is released by that. How many bytes of it were mapped.
-    fn unmap_range(
+    pub(super) fn unmap_range(
         &mut self,
         header: &Header,
         id: ProcessId,
@@ -345,80 +345,6 @@ impl Model {
                 .released(release, self.next_rank, &mut self.names);
         }
         self.names.release(name);
-    }
-
-    pub(super) fn remap(&mut self, header: &Header, remap: &Remap) {
-        if self.is_listed(header, remap.mm) {
-            return;
-        }
-        let Some(process) = self.live_of(header) else {
-            return;
-        };
-        if remap.errno != 0 {
-            return;
-        }
-        let new_end = end_of(remap.new_address, remap.new_bytes);
-        let stays = remap.old_bytes == 0 || remap.flags & MREMAP_DONTUNMAP != 0;
-        if stays {
-            let space = self.space_of(remap.mm, process);
-            let Some((_, mapping)) = space.at(remap.old_address) else {
-                space.image = None;
-                return;
-            };
-            let copy = Mapping {
-                end: new_end,
-                op: Op::MREMAP.0,
-                tid: header.tid,
-                acquired: header.time_ns,
-                ..mapping.clone()
-            };
-            let over = self.add_mapping(header, process, remap.mm, remap.new_address, copy);
-            self.space_of(remap.mm, process).is_remapped(remap, over);
-            return;
-        }
-        self.move_range(header, process, remap, new_end);
-    }
-
-    /// Moves a mapping, or makes it longer or shorter where it is.
-    fn move_range(&mut self, header: &Header, id: ProcessId, remap: &Remap, new_end: u64) {
-        let mut cuts = Vec::new();
-        let space = self.space_of(remap.mm, id);
-        let old_end = end_of(remap.old_address, remap.old_bytes);
-        // Only this may be about several mappings, which keep what they are.
-        if remap.new_address == remap.old_address && new_end <= old_end {
-            let (mm, now) = (remap.mm, header.time_ns);
-            let cut = self.unmap_range(header, id, mm, new_end, old_end, now);
-            if cut != old_end - new_end {
-                self.space_of(mm, id).image = None;
-            }
-            return;
-        }
-        let kept = space.is_kept_from_children(remap.old_address);
-        space.cut(remap.old_address, old_end, &mut cuts);
-        // A range that is one mapping to the kernel is one to us, unless records were lost, or
-        // the move was under way when the address space was read.
-        let moved: u64 = cuts.iter().map(|cut| cut.bytes).sum();
-        if moved != old_end - remap.old_address {
-            space.image = None;
-        }
-        let Some(first) = cuts.first() else {
-            return;
-        };
-        let over = self.unmap_range(
-            header,
-            id,
-            remap.mm,
-            remap.new_address,
-            new_end,
-            header.time_ns,
-        );
-        let bytes = new_end.saturating_sub(remap.new_address);
-        let space = self.space_of(remap.mm, id);
-        space.is_remapped(remap, over);
-        space.put_back(remap.new_address, bytes, first);
-        if kept {
-            space.keep_from_children(remap.new_address, new_end);
-        }
     }
 
     pub(super) fn shm_attach(&mut self, header: &Header, attach: &ShmAttach) {

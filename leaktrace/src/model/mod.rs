@@ -43,6 +43,7 @@ mod rate;
 mod reference_tests;
 mod release;
 mod remains;
+mod remap;
 mod reread;
 mod ring;
 mod run;

@@ -108,13 +108,14 @@ pub(super) struct Process {
     pub(super) unfollowed: u32,
 }
 
-/// Whether what is known of an address space came from a list of another time.
+/// Whether what is known of an address space is what the kernel has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Listing {
-    /// It did not.
+    /// As far as calls tell.
     #[default]
     Fits,
-    /// It is a copy of one that was listed after the copy was made.
+    /// It is a copy of one that was listed after the copy was made, or a call failed halfway: it
+    /// is to be listed.
     Late,
 }
 

@@ -12,7 +12,7 @@ use leaktrace_common::{
         file::{FdAcquire, FdGone, FdRelease, FdTable, FdWalk, WALK_LEN, WalkEntry, walk_cause},
         ipc::{IpcGet, IpcRemove, ShmAttach},
         kind,
-        mapping::{Map, Unmap},
+        mapping::{Map, Remap, Unmap},
         name::Name,
         signal::SignalGenerate,
         task::{Exec, Free, Reap, Seed, TaskFacts, TaskNew},
@@ -426,6 +426,21 @@ impl Script {
             ino: 0,
         };
         self.record(actor, kind::MAP, 0, &map, &[]);
+    }
+
+    /// mremap of a range to another place; 0: nothing failed.
+    pub fn remap(&mut self, actor: &Actor, old: (u64, u64), new: (u64, u64), errno: i32) {
+        let remap = Remap {
+            mm: actor.mm,
+            old_address: old.0,
+            old_bytes: old.1,
+            new_address: if errno == 0 { new.0 } else { 0 },
+            new_bytes: new.1,
+            begin_ns: 0,
+            flags: 3,
+            errno,
+        };
+        self.record(actor, kind::REMAP, 0, &remap, &[]);
     }
 
     /// shmat of a segment in ipc namespace 1.
