@@ -16,13 +16,13 @@ use super::{
     description::{DescriptionId, Opened},
     facts::How,
     kind,
-    process::ProcessId,
+    process::{self, ProcessId},
     release::Release,
     runtime::{self, Part},
     table::{Inherited, Parked, Slot, after},
     thing,
 };
-use crate::decode::Text;
+use crate::{decode::Text, id::ProcessKey};
 
 impl Model {
     pub(super) fn fd_acquire(&mut self, header: &Header, fd: &FdAcquire, text: &Text<'_>) {
@@ -158,6 +158,7 @@ impl Model {
     fn put(&mut self, header: &Header, process: ProcessId, fd: u32, slot: Slot) {
         let kind = self.descriptions.get(slot.description).kind;
         let table = self.tables.entry(header.table).or_default();
+        table.user = process::key(header.pid, header.start_ns);
         table.rate.note(header.time_ns, table.open.all);
         table.trend.note(header.time_ns, table.open.all);
         // Records of a table may change places by a few: this one may be older than the slot.
@@ -281,7 +282,9 @@ impl Model {
     }
 
     /// One task more uses the table; it is made if it is not known.
-    pub(super) fn table_user(&mut self, table: u32) {
-        self.tables.entry(table).or_default().tasks += 1;
+    pub(super) fn table_user(&mut self, table: u32, user: ProcessKey) {
+        let table = self.tables.entry(table).or_default();
+        table.tasks += 1;
+        table.user = user;
     }
 }

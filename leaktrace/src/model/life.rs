@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     decode::Text,
-    id::{KtimeNs, Pid, TableId, Tid},
+    id::{KtimeNs, Pid, ProcessKey, TableId, Tid},
 };
 
 /// include/uapi/linux/sched.h
@@ -45,7 +45,8 @@ impl Model {
         let parent = self.process_of(header);
         let child = &new.child;
         let parent_mm = self.processes.get(parent).map_or(0, |parent| parent.mm);
-        self.table_of_child(header.table, child.table);
+        let born = process::key(child.pid, child.start_ns);
+        self.table_of_child(header.table, child.table, born);
         if new.clone_flags & CLONE_THREAD != 0 {
             if let Some(process) = self.processes.get_mut(parent)
                 && child.flags & u32::from(header_flag::IO_WORKER) == 0
@@ -92,7 +93,7 @@ impl Model {
     }
 
     /// A child uses its parent's table, or has a copy of it as it is now.
-    fn table_of_child(&mut self, parent: u32, child: u32) {
+    fn table_of_child(&mut self, parent: u32, child: u32, born: ProcessKey) {
         if child != parent {
             self.copy_table(parent, child);
             let rank = self.next_rank;
@@ -100,7 +101,7 @@ impl Model {
                 table.forked(rank);
             }
         }
-        self.table_user(child);
+        self.table_user(child, born);
     }
 
     fn copy_table(&mut self, from: u32, to: u32) {
@@ -127,7 +128,7 @@ impl Model {
         let task = &seed.task;
         let key = process::key(task.pid, task.start_ns);
         self.root = Some(key);
-        self.table_user(task.table);
+        self.table_user(task.table, key);
         let id = self.add_process(Process::new(task, KtimeNs(header.time_ns), Origin::Born));
         self.watch_mm(task.mm, id);
     }
@@ -147,12 +148,12 @@ impl Model {
                 if !io_worker && known.seeded.insert(task.tid) {
                     known.threads = known.threads.max(known.seeded.len() as u32);
                     if task.pid != task.tid {
-                        self.table_user(task.table);
+                        self.table_user(task.table, fresh.key);
                     }
                 }
             }
             None => {
-                self.table_user(task.table);
+                self.table_user(task.table, fresh.key);
                 let mut fresh = fresh;
                 fresh.seeded.insert(task.tid);
                 let id = self.processes.add(fresh);
@@ -227,7 +228,7 @@ impl Model {
             self.copy_table(old, new);
             self.leave_acquisitions(old, new);
         }
-        self.table_user(new);
+        self.table_user(new, process::key(header.pid, header.start_ns));
         self.table_left(old);
         let Some(process) = self.processes.get_mut(id) else {
             return;

@@ -23,6 +23,7 @@ mod end;
 mod end_tests;
 pub mod facts;
 mod fd;
+mod forget;
 #[cfg(test)]
 mod found_tests;
 mod hash;
@@ -167,6 +168,7 @@ pub struct Model {
     /// Lists of mappings that are coming.
     map_seeds: BTreeMap<ProcessKey, MapSeeds>,
     loss: LossIs,
+    forgetting: forget::Forgetting,
     /// Tables and address spaces that were read again after a loss.
     rereads: u64,
     ledger: Ledger,
@@ -236,6 +238,9 @@ impl Model {
             self.note_gap(header);
         }
         self.now = self.now.max(KtimeNs(header.time_ns));
+        if self.forgetting.is_due(self.now) {
+            self.forget_unused();
+        }
         if header.flags & header_flag::LOST != 0 {
             self.marked(header);
         }
@@ -382,7 +387,7 @@ impl Model {
         process.taint(since, Families::ANY, || {
             "its beginning was not seen".to_owned()
         });
-        self.table_user(header.table);
+        self.table_user(header.table, process.key);
         self.processes.add(process)
     }
 
@@ -396,6 +401,7 @@ impl Model {
         }
         self.dropped = header.dropped;
         self.lost += u64::from(risen);
+        self.forgetting.gap(KtimeNs(header.time_ns).max(self.now));
         let gap = Gap {
             after: self.now,
             before: KtimeNs(header.time_ns),

@@ -111,6 +111,7 @@ impl Model {
             return;
         }
         let mut table = self.tables.remove(&header.table).unwrap_or_default();
+        table.user = process::key(header.pid, header.start_ns);
         let seq = header.seq as u32;
         // Numbers of which nothing is said were free when that was looked at, but what came
         // since stands before this part.

@@ -12,6 +12,7 @@ use super::{
     runtime::Part,
     trend::Trend,
 };
+use crate::id::ProcessKey;
 
 /// One fd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,8 @@ pub(super) struct Table {
     pub(super) open: Open,
     /// Tasks that use it, as far as seen.
     pub(super) tasks: u32,
+    /// The process of the last one that is known to have used it.
+    pub(super) user: ProcessKey,
     /// Slots with a lower rank are inherited.
     pub(super) inherited_below: u64,
     /// Slots that a later acquisition of their number pushed out, until their releases come.
@@ -307,6 +310,7 @@ impl Table {
     pub(super) fn successor(&self) -> Table {
         Table {
             tasks: self.tasks,
+            user: self.user,
             rate: self.rate,
             trend: self.trend.clone(),
             inherited_below: self.inherited_below,

@@ -16,7 +16,7 @@ use super::{
     created::file_id,
     description::DescriptionId,
     facts::{Families, Held, How, Kind, ResourceFacts, Trust},
-    kind,
+    kind, process,
     runtime::Part,
     table::{Inherited, Slot},
     thing::Thing,
@@ -128,6 +128,7 @@ impl Model {
         };
         let kind = self.descriptions.get(slot.description).kind;
         let table = self.tables.entry(header.table).or_default();
+        table.user = process::key(header.pid, header.start_ns);
         table.put(number, slot, kind);
         Some(slot.description)
     }
@@ -141,6 +142,7 @@ impl Model {
     fn replace_table(&mut self, header: &Header, walk: &Walking) {
         let old = self.tables.remove(&header.table).unwrap_or_default();
         let mut table = old.successor();
+        table.user = process::key(header.pid, header.start_ns);
         for (fd, entry) in &walk.entries {
             let mut slot = self.walked_slot(old.get(*fd), entry);
             if walk.cause == walk_cause::FORK {
