@@ -227,6 +227,8 @@ ops! {
     SETRLIMIT = 0x72, "setrlimit";
     PRLIMIT64 = 0x73, "prlimit64";
     MADVISE = 0x74, "madvise";
+    BRK = 0x75, "brk";
+    SETSOCKOPT = 0x76, "setsockopt";
     FLOCK = 0xd0, "flock";
     IO_URING_ENTER = 0xd1, "io_uring_enter";
     IO_GETEVENTS = 0xd2, "io_getevents";
@@ -452,6 +454,7 @@ offsets! {
     mm_total_vm: "mm_struct.total_vm";
     mm_stack_vm: "mm_struct.stack_vm";
     mm_brk: "mm_struct.brk";
+    mm_start_brk: "mm_struct.start_brk";
     mm_arg_start: "mm_struct.arg_start";
     mm_arg_end: "mm_struct.arg_end";
     mm_start_stack: "mm_struct.start_stack";

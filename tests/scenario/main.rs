@@ -25,6 +25,7 @@ mod flock_kept;
 mod formats;
 mod held;
 mod held_memory;
+mod held_ring;
 mod held_signal;
 mod held_task;
 mod hist;

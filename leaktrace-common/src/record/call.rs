@@ -41,7 +41,7 @@ pub mod call_flag {
     pub const IN_FLIGHT: u8 = 4;
 }
 
-/// Signals that were pending when a process called exit_group.
+/// Signals that were pending or blocked when a process called exit_group.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExitPending {

@@ -67,6 +67,8 @@ pub mod map_seed_flag {
     pub const SHARED: u32 = 4;
     /// Writable.
     pub const WRITE: u32 = 8;
+    /// The heap of brk(2).
+    pub const HEAP: u32 = 16;
 }
 
 /// munmap(2) returned.

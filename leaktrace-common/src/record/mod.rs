@@ -193,7 +193,7 @@ pub mod kind {
     pub const EXIT_MM: u16 = 0x0904;
     /// The parent has been told ([`super::exit::ExitNotify`]).
     pub const EXIT_NOTIFY: u16 = 0x0905;
-    /// Signals were pending at the end ([`super::call::ExitPending`]).
+    /// Signals were pending or blocked at the end ([`super::call::ExitPending`]).
     pub const EXIT_PENDING: u16 = 0x0906;
     /// Low byte, in every family: a call told as it is ([`super::call::Call`]).
     pub const CALL: u16 = 0x7f;

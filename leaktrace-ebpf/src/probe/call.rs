@@ -42,6 +42,8 @@ pub fn family(op: Op) -> Family {
         Op::SOCKET | Op::SOCKETPAIR | Op::ACCEPT | Op::ACCEPT4 => Family::Socket,
         Op::BIND | Op::LISTEN | Op::CONNECT => Family::Socket,
         Op::MMAP | Op::MREMAP | Op::MUNMAP | Op::MSYNC | Op::MADVISE => Family::Mapping,
+        Op::BRK => Family::Mapping,
+        Op::SETSOCKOPT => Family::Ring,
         Op::MLOCK | Op::MLOCK2 | Op::MUNLOCK | Op::MLOCKALL | Op::MUNLOCKALL => Family::Mapping,
         Op::IO_URING_SETUP | Op::IO_URING_ENTER | Op::IO_URING_REGISTER => Family::Ring,
         Op::IO_SETUP | Op::IO_DESTROY | Op::IO_GETEVENTS => Family::Ring,
@@ -153,6 +155,22 @@ pub fn plain(slot: &mut Slot, op: Op, result: i64) {
         Op::FSYNC | Op::FDATASYNC => told.file = file_of(arguments.a0()),
         Op::TIMER_CREATE => told.value = u64::from(word(arguments.a2())),
         Op::IO_SETUP => told.value = user(arguments.a1()),
+        // Without an address it only asks. Another thread may have moved the end meanwhile: what it is
+        // now is told.
+        Op::BRK if arguments.a0() == 0 => return,
+        Op::BRK => {
+            let mm = tree::current_mm();
+            told.file = mm;
+            told.value = read(mm, offset!(mm_start_brk));
+            told.interval = read(mm, offset!(mm_brk));
+        }
+        // `struct tpacket_req` begins with the size of a block and their number, `struct
+        // xdp_umem_reg` with address and length; the other options are one number.
+        Op::SETSOCKOPT => {
+            told.file = file_of(arguments.a0());
+            told.value = user(arguments.a3());
+            told.interval = user(arguments.a3().wrapping_add(8));
+        }
         Op::ALARM => told.value = (arguments.a0() & 0xffff_ffff).wrapping_mul(1_000_000),
         Op::SETITIMER => {
             // `struct itimerval`: interval, value; each seconds and microseconds.
@@ -188,6 +206,25 @@ const MADV_DOFORK: u64 = 11;
 #[inline(always)]
 pub fn decides_for_children(arguments: Arguments) -> bool {
     matches!(arguments.a2(), MADV_DONTFORK | MADV_DOFORK)
+}
+
+/// SOL_PACKET and SOL_XDP (include/linux/socket.h).
+const SOL_PACKET: u32 = 263;
+const SOL_XDP: u32 = 283;
+/// PACKET_RX_RING and PACKET_TX_RING (include/uapi/linux/if_packet.h).
+const PACKET_RINGS: u64 = 1 << 5 | 1 << 13;
+/// XDP_RX_RING to XDP_UMEM_COMPLETION_RING (include/uapi/linux/if_xdp.h).
+const XDP_RINGS: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6;
+
+/// Whether a setsockopt gives a socket a ring of memory, or takes it back.
+#[inline(always)]
+pub fn makes_ring(arguments: Arguments) -> bool {
+    let rings = match arguments.a1() as u32 {
+        SOL_PACKET => PACKET_RINGS,
+        SOL_XDP => XDP_RINGS,
+        _ => return false,
+    };
+    rings >> (arguments.a2() & 63) & 1 == 1
 }
 
 /// include/uapi/asm-generic/resource.h

@@ -67,7 +67,7 @@ pub fn process(task: u64) {
 /// SIGKILL, which the kernel sends to the threads of a process that exits.
 const KILL: u64 = 1 << 8;
 
-/// Signals that nobody will take any more. Looked at where the program leaves: by
+/// Signals that nobody will take any more, and those that are blocked. Looked at where the program leaves: by
 /// sched_process_exit the thread's own are gone.
 #[inline(always)]
 pub fn pending(slot: &Slot) {
@@ -83,7 +83,8 @@ pub fn pending(slot: &Slot) {
         offset!(signal_shared_pending).wrapping_add(offset!(sigpending_signal)),
     );
     let pending = (own | shared) & !KILL;
-    if pending == 0 {
+    let blocked: u64 = read(task, offset!(task_blocked));
+    if pending | blocked == 0 {
         return;
     }
     let record = emit::reserve_vital::<SIZE>(Family::Exit);
@@ -94,7 +95,7 @@ pub fn pending(slot: &Slot) {
     unsafe {
         let payload = record.add(HEADER).cast::<ExitPending>();
         (*payload).pending = pending;
-        (*payload).blocked = read(task, offset!(task_blocked));
+        (*payload).blocked = blocked;
         emit::finish(record, kind::EXIT_PENDING, SIZE, slot, Position::default());
     }
 }

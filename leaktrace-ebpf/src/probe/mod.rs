@@ -229,6 +229,9 @@ pub fn exit(context: *mut c_void, regs: u64, result: i64) {
     if op == Op::MADVISE && !call::decides_for_children(Arguments(regs)) {
         return;
     }
+    if op == Op::SETSOCKOPT && !call::makes_ring(Arguments(regs)) {
+        return;
+    }
     if op != Op::NONE && op != Op::PRCTL && !reads_in_vain(op) {
         end(context, regs, op, result);
     }
@@ -373,6 +376,8 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::FDATASYNC
         | Op::MSYNC
         | Op::MADVISE
+        | Op::BRK
+        | Op::SETSOCKOPT
         | Op::MLOCK
         | Op::MLOCK2
         | Op::MUNLOCK

@@ -53,7 +53,10 @@ pub fn judge(
         inconclusive_because,
         not_judged: not_watched(start),
         environment: orphan::environment(facts, answers),
-        events: end.events.clone(),
+        events: report::Events {
+            evicted: facts.evicted,
+            ..end.events.clone()
+        },
         self_check: SelfCheck {
             compared: facts.self_check.0,
             differed: facts.self_check.1,

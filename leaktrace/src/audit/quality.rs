@@ -6,9 +6,9 @@ use crate::{
     id::KtimeNs,
     model::{
         conduct::HazardKind,
-        facts::{EndFacts, Facts, ProcessFacts, SignalFacts},
+        facts::{EndFacts, Facts, ProcessFacts, SignalFacts, SignalSets},
     },
-    report::{Asked, Escalation, Teardown, TeardownChildren},
+    report::{Asked, Escalation, SignalsAtEnd, Teardown, TeardownChildren},
     sink::human,
 };
 
@@ -36,7 +36,21 @@ pub(crate) fn teardown(
         errors: errors(process, trigger.at),
         abandoned: abandoned(process, trigger.at),
         cancelled: cancelled(process, trigger.at),
+        signals: signals(end.signals),
     })
+}
+
+fn signals(sets: SignalSets) -> SignalsAtEnd {
+    let names = |set: u64| {
+        let numbers = (1..=64).filter(|signal| set >> (signal - 1) & 1 == 1);
+        numbers.map(name).collect()
+    };
+    SignalsAtEnd {
+        handled: names(sets.handled),
+        ignored: names(sets.ignored),
+        blocked: names(sets.blocked),
+        pending: names(sets.pending),
+    }
 }
 
 /// TERM, INT and QUIT, ignored ones too, oldest first.

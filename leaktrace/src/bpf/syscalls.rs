@@ -62,6 +62,8 @@ pub fn number(op: Op) -> Option<i64> {
         Op::FDATASYNC => libc::SYS_fdatasync,
         Op::MSYNC => libc::SYS_msync,
         Op::MADVISE => libc::SYS_madvise,
+        Op::BRK => libc::SYS_brk,
+        Op::SETSOCKOPT => libc::SYS_setsockopt,
         Op::MLOCK => libc::SYS_mlock,
         Op::MLOCK2 => libc::SYS_mlock2,
         Op::MUNLOCK => libc::SYS_munlock,

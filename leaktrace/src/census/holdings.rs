@@ -174,7 +174,7 @@ pub fn mapped(key: ProcessKey) -> Option<Bytes> {
     let now = host::boottime_ns();
     let maps = fs::read(format!("/proc/{}/maps", key.pid)).ok()?;
     let mut lines = lines(key.pid, &maps);
-    lines.retain(|(_, by)| *by == By::Call);
+    lines.retain(|(line, by)| *by == By::Call || line.name == HEAP);
     if !process::runs(key) {
         return None;
     }
@@ -250,7 +250,12 @@ fn seed<'a>(line: &Line<'a>) -> (MapSeed, &'a [u8]) {
             map_seed_flag::SHARED
         } else {
             0
-        } | if line.write { map_seed_flag::WRITE } else { 0 },
+        } | if line.write { map_seed_flag::WRITE } else { 0 }
+            | if line.name == HEAP {
+                map_seed_flag::HEAP
+            } else {
+                0
+            },
         ipc_id,
         area: path.len() as u16,
         text: TextRef {
@@ -302,6 +307,9 @@ fn lines(pid: Pid, maps: &[u8]) -> Vec<(Line<'_>, By)> {
     }
     told
 }
+
+/// What brk(2) made; it may begin with the program's zeroed data, where that lies before it.
+const HEAP: &[u8] = b"[heap]";
 
 /// `[heap]`, `[stack]`, `[vdso]` and such; `[anon:…]` is memory that the program named.
 fn is_special(name: &[u8]) -> bool {

@@ -15,7 +15,7 @@ use super::{
     Model,
     conduct::{Conduct, Hazard, HazardKind, Nearest, TOLD, Wait, named, tell},
     description::DescriptionId,
-    facts::{Held, Kind, Refused, ResourceFacts},
+    facts::{Held, Kind, Refused, ResourceFacts, SignalSets},
     mapping::thing_of,
     phase::Logged,
     process::{Extent, Process, ProcessId},
@@ -48,6 +48,7 @@ pub(super) struct Followed {
     locked: BTreeMap<u64, u64>,
     locks_all: Option<u64>,
     pending: u64,
+    blocked: u64,
     /// (file, fd) that an epoll set watches.
     watched: BTreeMap<(u64, i32), Watch>,
     /// Closed, watched, and alive in another process only.
@@ -129,11 +130,14 @@ impl Followed {
         room
     }
 
-    fn lock(&mut self, from: u64, to: u64) {
+    /// False if there are too many to note one more.
+    fn lock(&mut self, from: u64, to: u64) -> bool {
         self.unlock(from, to);
-        if self.locked.len() < FOLLOWED && from < to {
+        let room = self.locked.len() < FOLLOWED;
+        if room && from < to {
             self.locked.insert(from, to);
         }
+        room
     }
 
     /// Takes a range out of what is locked.
@@ -228,9 +232,12 @@ impl Model {
             Op::EPOLL_CTL => self.epoll_ctl(header, id, call),
             Op::FSYNC | Op::FDATASYNC => self.synced_file(header, id, first as i32),
             Op::MSYNC => self.synced_range(id, first, first.saturating_add(second)),
+            Op::BRK => self.heap(header, id, call),
+            Op::SETSOCKOPT => self.socket_ring(header, id, call),
             Op::MADVISE => self.advised(id, first, first.saturating_add(second), third),
             Op::MLOCK | Op::MLOCK2 => {
-                self.follow(id).lock(first, first.saturating_add(second));
+                let room = self.follow(id).lock(first, first.saturating_add(second));
+                self.evicted += u64::from(!room);
             }
             Op::MUNLOCK => self.follow(id).unlock(first, first.saturating_add(second)),
             Op::MLOCKALL => self.follow(id).locks_all = Some(at),
@@ -345,6 +352,7 @@ impl Model {
                 let epfd = epfd as i32;
                 watched.insert(key, Watch { epoll, epfd });
             }
+            EPOLL_CTL_ADD if call.file != 0 => self.evicted += 1,
             EPOLL_CTL_DEL => {
                 watched.remove(&key);
             }
@@ -409,7 +417,8 @@ impl Model {
 
     /// mmap made a range that is locked from the beginning.
     pub(super) fn lock_range(&mut self, id: ProcessId, from: u64, to: u64) {
-        self.follow(id).lock(from, to);
+        let room = self.follow(id).lock(from, to);
+        self.evicted += u64::from(!room);
     }
 
     /// A mapping of a file went that was written and not synced.
@@ -495,7 +504,7 @@ impl Model {
         match address {
             0 => buffers.retain(|(file, ..)| *file != ring),
             _ if buffers.len() < FOLLOWED => buffers.push((ring, address, bytes)),
-            _ => {}
+            _ => self.evicted += 1,
         }
     }
 
@@ -694,7 +703,23 @@ impl Model {
 
     pub(super) fn exit_pending(&mut self, header: &Header, pending: &ExitPending) {
         if let Some(id) = self.live_of(header) {
-            self.follow(id).pending = pending.pending;
+            let followed = self.follow(id);
+            (followed.pending, followed.blocked) = (pending.pending, pending.blocked);
+        }
+    }
+
+    /// What signals would meet a process with that ends now.
+    pub(super) fn signals_at_end(&self, id: ProcessId) -> SignalSets {
+        let Some(process) = self.processes.get(id) else {
+            return SignalSets::default();
+        };
+        let followed = process.followed.as_ref();
+        let (pending, blocked) = followed.map_or((0, 0), |it| (it.pending, it.blocked));
+        SignalSets {
+            handled: process.handled,
+            ignored: process.ignored,
+            blocked,
+            pending,
         }
     }
 

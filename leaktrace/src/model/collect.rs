@@ -7,10 +7,21 @@ use super::{
     facts::{Facts, Kind, ProcessFacts, ReleaseFacts},
     names::Names,
     phase::Phase,
-    process::{Gone, Origin, Process},
+    process::{Gone, Origin, Process, ProcessId},
     signal,
 };
 use crate::id::{KtimeNs, Pid, ProcessKey, Tid};
+
+/// What a process may leave to the kernel that is counted only.
+const BESIDE: [Kind; 7] = [
+    Kind::PrivateMapping,
+    Kind::Anonymous,
+    Kind::Heap,
+    Kind::Stack,
+    Kind::Hugetlb,
+    Kind::Handler,
+    Kind::PosixTimer,
+];
 
 impl Model {
     /// Everything known now. Built at each call: as much work as there is to tell, so ask at
@@ -34,6 +45,7 @@ impl Model {
                 .map(|process| (process.key, self.process_facts(process)))
                 .collect(),
             created: self.created(wanted),
+            evicted: self.evicted + self.remains.evicted,
             kept: self.remains.kept.clone(),
             namespaces: self.remains.namespaces.clone(),
             rings: self.remains.rings.clone(),
@@ -156,11 +168,26 @@ impl Model {
     pub(super) fn held(&self, process: &Process, kind: Kind) -> u64 {
         if let Some(end) = &process.end {
             let own = end.held.iter().filter(|held| !held.inherited);
-            return own.filter(|held| held.resource.kind == kind).count() as u64;
+            let held = own.filter(|held| held.resource.kind == kind).count() as u64;
+            let beside = process.held_beside.iter().find(|(other, _)| *other == kind);
+            return held + beside.map_or(0, |(_, count)| u64::from(*count));
         }
         let table = self.tables.get(&process.table.0);
         let fds = table.map_or(0, |table| table.open.own[kind as usize]);
         u64::from(fds) + self.held_beside_fds(process, kind)
+    }
+
+    /// Counts what a process that ends leaves to the kernel of memory, private mappings and handlers:
+    /// there is too much of it to tell one by one.
+    pub(super) fn note_beside(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get(id) else {
+            return;
+        };
+        let counts = BESIDE.map(|kind| (kind, self.held_beside_fds(process, kind) as u32));
+        let counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        if let Some(process) = self.processes.get_mut(id) {
+            process.held_beside = counts;
+        }
     }
 
     fn held_beside_fds(&self, process: &Process, kind: Kind) -> u64 {
@@ -169,6 +196,9 @@ impl Model {
             | Kind::PrivateMapping
             | Kind::Anonymous
             | Kind::Hugetlb
+            | Kind::Heap
+            | Kind::Stack
+            | Kind::RingMapping
             | Kind::ShmAttach => {
                 let space = self.spaces.get(&process.mm);
                 space.map_or(0, |space| u64::from(space.own(kind)))
@@ -176,6 +206,7 @@ impl Model {
             Kind::Handler => u64::from(process.handled.count_ones()),
             Kind::Thread => u64::from(process.threads.saturating_sub(1)),
             Kind::Child => u64::from(process.children),
+            Kind::PacketRing | Kind::XdpRing => self.rings_held(process.key, kind),
             Kind::Aio | Kind::PosixTimer => {
                 let followed = process.followed.as_ref();
                 followed.map_or(0, |followed| followed.count(kind))

@@ -73,6 +73,7 @@ impl Model {
         let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
         held.extend(self.held_mappings(mm, id));
         held.extend(self.held_aio(id));
+        held.extend(self.held_rings(&held));
         // What cannot be followed has been declared: the table is not claimed to be right.
         let followed = self
             .processes
@@ -92,6 +93,8 @@ impl Model {
             self.ring_at_exit(id, header.time_ns, walk.entries());
         }
         self.finish_conduct(header, id);
+        self.note_beside(id);
+        let signals = self.signals_at_end(id);
         let end = EndFacts {
             at: KtimeNs(header.time_ns),
             status: status(exit),
@@ -99,6 +102,7 @@ impl Model {
             files_shared: shared,
             autoreap: exit.flags & exit_flag::AUTOREAP != 0,
             held: self.alike.list(held),
+            signals,
             read_bytes: exit.read_bytes,
             written_bytes: exit.written_bytes,
             map_count: exit.map_count,

@@ -23,6 +23,8 @@ pub struct Facts {
     /// Named things that processes made and that may outlive them: files, directories,
     /// sockets, fifos, SysV objects, message queues. Those known to be removed are dropped.
     pub created: Vec<Created>,
+    /// Facts that the model gave up for want of room: its lists are bounded.
+    pub evicted: u64,
     /// Scopes that processes marked, in the order of their beginnings.
     pub scopes: Vec<ScopeFacts>,
     /// What was still there when the outermost scope around a judged one ended.
@@ -353,6 +355,8 @@ pub struct EndFacts {
     pub held: Arc<Vec<Held>>,
     /// Threads made within a scope that ran when exit_group was called.
     pub threads: Vec<ResourceFacts>,
+    /// What signals met it with.
+    pub signals: SignalSets,
     /// Bytes from storage.
     pub read_bytes: u64,
     /// Bytes to storage.
@@ -361,6 +365,19 @@ pub struct EndFacts {
     pub map_count: u32,
     /// Mapped pages at the end; 0 unknown.
     pub total_vm: u64,
+}
+
+/// Sets of signals; bit n - 1 is signal n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSets {
+    /// With a handler.
+    pub handled: u64,
+    /// Ignored, as far as a call said so.
+    pub ignored: u64,
+    /// Blocked by the thread that called exit_group.
+    pub blocked: u64,
+    /// Pending then.
+    pub pending: u64,
 }
 
 impl ProcessFacts {
@@ -694,6 +711,11 @@ kinds! {
     Aio, "aio", Ring;
     LockedMemory, "locked-memory", Memory;
     Hugetlb, "hugetlb", Memory;
+    Heap, "heap", Memory;
+    Stack, "stack", Memory;
+    RingMapping, "ring-mapping", Mapping;
+    PacketRing, "packet-ring", Ring;
+    XdpRing, "xdp-ring", Ring;
 }
 
 impl Kind {

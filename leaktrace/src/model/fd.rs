@@ -279,6 +279,9 @@ impl Model {
         for slot in table.iter().map(|(_, slot)| slot).chain(displaced) {
             self.descriptions.release(slot.description, &mut self.names);
         }
+        if !self.socket_rings.is_empty() {
+            self.forget_socket_rings();
+        }
     }
 
     /// One task more uses the table; it is made if it is not known.

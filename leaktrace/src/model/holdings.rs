@@ -124,7 +124,7 @@ fn backing(mapping: &Mapping) -> Backing {
     match mapping.kind {
         Kind::ShmAttach => Backing::Sysv(mapping.ipc_id()),
         _ if mapping.id().ino != 0 => file,
-        Kind::SharedMapping => Backing::Shared,
+        Kind::SharedMapping | Kind::RingMapping => Backing::Shared,
         _ => Backing::Anonymous,
     }
 }

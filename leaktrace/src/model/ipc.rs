@@ -141,9 +141,12 @@ impl Model {
         };
         process.counts.acquired(made.kind, 0);
         let rank = self.next_rank;
-        if let Some(key) = key_of(made)
-            && self.follow(id).made_ipc(key, rank)
-        {
+        let Some(key) = key_of(made) else {
+            return;
+        };
+        if !self.follow(id).made_ipc(key, rank) {
+            self.evicted += 1;
+        } else {
             self.next_rank += 1;
             if let Some(process) = self.processes.get_mut(id) {
                 process.phase.acquired(rank);

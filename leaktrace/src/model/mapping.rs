@@ -21,7 +21,7 @@ use super::{
 use crate::id::{FileId, KtimeNs};
 
 /// include/uapi/linux/mman.h: the low bits of mmap's flags, PROT_WRITE, MAP_LOCKED,
-/// MAP_HUGETLB.
+/// MAP_HUGETLB, MAP_STACK.
 const MAP_TYPE: u32 = 0x0f;
 const MAP_SHARED: u32 = 1;
 const MAP_SHARED_VALIDATE: u32 = 3;
@@ -29,6 +29,7 @@ const PROT_WRITE: u32 = 2;
 const MADV_DONTFORK: u64 = 10;
 const MAP_LOCKED: u32 = 0x2000;
 const MAP_HUGETLB: u32 = 0x4_0000;
+const MAP_STACK: u32 = 0x2_0000;
 
 /// Lengths count in pages; 4096 is the smallest page there is, so a range never becomes longer
 /// than the kernel's.
@@ -111,15 +112,20 @@ impl Model {
         if !shared {
             let kind = match map.fd < 0 {
                 true if map.flags & MAP_HUGETLB != 0 => Kind::Hugetlb,
+                true if map.flags & MAP_STACK != 0 => Kind::Stack,
                 true => Kind::Anonymous,
                 false => Kind::PrivateMapping,
             };
             return (kind, None);
         }
-        let path = u32::try_from(map.fd).ok().and_then(|fd| {
+        let mapped = u32::try_from(map.fd).ok().and_then(|fd| {
             let slot = self.tables.get(&header.table)?.get(fd)?;
-            self.names.get(self.descriptions.get(slot.description).name)
+            Some(*self.descriptions.get(slot.description))
         });
+        let path = mapped.and_then(|mapped| self.names.get(mapped.name));
+        if mapped.is_some_and(|mapped| is_ring(mapped.kind)) {
+            return (Kind::RingMapping, path);
+        }
         let system = is_system_data(path.as_deref());
         match system && map.prot & PROT_WRITE == 0 {
             true => (Kind::PrivateMapping, None),
@@ -270,6 +276,11 @@ impl Model {
         if let Some(space) = self.spaces.get_mut(&mm) {
             space.cut(from, to, &mut cuts);
         }
+        if cuts.iter().any(|cut| cut.mapping.kind == Kind::Heap)
+            && let Some(space) = self.spaces.get_mut(&mm)
+        {
+            space.image = None;
+        }
         self.range_gone(id, from, to, header.time_ns);
         let mut how = Release::of(header, begin);
         for cut in &cuts {
@@ -401,6 +412,12 @@ impl Model {
         };
         self.unmap_range(header, process, detach.mm, start, end, detach.begin_ns);
     }
+}
+
+/// Whether what is mapped of such a file is what the kernel and the program exchange requests and
+/// packets by.
+fn is_ring(kind: Kind) -> bool {
+    matches!(kind, Kind::IoUring | Kind::Packet | Kind::Socket)
 }
 
 /// Whether a file is system data, by its path.

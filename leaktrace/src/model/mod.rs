@@ -27,6 +27,7 @@ mod forget;
 #[cfg(test)]
 mod found_tests;
 mod hash;
+mod heap;
 mod holdings;
 mod index;
 mod ipc;
@@ -52,6 +53,7 @@ mod runtime;
 mod scope;
 mod signal;
 pub mod snapshot;
+mod socket_ring;
 mod space;
 pub mod stack;
 mod sweep;
@@ -165,6 +167,7 @@ pub struct Model {
     cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,
     rings: Rings,
+    socket_rings: socket_ring::SocketRings,
     /// Lists of mappings that are coming.
     map_seeds: BTreeMap<ProcessKey, MapSeeds>,
     loss: LossIs,
@@ -194,6 +197,8 @@ pub struct Model {
     gaps: Vec<Gap>,
     dropped: u32,
     lost: u64,
+    /// Facts that were given up for want of room.
+    evicted: u64,
     self_check: (u64, u64),
     /// Address spaces whose pages were compared, and how many differed.
     space_check: (u64, u64),

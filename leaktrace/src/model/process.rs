@@ -90,6 +90,8 @@ pub(super) struct Process {
     /// Whether the once-per-process samples have been given.
     pub(super) sampled: Sampled,
     pub(super) counts: KindCounts,
+    /// How many it held at its end of what is not told one by one.
+    pub(super) held_beside: Vec<(Kind, u32)>,
     pub(super) given_back: Returns,
     pub(super) bytes_released: u64,
     pub(super) errors: u64,

@@ -176,6 +176,7 @@ impl Model {
         if inherited == Inherited::No {
             self.stack_released(&slot);
         }
+        self.socket_closes(id, slot.description, inherited);
         let thing = Thing::of_slot(how.fd, &slot, &description);
         self.closed_while_watched(id, table, slot.description, &thing, how.end);
         self.descriptions.release(slot.description, &mut self.names);

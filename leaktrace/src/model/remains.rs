@@ -41,14 +41,17 @@ pub(super) struct Remains {
     pub(super) unknown_locked: bool,
     /// Descriptions that hold a lock now, by address.
     holding: BTreeSet<u64>,
+    /// What there was no room for.
+    pub(super) evicted: u64,
     /// Whether there were locks, or listeners.
     pub(super) may_keep: MayKeep,
 }
 
 impl Remains {
     fn keep(&mut self, kept: Kept) {
-        if self.kept.len() < AT_MOST {
-            self.kept.push(kept);
+        match self.kept.len() < AT_MOST {
+            true => self.kept.push(kept),
+            false => self.evicted += 1,
         }
     }
 }
@@ -68,10 +71,17 @@ impl Model {
         };
         let id = self.descriptions.get(description).id();
         let Remains {
-            locked, holding, ..
+            locked,
+            holding,
+            unknown_locked,
+            evicted,
+            ..
         } = &mut self.remains;
         if locked.len() < AT_MOST {
             locked.insert(id);
+        } else if !locked.contains(&id) {
+            *unknown_locked = true;
+            *evicted += 1;
         }
         if lock.owner == lock_owner::DESCRIPTION {
             match lock.what {
@@ -88,7 +98,11 @@ impl Model {
         }
         let creator = process::key(header.pid, header.start_ns);
         for ((bit, name), inum) in namespace::ALL.into_iter().zip(made.inums) {
-            if made.flags & bit == 0 || inum == 0 || self.remains.namespaces.len() >= AT_MOST {
+            if made.flags & bit == 0 || inum == 0 {
+                continue;
+            }
+            if self.remains.namespaces.len() >= AT_MOST {
+                self.remains.evicted += 1;
                 continue;
             }
             self.remains.namespaces.push(MadeNamespace {
@@ -120,6 +134,8 @@ impl Model {
                 begun: at,
                 ended: None,
             });
+        } else {
+            self.remains.evicted += 1;
         }
     }
 

@@ -7,6 +7,7 @@ use leaktrace_common::{
 
 use super::{
     Model,
+    facts::Kind,
     mapping::{PAGE, end_of},
     process::{Listing, ProcessId},
     space::Mapping,
@@ -82,7 +83,8 @@ impl Model {
         // A range that is one mapping to the kernel is one to us, unless records were lost, or
         // the move was under way when the address space was read.
         let moved: u64 = cuts.iter().map(|cut| cut.bytes).sum();
-        if moved != old_end - remap.old_address {
+        let heap = cuts.iter().any(|cut| cut.mapping.kind == Kind::Heap);
+        if heap || moved != old_end - remap.old_address {
             space.image = None;
         }
         // Only a move that changes no length may be about several mappings. Gaps stay gaps, and

@@ -278,6 +278,7 @@ fn listed(header: &Header, seed: &MapSeed, text: &Text<'_>) -> Mapping {
     let path: Option<Cow<'_, [u8]>> = text.path();
     let shared = seed.flags & map_seed_flag::SHARED != 0;
     let write = seed.flags & map_seed_flag::WRITE != 0;
+    let heap = seed.flags & map_seed_flag::HEAP != 0;
     let kind = match (seed.ipc_id >= 0, shared, seed.ino != 0) {
         (true, _, _) => Kind::ShmAttach,
         (false, true, _) if !write && mapping::is_system_data(path.as_deref()) => {
@@ -285,6 +286,7 @@ fn listed(header: &Header, seed: &MapSeed, text: &Text<'_>) -> Mapping {
         }
         (false, true, _) => Kind::SharedMapping,
         (false, false, true) => Kind::PrivateMapping,
+        (false, false, false) if heap => Kind::Heap,
         (false, false, false) => Kind::Anonymous,
     };
     Mapping {

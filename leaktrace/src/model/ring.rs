@@ -41,6 +41,7 @@ impl Model {
             }
         }
         let Some(file) = rings.file_of.get(&state.ring) else {
+            self.evicted += u64::from(state.file != 0);
             return;
         };
         let facts = RingFacts {

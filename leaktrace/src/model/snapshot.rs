@@ -201,7 +201,13 @@ impl LiveRow {
     pub fn counts_as_mapping(kind: Kind) -> bool {
         matches!(
             kind,
-            Kind::SharedMapping | Kind::PrivateMapping | Kind::Anonymous | Kind::ShmAttach
+            Kind::SharedMapping
+                | Kind::PrivateMapping
+                | Kind::RingMapping
+                | Kind::Anonymous
+                | Kind::Heap
+                | Kind::Stack
+                | Kind::ShmAttach
         )
     }
 }

@@ -1,6 +1,6 @@
 //! One address space: which ranges are mapped, and what each is.
 //!
-//! Memory that the kernel maps by itself (stack, heap by brk, the program's image) is not in
+//! Memory that the kernel maps by itself (the main thread's stack, the program's image) is not in
 //! here: only what system calls asked for.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -84,8 +84,18 @@ impl Mapping {
     fn is_same(&self, other: &Mapping) -> bool {
         let (own, others) = (self.id(), other.id());
         let file = (own.dev, own.ino) == (others.dev, others.ino)
-            || (other.kind == Kind::SharedMapping && others.ino == 0);
-        self.kind == other.kind && self.ipc_id() == other.ipc_id() && file
+            || (as_listed(other.kind) == Kind::SharedMapping && others.ino == 0);
+        let is_kind = as_listed(self.kind) == as_listed(other.kind);
+        is_kind && self.ipc_id() == other.ipc_id() && file
+    }
+}
+
+/// The kind that /proc shows a range as: what it is for is not told there.
+fn as_listed(kind: Kind) -> Kind {
+    match kind {
+        Kind::Stack | Kind::Heap => Kind::Anonymous,
+        Kind::RingMapping => Kind::SharedMapping,
+        other => other,
     }
 }
 
@@ -121,11 +131,14 @@ pub(super) enum Rest {
 }
 
 /// Kinds of mapping, for counting.
-pub(super) const KINDS: [Kind; 5] = [
+pub(super) const KINDS: [Kind; 8] = [
     Kind::SharedMapping,
     Kind::PrivateMapping,
     Kind::Anonymous,
     Kind::ShmAttach,
+    Kind::RingMapping,
+    Kind::Heap,
+    Kind::Stack,
     Kind::Hugetlb,
 ];
 
@@ -195,6 +208,8 @@ pub(super) struct Space {
     pub(super) image: Option<u64>,
     /// When it was last read from the kernel: what calls had done by then is in it.
     pub(super) listed_at: u64,
+    /// Where the heap ended last; `None`: not moved yet, as far as seen.
+    pub(super) heap_end: Option<u64>,
     /// Processes whose end its `exit_mmap` belongs to.
     pub(super) users: Vec<ProcessId>,
 }
@@ -216,6 +231,7 @@ impl Space {
             apart: Vec::new(),
             image: self.image,
             listed_at: self.listed_at,
+            heap_end: self.heap_end,
             users: Vec::new(),
         };
         let mut cuts = Vec::new();
@@ -270,6 +286,22 @@ impl Space {
         Arc::make_mut(&mut self.ranges)
             .by_start
             .insert(start, mapping);
+    }
+
+    /// Makes the mapping of this kind that ends at `old` end at `end`; false if there is none.
+    pub(super) fn stretch(&mut self, kind: Kind, old: u64, end: u64) -> bool {
+        let last = self.ranges.by_start.range(..old).next_back();
+        let Some((&start, _)) = last.filter(|(_, it)| it.kind == kind && it.end == old) else {
+            return false;
+        };
+        if self.overlaps(old, end) {
+            return false;
+        }
+        let ranges = Arc::make_mut(&mut self.ranges);
+        if let Some(mapping) = ranges.by_start.get_mut(&start) {
+            mapping.end = end;
+        }
+        true
     }
 
     /// Unmaps `from..to` and tells what that was, in ascending order.
@@ -407,6 +439,8 @@ impl Space {
             by_start: new,
             pieces: BTreeMap::new(),
         };
+        let heap = ranges.by_start.values().filter(|it| it.kind == Kind::Heap);
+        self.heap_end = heap.map(|it| it.end).max().or(self.heap_end);
         self.recount(&mut ranges);
         self.ranges = Arc::new(ranges);
     }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use leaktrace_common::{
     abi::Op,
     record::{
-        FileIdentity, Header, TextRef,
+        Family, FileIdentity, Header, TextRef,
+        call::Call,
         exit::{ExitGroup, ExitNotify, ExitProcess},
         file::{FdAcquire, FdGone, FdRelease, FdTable, FdWalk, WALK_LEN, WalkEntry, walk_cause},
         ipc::{IpcGet, IpcRemove, ShmAttach},
@@ -426,6 +427,21 @@ impl Script {
             ino: 0,
         };
         self.record(actor, kind::MAP, 0, &map, &[]);
+    }
+
+    /// brk of a heap that begins at `begin`, to `end`.
+    pub fn brk(&mut self, actor: &Actor, begin: u64, end: u64) {
+        let call = Call {
+            arguments: [end, 0, 0, 0],
+            result: end as i64,
+            file: actor.mm,
+            value: begin,
+            interval: end,
+            op: Op::BRK.0,
+            ..Call::default()
+        };
+        let kind = u16::from(Family::Mapping as u8) << 8 | kind::CALL;
+        self.record(actor, kind, 0, &call, &[]);
     }
 
     /// mremap of a range to another place; 0: nothing failed.

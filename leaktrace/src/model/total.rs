@@ -54,7 +54,9 @@ impl Space {
             if matches!(mapping.kind, Kind::ShmAttach | Kind::Hugetlb) {
                 return None;
             }
-            pages += (mapping.end - start) / PAGE;
+            if mapping.kind != Kind::Heap {
+                pages += (mapping.end - start) / PAGE;
+            }
         }
         Some(pages)
     }

@@ -92,6 +92,7 @@ impl Model {
             && let Some(oldest) = self.walks.keys().min().copied()
         {
             self.walks.remove(&oldest);
+            self.evicted += 1;
         }
     }
 

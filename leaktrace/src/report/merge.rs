@@ -166,6 +166,7 @@ fn events(mut one: Events, other: &Events) -> Events {
     }
     one.vital_lost += other.vital_lost;
     one.stacks_left_out += other.stacks_left_out;
+    one.evicted += other.evicted;
     for (cpu, counts) in &other.by_cpu {
         let CpuEvents {
             produced,

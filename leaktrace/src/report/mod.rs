@@ -241,6 +241,10 @@ pub struct Events {
     /// absent if there was none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stacks_left_out: u64,
+    /// Facts that leaktrace gave up because its lists of such are bounded; absent if there was
+    /// none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evicted: u64,
     /// By family.
     pub by_family: BTreeMap<String, FamilyEvents>,
     /// By CPU; empty if the run is of a version that did not count so.
@@ -490,6 +494,22 @@ pub struct Teardown {
     pub abandoned: u64,
     /// Calls that had waited for a second or longer and ended with the teardown.
     pub cancelled: u64,
+    /// What signals would have met it with at its end.
+    #[serde(default)]
+    pub signals: SignalsAtEnd,
+}
+
+/// Signals by name, at the end of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalsAtEnd {
+    /// With a handler.
+    pub handled: Vec<String>,
+    /// Ignored, as far as a call was seen to say so.
+    pub ignored: Vec<String>,
+    /// Blocked by the thread that called exit_group; empty where none did.
+    pub blocked: Vec<String>,
+    /// Pending then: nobody takes them any more.
+    pub pending: Vec<String>,
 }
 
 /// A request to end.

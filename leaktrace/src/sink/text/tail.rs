@@ -72,8 +72,12 @@ fn events(report: &Report) -> String {
         0 => String::new(),
         left_out => format!(", {} left out", human::counted(left_out, "stack", "stacks")),
     };
+    let evicted = match report.events.evicted {
+        0 => String::new(),
+        count => format!(", {} not kept", human::counted(count, "fact", "facts")),
+    };
     format!(
-        "{}, {} lost{stacks}",
+        "{}, {} lost{stacks}{evicted}",
         human::counted(report.events.received, "event", "events"),
         human::count(report.events.lost)
     )
