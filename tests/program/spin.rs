@@ -1,5 +1,6 @@
 //! `spin WHAT N`: does WHAT N times and prints the nanoseconds that one took, and its CPU time.
 //! `spin hold P N`: P processes hold N open files each until stdin ends; prints `held` before.
+//! `spin hold-mappings P N`: the same with mappings.
 //! `spin fork N`: N processes one after the other that end at once; prints how many there were.
 //! `spin churn S`: for S seconds short processes, four at a time, each with a few resources.
 //! `spin mappings N`: N mappings, then the end without giving one back.
@@ -25,7 +26,10 @@ fn main() -> Result<()> {
     let what = args.next().context("what?")?;
     let count: u64 = args.next().context("how often?")?.parse()?;
     match what.as_str() {
-        "hold" => return hold(count, args.next().context("how many?")?.parse()?),
+        "hold" => return hold(count, args.next().context("how many?")?.parse()?, open_one),
+        "hold-mappings" => {
+            return hold(count, args.next().context("how many?")?.parse()?, map_one);
+        }
         "fork" => return many::fork(count),
         "churn" => return many::churn(std::time::Duration::from_secs(count)),
         "mappings" => return many::mappings(count),
@@ -54,7 +58,23 @@ fn cpu_ns() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-fn hold(processes: u64, each: u64) -> Result<()> {
+fn open_one(_: u64) -> bool {
+    unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) >= 0 }
+}
+
+/// Every second one may be read, so that the kernel makes none of two.
+fn map_one(number: u64) -> bool {
+    let prot = if number % 2 == 0 {
+        libc::PROT_READ
+    } else {
+        libc::PROT_NONE
+    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0) };
+    at != libc::MAP_FAILED
+}
+
+fn hold(processes: u64, each: u64, take: fn(u64) -> bool) -> Result<()> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -70,10 +90,7 @@ fn hold(processes: u64, each: u64) -> Result<()> {
     let mut said = [0];
     for _ in 0..processes {
         if unsafe { libc::fork() } == 0 {
-            let held = (0..each).all(|_| {
-                let path = c"/dev/null";
-                unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) >= 0 }
-            });
+            let held = (0..each).all(take);
             (&holder).write_all(&[u8::from(held)])?;
             std::io::stdin().read_to_end(&mut Vec::new())?;
             unsafe { libc::_exit(0) };

@@ -151,3 +151,33 @@ fn a_terminal_too_small_says_so() {
     terminal.until("one line", |screen| screen.contains("60x10"));
     terminal.key("q");
 }
+
+/// A listener, an accepted connection whose peer closes it after a second, and one that stays.
+const CONNECTIONS: &str = "import socket, time
+s = socket.create_server(('127.0.0.1', 0))
+stays = socket.create_connection(s.getsockname()); a = s.accept()
+goes = socket.create_connection(s.getsockname()); b = s.accept()
+time.sleep(1); goes.close(); time.sleep(600)";
+
+#[test]
+fn the_state_of_a_connection_is_that_of_now() {
+    let place = Place::new();
+    std::fs::write(place.cwd().join("connections.py"), CONNECTIONS).expect("write the program");
+    let script = format!(
+        "exec {} top -- python3 connections.py",
+        leaktrace().display()
+    );
+    let terminal = Terminal::new((140, 30), &place.cwd(), &script);
+    terminal.until("the process", |screen| screen.contains("python3"));
+    terminal.key("Enter");
+    let count = |screen: &str, state: &str| screen.lines().filter(|it| it.contains(state)).count();
+    terminal.until(
+        "what its sockets are, and that a peer has closed one",
+        |screen| {
+            count(screen, "listening") == 1
+                && count(screen, "connected") == 2
+                && count(screen, "closing") == 1
+        },
+    );
+    terminal.key("q");
+}

@@ -55,7 +55,7 @@ const LOOPS: [(&str, &str); 4] = [
 ];
 /// strace costs about 20 us an operation; so many fewer are enough.
 const STRACE_SHARE: u64 = 20;
-/// Processes that hold files; 19,000 each stay below the usual hard limit of 20,000.
+/// Processes that hold files or mappings; 19,000 each stay below the usual hard limit of 20,000.
 const HOLDERS: u64 = 26;
 
 /// One loop's figures, one entry a round.
@@ -96,10 +96,17 @@ pub fn bench(extent: &Extent) -> Result<()> {
         idle.cpu.as_secs_f64() * 1e3
     );
     // The slope of the upper half: what loading has freed takes in the first ones.
-    let (count, half) = (HOLDERS * extent.held, HOLDERS * (extent.held / 2));
-    let bytes = bench.held(extent.held)? - bench.held(extent.held / 2)?;
-    let each = bytes / (count - half) as f64;
-    println!("live resources: {each:.0} bytes each, at {count} open files");
+    for (how, what) in [("hold", "open files"), ("hold-mappings", "mappings")] {
+        let (count, half) = (HOLDERS * extent.held, HOLDERS * (extent.held / 2));
+        let bytes = bench.held(how, extent.held)? - bench.held(how, extent.held / 2)?;
+        match bytes > 0.0 {
+            true => println!(
+                "live resources: {:.0} bytes each, at {count} {what}",
+                bytes / (count - half) as f64
+            ),
+            false => println!("live resources: {count} {what} are too few to measure"),
+        }
+    }
     if extent.minute == Minute::Done {
         let operations = 60e9 / best(&table[0].checked);
         let minute = bench.check(&[], &["open", &format!("{operations:.0}")])?;
@@ -209,12 +216,9 @@ impl Bench {
     }
 
     /// Anonymous memory of leaktrace, in bytes, while processes below it hold `each` fds each.
-    fn held(&self, each: u64) -> Result<f64> {
+    fn held(&self, how: &str, each: u64) -> Result<f64> {
         let mut command = as_root(&self.leaktrace)?;
-        command
-            .args(["check", "-q", "--"])
-            .arg(&self.spin)
-            .arg("hold");
+        command.args(["check", "-q", "--"]).arg(&self.spin).arg(how);
         command.args([HOLDERS.to_string(), each.to_string()]);
         let mut child = command
             .stdin(Stdio::piped())
@@ -227,10 +231,7 @@ impl Bench {
             .take()
             .context("no stdout")?
             .read_exact(&mut said)?;
-        ensure!(
-            &said == b"held\n",
-            "the holders could not hold {each} fds each"
-        );
+        ensure!(&said == b"held\n", "the holders could not hold {each} each");
         // The reader wakes at least every tenth of a second.
         std::thread::sleep(Duration::from_millis(500));
         let bytes = anonymous(child.id());

@@ -205,6 +205,10 @@ impl Model {
         name: &SocketName,
         texts: &[Text<'_>; 2],
     ) {
+        // A connect that is under way fails too (EINPROGRESS).
+        if let Some(description) = self.described(header.table, name.fd, &name.identity) {
+            self.descriptions.see(description, &name.identity);
+        }
         if name.errno != 0 {
             return;
         }

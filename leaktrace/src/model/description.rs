@@ -7,6 +7,7 @@ use super::{
     facts::Kind,
     hash::mix,
     index::Index,
+    kind::SocketState,
     names::{NO_NAME, NameId, Names},
 };
 use crate::id::FileId;
@@ -33,6 +34,8 @@ pub(super) struct Description {
     pub(super) kind: Kind,
     /// Who opened it.
     pub(super) opened: Opened,
+    /// Of a stream socket, when the kernel told of it last.
+    pub(super) state: SocketState,
 }
 
 /// Who opened a description.
@@ -85,6 +88,7 @@ const BLANK: Description = Description {
     refs: 0,
     kind: Kind::Other,
     opened: Opened::Elsewhere,
+    state: SocketState::None,
 };
 
 impl Descriptions {
@@ -97,6 +101,7 @@ impl Descriptions {
             generation: identity.generation,
             refs: 1,
             kind,
+            state: SocketState::of(identity),
             ..BLANK
         };
         // An address that is known belonged to a description whose last release is still on
@@ -160,6 +165,12 @@ impl Descriptions {
     #[inline]
     pub(super) fn get_mut(&mut self, id: DescriptionId) -> &mut Description {
         &mut self.chunks[id.0 as usize / CHUNK][id.0 as usize % CHUNK]
+    }
+
+    /// The kernel tells of it again.
+    #[inline]
+    pub(super) fn see(&mut self, id: DescriptionId, identity: &FileIdentity) {
+        self.get_mut(id).state = SocketState::of(identity);
     }
 
     /// One slot more refers to it.

@@ -71,6 +71,7 @@ impl Model {
         };
         let ends = thing::ends(type_.family, &socket.local, &socket.peer);
         self.set_ends(description, &ends);
+        self.descriptions.see(description, &socket.fd.identity);
     }
 
     pub(super) fn ring_setup(&mut self, header: &Header, ring: &RingSetup) {

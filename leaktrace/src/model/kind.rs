@@ -136,25 +136,53 @@ fn of_socket(detail: &[u8; 16]) -> Kind {
     }
 }
 
-/// State of a stream socket in words (include/net/tcp_states.h; unix sockets use the same
-/// numbers). `None`: no socket, or one without connections.
-pub(super) fn socket_state(identity: &FileIdentity) -> Option<&'static str> {
-    const SOCK_STREAM: u16 = 1;
-    const SOCK_SEQPACKET: u16 = 5;
-    if identity.magic != SOCKFS {
-        return None;
+/// State of a stream socket (include/net/tcp_states.h; unix sockets use the same numbers).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SocketState {
+    /// No socket, or one without connections.
+    #[default]
+    None,
+    Connected,
+    Connecting,
+    Closing,
+    NotConnected,
+    Listening,
+}
+
+impl SocketState {
+    /// As the kernel tells it now.
+    pub(super) fn of(identity: &FileIdentity) -> SocketState {
+        const SOCK_STREAM: u16 = 1;
+        const SOCK_SEQPACKET: u16 = 5;
+        if identity.magic != SOCKFS {
+            return SocketState::None;
+        }
+        let Ok(socket) = SocketType::read_from_bytes(&identity.detail) else {
+            return SocketState::None;
+        };
+        let connects = [SOCK_STREAM, SOCK_SEQPACKET].contains(&socket.type_);
+        match socket.state {
+            _ if !connects => SocketState::None,
+            1 => SocketState::Connected,
+            2 | 3 => SocketState::Connecting,
+            // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING.
+            4..=6 | 8 | 9 | 11 => SocketState::Closing,
+            7 => SocketState::NotConnected,
+            10 => SocketState::Listening,
+            _ => SocketState::None,
+        }
     }
-    let socket = SocketType::read_from_bytes(&identity.detail).ok()?;
-    let connects = [SOCK_STREAM, SOCK_SEQPACKET].contains(&socket.type_);
-    match socket.state {
-        _ if !connects => None,
-        1 => Some("connected"),
-        2 | 3 => Some("connecting"),
-        // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING.
-        4..=6 | 8 | 9 | 11 => Some("closing"),
-        7 => Some("not connected"),
-        10 => Some("listening"),
-        _ => None,
+
+    /// In words.
+    pub(super) fn word(self) -> Option<&'static str> {
+        Some(match self {
+            SocketState::None => return None,
+            SocketState::Connected => "connected",
+            SocketState::Connecting => "connecting",
+            SocketState::Closing => "closing",
+            SocketState::NotConnected => "not connected",
+            SocketState::Listening => "listening",
+        })
     }
 }
 

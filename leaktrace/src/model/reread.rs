@@ -159,7 +159,10 @@ impl Model {
     /// own, though it was not seen coming.
     fn put_found(&mut self, table: &mut Table, id: Option<ProcessId>, fd: u32, entry: &WalkEntry) {
         let old = table.get(fd).copied();
-        if old.is_some_and(|old| self.descriptions.get(old.description).is(&entry.identity)) {
+        if let Some(old) = old
+            && self.descriptions.get(old.description).is(&entry.identity)
+        {
+            self.descriptions.see(old.description, &entry.identity);
             return;
         }
         let mut slot = self.walked_slot(None, entry);

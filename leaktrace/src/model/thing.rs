@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{
     description::Description,
     facts::{How, Kind, ResourceFacts},
+    kind::SocketState,
     names::{NO_NAME, NameId, Names},
     table::Slot,
 };
@@ -29,6 +30,7 @@ pub(super) struct Thing {
     pub(super) bytes: u64,
     pub(super) acquired: u64,
     pub(super) how: Option<How>,
+    pub(super) state: SocketState,
 }
 
 impl Thing {
@@ -47,6 +49,7 @@ impl Thing {
             bytes: 0,
             acquired: 0,
             how: None,
+            state: SocketState::None,
         }
     }
 
@@ -62,6 +65,7 @@ impl Thing {
             tid: slot.tid,
             acquired: slot.acquired,
             how: slot.how,
+            state: description.state,
             ..Thing::of(description.kind)
         }
     }
@@ -99,7 +103,7 @@ impl Thing {
             op: (self.op != Op::NONE).then_some(self.op),
             how: self.how,
             ring: None,
-            state: None,
+            state: self.state.word(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     Model,
     description::DescriptionId,
     facts::{Class, Kind, ResourceFacts},
+    kind::SocketState,
     process::{Gone, Process, ProcessId},
     snapshot::{Detail, DetailRow, ExitRow, LiveRow, ResidueRow, Snapshot, State},
     space::KINDS,
@@ -116,6 +117,20 @@ impl Model {
             handled: signals_of(process.handled),
             ignored: signals_of(process.ignored),
             conduct: self.conduct(process),
+        })
+    }
+
+    /// Whether a process that lives has sockets that are in a state.
+    pub fn has_connections(&self, key: ProcessKey) -> bool {
+        let process = self.processes.find_key(key);
+        let process = process.and_then(|id| self.processes.get(id));
+        let table = process.and_then(|process| self.table_of(process));
+        table.is_some_and(|table| {
+            let mut slots = table.iter();
+            slots.any(|(_, slot)| {
+                let state = self.descriptions.get(slot.description).state;
+                state != SocketState::None
+            })
         })
     }
 

@@ -16,7 +16,8 @@ use super::{
     created::file_id,
     description::DescriptionId,
     facts::{Families, Held, How, Kind, ResourceFacts, Trust},
-    kind, process,
+    kind::{self, SocketState},
+    process,
     runtime::Part,
     table::{Inherited, Slot},
     thing::Thing,
@@ -174,11 +175,13 @@ impl Model {
             && self.descriptions.get(old.description).is(&entry.identity)
         {
             self.descriptions.keep(old.description);
+            self.descriptions.see(old.description, &entry.identity);
             return *old;
         }
         let description = match self.descriptions.find_same(&entry.identity) {
             Some(known) => {
                 self.descriptions.keep(known);
+                self.descriptions.see(known, &entry.identity);
                 known
             }
             None => {
@@ -220,7 +223,7 @@ impl Model {
             };
             Held {
                 resource: ResourceFacts {
-                    state: kind::socket_state(&entry.identity),
+                    state: SocketState::of(&entry.identity).word(),
                     ..self.with_ring(entry.identity.file, thing.facts(&self.names))
                 },
                 inherited,

@@ -71,6 +71,12 @@ pub async fn serve(
                 if let Some(at) = root_reaped {
                     gallery.root_reaped(at);
                 }
+                // A peer changes the state of a connection, of which no record tells.
+                if let Some(key) = selected
+                    && gallery.model().has_connections(key)
+                {
+                    kernel.reread(&[key.pid.0])?;
+                }
                 gallery.feed(Item::Records(kernel.drain()?));
                 gallery.feed(Item::Tick(host::boottime_ns()));
                 if let Ok(waiting) = kernel.waiting() {

@@ -218,6 +218,9 @@ pub fn what(resource: &ResourceFacts) -> String {
         (None, Some(peer)) => parts.push(format!("→ {}", format::text(peer))),
         (None, None) => {}
     }
+    if let Some(state) = resource.state {
+        parts.push(state.to_owned());
+    }
     if let Some(id) = resource.ipc_id {
         parts.push(format!("id {id}"));
     }
