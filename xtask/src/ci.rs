@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 
 use crate::run::{cargo, run};
 use crate::test::Profile;
-use crate::{bench, ebpf, test};
+use crate::{bench, ebpf, test, vm};
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("fmt", || run(cargo().args(["fmt", "--all", "--check"]))),
     ("clippy", || {
         let clippy = [
@@ -24,6 +24,7 @@ const STEPS: [Step; 6] = [
     }),
     ("ebpf", ebpf::check),
     ("test", || test::test(Profile::Release, &[])),
+    ("kernels", || vm::vm(&vm::ENDS)),
     ("doc", || {
         let doc = ["doc", "--quiet", "--workspace", "--no-deps", "--locked"];
         run(cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))

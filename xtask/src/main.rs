@@ -69,7 +69,8 @@ enum Task {
         #[arg(long)]
         last: bool,
     },
-    /// Everything that must hold: format, lints, object, tests, documentation, one bench round
+    /// Everything that must hold: format, lints, object, tests, other kernels, documentation, one
+    /// bench round
     Ci,
     /// Run the scenarios on other kernels, under QEMU, and compare with leaktrace/docs/kernels.toml
     Vm {
@@ -88,6 +89,13 @@ enum Task {
         /// Few scenarios, one of each kind
         #[arg(long)]
         quick: bool,
+        /// No scenarios: doctor, a clean run, a leak and a parallel build, with this machine's
+        /// release build
+        #[arg(long, conflicts_with_all = ["quick", "names"])]
+        start: bool,
+        /// Start this binary
+        #[arg(long, value_name = "PATH", requires = "start")]
+        binary: Option<std::path::PathBuf>,
         /// Only scenarios whose name contains one of these
         names: Vec<String>,
     },
@@ -197,6 +205,8 @@ fn perform(task: Task) -> Result<()> {
             arch,
             accel,
             quick,
+            start,
+            binary,
             names,
         } => vm::vm(&vm::Options {
             kernels,
@@ -204,6 +214,8 @@ fn perform(task: Task) -> Result<()> {
             arch,
             accelerator: accel,
             quick,
+            start,
+            binary,
             names,
         }),
         Task::Parity {

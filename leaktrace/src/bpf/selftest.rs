@@ -62,10 +62,13 @@ pub fn contend(nonce: u64) -> std::io::Result<()> {
 }
 
 fn interrupt(nonce: u64) {
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the structure is only read; 0 is this thread.
+    // The system call itself: musl has a sched_setscheduler(3) that refuses whatever it is asked,
+    // and a structure of its own. The kernel's is one number, uapi/linux/sched/types.h.
+    let priority: libc::c_int = 1;
+    // SAFETY: the number is only read; 0 is this thread.
     let refused = unsafe {
-        libc::sched_setscheduler(
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
             0,
             libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
             &raw const priority,

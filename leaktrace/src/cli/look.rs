@@ -11,9 +11,11 @@ pub(super) fn of(detail: Detail, place: &Destination) -> Look {
     Look {
         detail,
         colour: colour(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        // A serial line has no size of its own, and says 0: lines are as long as they are.
         width: crossterm::terminal::size()
             .ok()
-            .map(|(columns, _)| usize::from(columns)),
+            .map(|(columns, _)| usize::from(columns))
+            .filter(|&columns| columns > 0),
     }
 }
 

@@ -162,7 +162,7 @@ impl Worker {
             message.msg_iov = &raw mut part;
             message.msg_iovlen = 1;
             message.msg_control = buffer.as_mut_ptr().cast();
-            message.msg_controllen = libc::CMSG_SPACE(4) as usize;
+            message.msg_controllen = libc::CMSG_SPACE(4) as _;
             let sent = match self.random.pick(&self.fds) {
                 Some(fd) if self.random.below(2) == 0 => fd,
                 _ => {
@@ -180,7 +180,7 @@ impl Worker {
             let control = libc::CMSG_FIRSTHDR(&raw const message);
             (*control).cmsg_level = libc::SOL_SOCKET;
             (*control).cmsg_type = libc::SCM_RIGHTS;
-            (*control).cmsg_len = libc::CMSG_LEN(4) as usize;
+            (*control).cmsg_len = libc::CMSG_LEN(4) as _;
             libc::CMSG_DATA(control).cast::<i32>().write_unaligned(sent);
             libc::sendmsg(self.to, &raw const message, libc::MSG_DONTWAIT);
         }

@@ -38,6 +38,14 @@ impl<W: Write> Archive<W> {
         self.entry(name, REGULAR | permissions, content)
     }
 
+    /// A symbolic link.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn link(&mut self, name: &str, target: &str) -> Result<()> {
+        self.entry(name, LINK | 0o777, target.as_bytes())
+    }
+
     /// A directory and those above it.
     ///
     /// # Errors
@@ -59,10 +67,24 @@ impl<W: Write> Archive<W> {
     /// # Errors
     /// If something cannot be read or written.
     pub fn tree(&mut self, dir: &Path, wanted: fn(&str) -> bool) -> Result<()> {
-        self.below(dir, "", wanted)
+        self.below(dir, "", "", wanted)
     }
 
-    fn below(&mut self, root: &Path, name: &str, wanted: fn(&str) -> bool) -> Result<()> {
+    /// Everything below `dir`, by its path there behind `place`, which is there already.
+    ///
+    /// # Errors
+    /// If something cannot be read or written.
+    pub fn tree_as(&mut self, dir: &Path, place: &str) -> Result<()> {
+        self.below(dir, &format!("{place}/"), "", |_| true)
+    }
+
+    fn below(
+        &mut self,
+        root: &Path,
+        place: &str,
+        name: &str,
+        wanted: fn(&str) -> bool,
+    ) -> Result<()> {
         let mut entries = std::fs::read_dir(root.join(name))?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect::<Result<Vec<_>>>()?;
@@ -78,9 +100,9 @@ impl<W: Write> Archive<W> {
             }
             let path = root.join(&name);
             let metadata = std::fs::symlink_metadata(&path)?;
-            self.one(&path, &name, &metadata)?;
+            self.one(&path, &format!("{place}{name}"), &metadata)?;
             if metadata.is_dir() {
-                self.below(root, &name, wanted)?;
+                self.below(root, place, &name, wanted)?;
             }
         }
         Ok(())
@@ -90,8 +112,7 @@ impl<W: Write> Archive<W> {
         let permissions = metadata.permissions().mode() & 0o7777;
         if metadata.is_symlink() {
             let target = std::fs::read_link(path)?;
-            let target = target.to_string_lossy();
-            self.entry(name, LINK | 0o777, target.as_bytes())
+            self.link(name, &target.to_string_lossy())
         } else if metadata.is_dir() {
             self.entry(name, DIRECTORY | permissions, &[])
         } else if metadata.is_file() {

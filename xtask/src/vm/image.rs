@@ -6,42 +6,54 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::Arch;
 use super::apt::{Apt, Suite};
 use super::cpio::Archive;
 use crate::run::{cargo, root, run, target_dir};
+use crate::test::{self, Profile};
 
 /// What the scenarios run. The shell and the rest of a small system come along.
-const PACKAGES: [&str; 24] = [
+const PACKAGES: [&str; 35] = [
     "base-files",
     "bash",
     "bpftool",
+    "btrfs-progs",
+    "bubblewrap",
     "busybox-static",
     "coreutils",
     "dash",
     "diffutils",
     "findutils",
     "gcc",
+    "gdb",
     "git",
     "grep",
     "gzip",
     "hostname",
+    "iproute2",
     "libc6-dev",
+    "libcap2-bin",
+    "libxml2-utils",
     "make",
     "mount",
     "ncurses-base",
     "ncurses-bin",
+    "nodejs",
     "procps",
     "python3",
+    "python3-pytest",
     "sed",
     "strace",
+    "stress-ng",
+    "sudo",
+    "systemd",
     "tmux",
     "util-linux",
 ];
 /// Changed whenever the base is made in another way.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 const INIT: &str = include_str!("init.sh");
 
@@ -103,7 +115,15 @@ fn needed(name: &str) -> bool {
 /// What package scripts would have made.
 fn settings<W: std::io::Write>(archive: &mut Archive<W>) -> Result<()> {
     for dir in [
-        "dev", "proc", "sys", "tmp", "run", "root", "etc", "fallback",
+        "dev",
+        "proc",
+        "sys",
+        "tmp",
+        "run",
+        "root",
+        "etc",
+        "fallback",
+        "usr/local/bin",
     ] {
         archive.directory(dir)?;
     }
@@ -154,7 +174,16 @@ pub fn programs(arch: Arch) -> Result<Programs> {
         "build",
         &["-p", "leaktrace", "-p", "leaktrace-tests", "--bins"],
     ))?;
-    let scenario = ["-p", "leaktrace-tests", "--test", "scenario", "--no-run"];
+    // The same packages as before: else what they depend on is built again, with other features.
+    let scenario = [
+        "-p",
+        "leaktrace",
+        "-p",
+        "leaktrace-tests",
+        "--test",
+        "scenario",
+        "--no-run",
+    ];
     let mut tests = build("test", &scenario);
     tests.arg("--message-format=json");
     let messages = crate::run::output(&mut tests)?;
@@ -176,6 +205,27 @@ pub struct Programs {
     scenario: PathBuf,
 }
 
+/// Fixtures, which the scenarios know by where cargo built them.
+const FIXTURES: [&str; 8] = [
+    "fd-fork",
+    "fd-race",
+    "guards",
+    "orchestrator",
+    "spin",
+    "steps",
+    "stream",
+    "turmoil",
+];
+
+/// What scenarios read of the sources, by where it was when they were built.
+const SOURCES: [&str; 5] = [
+    "tests/program",
+    "tests/schema",
+    "leaktrace/dist",
+    "leaktrace/integrations",
+    "leaktrace/src/policy",
+];
+
 /// Writes the image of one run: the base and the programs behind it.
 ///
 /// # Errors
@@ -187,30 +237,122 @@ pub fn write(base: &Path, programs: &Programs, command: &str, out: &Path) -> Res
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("command", 0o755, command.as_bytes())?;
     archive.directory("usr/local/bin")?;
-    let mut program = |name: &str, path: &Path| -> Result<()> {
-        let content = std::fs::read(path).with_context(|| format!("read `{}`", path.display()))?;
-        archive.file(name, 0o755, &content)
-    };
-    program("usr/local/bin/leaktrace", &programs.dir.join("leaktrace"))?;
-    program("usr/local/bin/scenario", &programs.scenario)?;
-    // The scenarios know the fixtures by where cargo built them.
-    for fixture in ["steps", "spin"] {
-        program(
-            &format!("usr/local/bin/{fixture}"),
-            &programs.dir.join(fixture),
-        )?;
+    program(
+        &mut archive,
+        "usr/local/bin",
+        &programs.dir.join("leaktrace"),
+    )?;
+    archive.file(
+        "usr/local/bin/scenario",
+        0o755,
+        &std::fs::read(&programs.scenario)?,
+    )?;
+    let place = below_root(&programs.dir);
+    archive.directory(&place)?;
+    for fixture in FIXTURES {
+        program(&mut archive, &place, &programs.dir.join(fixture))?;
     }
-    let place = programs.dir.display().to_string();
-    let place = place.trim_start_matches('/');
-    archive.directory(place)?;
-    for fixture in ["steps", "spin"] {
-        let content = std::fs::read(programs.dir.join(fixture))?;
-        archive.file(&format!("{place}/{fixture}"), 0o755, &content)?;
+    // Where scenarios put what they compile: cargo's directory of temporary files.
+    for dir in [programs.dir.parent(), Some(&target_dir())] {
+        archive.directory(&below_root(&dir.unwrap_or(&programs.dir).join("tmp")))?;
     }
-    // Scenarios read files of the tests' own by where they were built.
-    let tests = root().join("tests");
-    archive.directory(tests.display().to_string().trim_start_matches('/'))?;
+    for part in SOURCES {
+        let dir = root().join(part);
+        archive.directory(&below_root(&dir))?;
+        archive.tree_as(&dir, &below_root(&dir))?;
+    }
     archive.end()
+}
+
+/// Writes an image of busybox, and of this machine's make and of `binary`, or the release build,
+/// with the libraries that they name.
+///
+/// # Errors
+/// If something cannot be had, read or written.
+pub fn write_small(
+    arch: Arch,
+    binary: Option<&Path>,
+    cache: &Path,
+    command: &str,
+    out: &Path,
+) -> Result<()> {
+    if arch != Arch::host() {
+        bail!("--start is for this machine's own architecture");
+    }
+    let dir = cache.join(format!("small-{}", arch.debian()));
+    let busybox = dir.join("bin/busybox");
+    if !busybox.exists() {
+        std::fs::create_dir_all(&dir)?;
+        let empty = dir.join("empty");
+        std::fs::write(&empty, "")?;
+        let suites = [Suite::Main("bookworm")];
+        let apt = Apt::new(&dir.join("apt"), arch.debian(), &suites, &empty)?;
+        apt.unpack("busybox-static", &dir)?;
+    }
+    let leaktrace = match binary {
+        Some(binary) => binary.to_path_buf(),
+        None => test::binary(Profile::Release)?,
+    };
+    let mut archive = Archive::new(BufWriter::new(File::create(out)?));
+    settings(&mut archive)?;
+    archive.file("init", 0o755, INIT.as_bytes())?;
+    archive.file("command", 0o755, command.as_bytes())?;
+    archive.directory("bin")?;
+    program(&mut archive, "bin", &busybox)?;
+    archive.link("bin/sh", "busybox")?;
+    archive.file(
+        "usr/local/bin/leaktrace",
+        0o755,
+        &std::fs::read(&leaktrace)?,
+    )?;
+    let make = which("make")?;
+    program(&mut archive, "usr/local/bin", &make)?;
+    let mut needed = libraries(&leaktrace)?;
+    needed.extend(libraries(&make)?);
+    needed.sort();
+    needed.dedup();
+    for library in needed {
+        let dir = library.parent().map(below_root).unwrap_or_default();
+        archive.directory(&dir)?;
+        program(&mut archive, &dir, &library)?;
+    }
+    archive.end()
+}
+
+/// A program of this machine.
+fn which(program: &str) -> Result<PathBuf> {
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
+        .with_context(|| format!("`{program}` is needed"))
+}
+
+/// The shared libraries that a program is started with, its loader among them.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let text = crate::run::output(Command::new("ldd").arg(program))?;
+    Ok(text
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .collect())
+}
+
+fn program<W: std::io::Write>(archive: &mut Archive<W>, dir: &str, path: &Path) -> Result<()> {
+    let content = std::fs::read(path).with_context(|| format!("read `{}`", path.display()))?;
+    let name = path.file_name().context("a program has a name")?;
+    archive.file(
+        &format!("{dir}/{}", name.to_string_lossy()),
+        0o755,
+        &content,
+    )
+}
+
+/// A path as archives have it.
+fn below_root(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.trim_start_matches('/').to_owned()
 }
 
 /// Removes a run's image.

@@ -5,10 +5,12 @@
 
 mod apt;
 mod cpio;
+mod found;
 mod image;
 mod kernel;
 mod qemu;
 mod support;
+mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +18,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::run::target_dir;
+use found::Found;
 use kernel::Kernel;
-use support::{Found, Support};
+use support::Support;
 
 /// What to do.
 pub struct Options {
@@ -31,9 +34,25 @@ pub struct Options {
     pub accelerator: Accelerator,
     /// The scenarios of the support table's `quick` only.
     pub quick: bool,
+    /// No scenarios: a clean run, a leak and a parallel build.
+    pub start: bool,
+    /// What is started then; else the release build.
+    pub binary: Option<PathBuf>,
     /// Only scenarios whose name contains one of these.
     pub names: Vec<String>,
 }
+
+/// For every change: that leaktrace starts on the oldest kernel and on the newest.
+pub const ENDS: Options = Options {
+    kernels: Vec::new(),
+    all: false,
+    arch: Arch::X86,
+    accelerator: Accelerator::Tcg,
+    quick: false,
+    start: true,
+    binary: None,
+    names: Vec::new(),
+};
 
 /// Machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,6 +63,16 @@ pub enum Arch {
     /// arm64
     #[value(name = "aarch64")]
     Arm,
+}
+
+/// What a guest is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To start leaktrace: on a clean run, a leak and a parallel build.
+    Start,
+    /// Also scenarios whose names have one of these in them; all if there
+    /// is none.
+    Scenarios(Vec<String>),
 }
 
 /// How a guest runs.
@@ -123,6 +152,8 @@ impl Arch {
     }
 }
 
+const ASK: &str = include_str!("ask.sh");
+
 /// A guest that takes longer has hung.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -136,21 +167,30 @@ pub fn vm(options: &Options) -> Result<()> {
     let cache = cache()?;
     qemu::install(&cache, options.arch)?;
     let kernels = kernel::fetch(&cache, options.arch, &series)?;
-    let base = image::base(&cache, options.arch)?;
-    let programs = image::programs(options.arch)?;
+    let asked = asked(options, &support);
     let dir = target_dir().join("vm-runs");
     std::fs::create_dir_all(&dir)?;
     let image = dir.join(format!("image-{}.cpio", options.arch.debian()));
-    image::write(&base, &programs, &command(options, &support), &image)?;
+    let command = command(options, &support, &asked);
+    match &asked {
+        Asked::Start => {
+            let binary = options.binary.as_deref();
+            image::write_small(options.arch, binary, &cache, &command, &image)?;
+        }
+        Asked::Scenarios(_) => {
+            let base = image::base(&cache, options.arch)?;
+            let programs = image::programs(options.arch)?;
+            image::write(&base, &programs, &command, &image)?;
+        }
+    }
     let mut found = Vec::new();
     for kernel in &kernels {
-        found.push(one(kernel, options, &image, &dir)?);
+        found.push(one(kernel, options, &asked, &image, &dir)?);
     }
     image::remove(&image);
     let mut different = Vec::new();
-    println!("{}", support.header());
+    println!("{}", support.table(&found));
     for found in &found {
-        println!("{}", support.line(found));
         different.extend(support.differences(found, options.arch));
     }
     if !different.is_empty() {
@@ -173,30 +213,40 @@ fn chosen(options: &Options, support: &Support) -> Result<Vec<String>> {
         .collect()
 }
 
-/// What the guest runs. Two at a time: it has two processors.
-fn command(options: &Options, support: &Support) -> String {
+fn asked(options: &Options, support: &Support) -> Asked {
+    if options.start {
+        return Asked::Start;
+    }
     let mut names = options.names.clone();
     if options.quick {
         names.extend(support.quick.iter().cloned());
     }
-    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    Asked::Scenarios(names)
+}
+
+/// What the guest runs.
+fn command(options: &Options, support: &Support, asked: &Asked) -> String {
+    let (what, scenarios) = match asked {
+        Asked::Start => ("start", String::new()),
+        Asked::Scenarios(names) => {
+            let left_out = support.not_here.keys().map(|name| format!("--skip {name}"));
+            let words: Vec<String> = left_out.chain(names.iter().cloned()).collect();
+            ("all", words.join(" "))
+        }
+    };
+    let machine = match options.accelerator {
+        Accelerator::Tcg => "emulated",
+        Accelerator::Kvm => "native",
+    };
     format!(
-        "echo VM-DOCTOR; leaktrace doctor --json; echo VM-CHECK\n\
-         leaktrace check -- true; status=$?; echo VM-STATUS $status; leaktrace doctor\n\
-         [ $status = 77 ] && exit 0\n\
-         export LEAKTRACE_BIN=/usr/local/bin/leaktrace LEAKTRACE_VM={}; echo VM-SCENARIOS\n\
-         scenario --color=never --test-threads=2 {}\n",
-        match options.accelerator {
-            Accelerator::Tcg => "emulated",
-            Accelerator::Kvm => "native",
-        },
-        names.join(" ")
+        "export LEAKTRACE_VM={machine} LEAKTRACE_ASK={what} LEAKTRACE_SCENARIOS='{scenarios}'\n{ASK}"
     )
 }
 
 fn one(
     kernel: &Kernel,
     options: &Options,
+    asked: &Asked,
     image: &std::path::Path,
     dir: &std::path::Path,
 ) -> Result<Found> {
@@ -210,7 +260,7 @@ fn one(
         &console,
         PATIENCE,
     )?;
-    Ok(Found::read(kernel, &ended))
+    Ok(Found::read(kernel, &ended, asked))
 }
 
 /// Kernels and packages are kept outside of the tree and of the target directory.

@@ -70,7 +70,7 @@ pub fn boot(
 ) -> Result<Ended> {
     let mut qemu = Command::new("nice");
     qemu.arg(arch.qemu()).args(arch.machine(accelerator));
-    qemu.args(["-smp", "2", "-m", "2G", "-nodefaults", "-no-user-config"])
+    qemu.args(["-smp", "2", "-m", "3G", "-nodefaults", "-no-user-config"])
         .args(["-display", "none", "-no-reboot", "-serial"])
         .arg(format!("file:{}", console.display()))
         .arg("-kernel")

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::Arch;
+use super::found::{Found, Level};
 use super::kernel::{Kernel, series_of};
-use super::qemu::Ended;
+use super::{Arch, Asked};
 use crate::run::root;
 
 /// The families, in the order of the table.
-const FAMILIES: [&str; 9] = [
+pub const FAMILIES: [&str; 9] = [
     "file", "socket", "mapping", "ring", "signal", "ipc", "name", "task", "exit",
 ];
 
@@ -22,10 +22,12 @@ pub struct Support {
     /// Scenarios for a short run: parts of their names.
     pub quick: Vec<String>,
     /// Which family scenarios say most about, by the beginnings of their names.
-    families: BTreeMap<String, Vec<String>>,
+    pub families: BTreeMap<String, Vec<String>>,
     kernel: Vec<Row>,
     /// Scenarios that time things.
     own_speed: Vec<String>,
+    /// Scenarios that cannot be run in a guest, and what it lacks.
+    pub not_here: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,90 +48,6 @@ struct Exception {
     level: Level,
     #[expect(dead_code, reason = "for the readers of the file")]
     why: String,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-enum Level {
-    Full,
-    Partial,
-    None,
-}
-
-/// What a kernel showed.
-pub struct Found {
-    kernel: Kernel,
-    seconds: u64,
-    ended: bool,
-    /// How `check -- true` ended.
-    check: Option<i32>,
-    coverage: BTreeMap<String, (Level, String)>,
-    /// Scenario and how it ended.
-    scenarios: BTreeMap<String, Result<(), String>>,
-}
-
-impl Found {
-    /// Reads a guest's console.
-    pub fn read(kernel: &Kernel, ended: &Ended) -> Self {
-        let part = |begin: &str, end: &str| {
-            let rest = ended.text.split_once(begin).map_or("", |(_, rest)| rest);
-            rest.split_once(end).map_or(rest, |(part, _)| part)
-        };
-        let doctor = part("VM-DOCTOR\n", "VM-CHECK\n");
-        Found {
-            kernel: kernel.clone(),
-            seconds: ended.elapsed.as_secs(),
-            ended: ended.status.is_some(),
-            coverage: coverage(doctor).unwrap_or_default(),
-            check: part("VM-STATUS ", "\n").parse().ok(),
-            scenarios: scenarios(part("VM-SCENARIOS\n", "VM-END ")),
-        }
-    }
-}
-
-fn coverage(doctor: &str) -> Result<BTreeMap<String, (Level, String)>> {
-    let value: serde_json::Value = serde_json::from_str(doctor.trim()).context("read doctor")?;
-    let families = value["facts"]["attempt"]["coverage"]
-        .as_array()
-        .context("find the coverage")?;
-    families
-        .iter()
-        .map(|one| {
-            let level: Level = serde_json::from_value(one["status"].clone())?;
-            let family = one["family"].as_str().unwrap_or_default().to_owned();
-            let why = one["reason"].as_str().unwrap_or_default().to_owned();
-            Ok((family, (level, why)))
-        })
-        .collect()
-}
-
-fn scenarios(text: &str) -> BTreeMap<String, Result<(), String>> {
-    let mut all = BTreeMap::new();
-    for line in text.lines() {
-        let Some((name, end)) = line
-            .strip_prefix("test ")
-            .and_then(|rest| rest.split_once(" ... "))
-        else {
-            continue;
-        };
-        let outcome = match end.trim() {
-            "ok" => Ok(()),
-            _ => Err(why(text, name)),
-        };
-        all.insert(name.to_owned(), outcome);
-    }
-    all
-}
-
-/// The first line of a scenario's panic.
-fn why(text: &str, name: &str) -> String {
-    text.split_once(&format!("---- {name} stdout ----\n"))
-        .map_or("", |(_, rest)| rest)
-        .lines()
-        .skip_while(|line| !line.contains("panicked at"))
-        .nth(1)
-        .unwrap_or("it did not end")
-        .to_owned()
 }
 
 impl Support {
@@ -173,54 +91,6 @@ impl Support {
             .find(|row| row.series == kernel.series && row.is_for(arch))
     }
 
-    /// The table's first line.
-    pub fn header(&self) -> String {
-        let mut line = format!("{:<30}{:>5}", "kernel", "s");
-        for family in FAMILIES {
-            line.push_str(&format!(" {family:>13}"));
-        }
-        line + "   not run"
-    }
-
-    /// A kernel's line: coverage, and scenarios that passed of those that ran.
-    pub fn line(&self, found: &Found) -> String {
-        let mut line = format!("{:<30}{:>5}", found.kernel.release, found.seconds);
-        for family in FAMILIES {
-            let mine: Vec<_> = found
-                .scenarios
-                .iter()
-                .filter(|(name, _)| self.family_of(name) == family)
-                .filter(|(_, outcome)| not_run(outcome).is_none())
-                .collect();
-            let passed = mine.iter().filter(|(_, outcome)| outcome.is_ok()).count();
-            let level = match found.coverage.get(family) {
-                Some((Level::Full, _)) => "full",
-                Some((Level::Partial, _)) => "partial",
-                _ => "none",
-            };
-            let cell = format!("{level} {passed}/{}", mine.len());
-            line.push_str(&format!(" {cell:>13}"));
-        }
-        let skipped = found
-            .scenarios
-            .values()
-            .filter(|outcome| not_run(outcome).is_some())
-            .count();
-        format!("{line} {skipped:>9}")
-    }
-
-    fn family_of(&self, scenario: &str) -> &str {
-        let prefix = |one: &&String| scenario.starts_with(one.as_str());
-        self.families
-            .iter()
-            .filter_map(|(family, names)| {
-                let longest = names.iter().filter(prefix).map(String::len).max()?;
-                Some((longest, family.as_str()))
-            })
-            .max()
-            .map_or("exit", |(_, family)| family)
-    }
-
     /// What is other than recorded, a line each.
     pub fn differences(&self, found: &Found, arch: Arch) -> Vec<String> {
         let release = &found.kernel.release;
@@ -232,17 +102,18 @@ impl Support {
             lines.push(format!("{release}: the guest crashed or hung"));
         }
         let wanted = if row.level == Level::None { 77 } else { 0 };
-        if found.check != Some(wanted) {
+        let status = found.clean.map(|clean| clean.status);
+        if status != Some(wanted) {
             lines.push(format!(
-                "{release}: `check -- true` ended with {:?}, not {wanted}",
-                found.check
+                "{release}: `check -- true` ended with {status:?}, not {wanted}"
             ));
         }
         if row.level == Level::None {
             return lines;
         }
-        if found.scenarios.is_empty() {
-            lines.push(format!("{release}: no scenario ran"));
+        let status = found.leak.map(|leak| leak.status);
+        if status != Some(100) {
+            lines.push(format!("{release}: a leak ended with {status:?}, not 100"));
         }
         for family in FAMILIES {
             let wanted = row.except.get(family).map_or(row.level, |one| one.level);
@@ -261,6 +132,34 @@ impl Support {
             {
                 lines.push(format!("{release}: {name}: {why}"));
             }
+        }
+        lines.extend(build(found));
+        if found.asked != Asked::Start {
+            lines.extend(self.left_out(found));
+        }
+        lines
+    }
+
+    /// Scenarios that were asked for and of which nothing was said, and names in the table that
+    /// no scenario has.
+    fn left_out(&self, found: &Found) -> Vec<String> {
+        let release = &found.kernel.release;
+        let mut lines = Vec::new();
+        if found.wanted.is_empty() {
+            lines.push(format!("{release}: no scenario ran"));
+        }
+        for name in &found.wanted {
+            if !found.scenarios.contains_key(name) && !self.not_here.contains_key(name) {
+                lines.push(format!("{release}: {name}: nothing was said of it"));
+            }
+        }
+        let names = self.own_speed.iter().chain(self.not_here.keys());
+        for name in names.filter(|name| !found.listed.contains(*name)) {
+            lines.push(format!("the support table names {name}, which is none"));
+        }
+        let some = |part: &&String| !found.listed.iter().any(|name| name.contains(part.as_str()));
+        for part in self.quick.iter().filter(some) {
+            lines.push(format!("the support table names {part}, which is none"));
         }
         lines
     }
@@ -287,10 +186,6 @@ impl Support {
     }
 }
 
-fn not_run(outcome: &Result<(), String>) -> Option<&str> {
-    outcome.as_ref().err()?.strip_prefix("not run: ")
-}
-
 impl Row {
     fn is_for(&self, arch: Arch) -> bool {
         let name = match arch {
@@ -298,5 +193,17 @@ impl Row {
             Arch::Arm => "aarch64",
         };
         self.arch.as_deref().unwrap_or("x86_64") == name
+    }
+}
+
+/// What is wrong with the parallel build.
+fn build(found: &Found) -> Option<String> {
+    let release = &found.kernel.release;
+    match &found.make {
+        None => Some(format!("{release}: no parallel build")),
+        Some(make) if make.status != 0 || make.lost != 0 || make.not_run != Some(0) => {
+            Some(format!("{release}: `make -j8`: {make:?}"))
+        }
+        Some(_) => None,
     }
 }

@@ -1,0 +1,51 @@
+# What a guest is asked; its words are read from the console. LEAKTRACE_ASK is `start` or `all`,
+# LEAKTRACE_SCENARIOS the words that choose scenarios.
+
+now() {
+    read -r up _ </proc/uptime
+    echo "$up"
+}
+
+echo VM-DOCTOR
+leaktrace doctor --json
+echo VM-CHECK
+begun=$(now)
+leaktrace check -- true
+status=$?
+echo "VM-CLEAN $status $begun $(now)"
+leaktrace doctor
+# It cannot trace here, and says why above.
+[ $status = 77 ] && exit 0
+
+begun=$(now)
+leaktrace check -- sh -c 'mkdir /tmp/left'
+echo "VM-LEAK $? $begun $(now)"
+rmdir /tmp/left
+# Many short processes on two processors: where the kernel skips programs, it skips them here.
+mkdir /make
+cd /make || exit 1
+{
+    echo 'parts := $(shell seq 40)'
+    echo 'all: $(parts:%=part%)'
+    printf 'part%%:\n\t@for i in 1 2 3; do cat /etc/hosts /etc/group >draft$*.$$i; done\n'
+    printf '\t@cat draft$*.* >draft$*; rm draft$*.*; mv draft$* $@\n'
+} >Makefile
+leaktrace check -q -f json:/make.json -- make -s -j8
+status=$?
+# The first of each name is the whole run's.
+value() {
+    sed -n "s/^ *\"$1\": \([a-z0-9]*\),*\$/\1/p" /make.json | head -n 1
+}
+echo "VM-MAKE {\"status\":$status,\"processes\":$(grep -c '"ns_pid"' /make.json)," \
+    "\"produced\":$(value produced),\"lost\":$(value lost),\"not_run\":$(value not_run)}"
+cd /root || exit 1
+rm -r /make
+[ "$LEAKTRACE_ASK" = start ] && exit 0
+
+export LEAKTRACE_BIN=/usr/local/bin/leaktrace
+echo VM-LIST
+scenario --list
+echo VM-SCENARIOS
+# Two at a time: there are two processors.
+# Without quotes: they are words, of letters and colons.
+scenario --color=never --test-threads=2 $LEAKTRACE_SCENARIOS
