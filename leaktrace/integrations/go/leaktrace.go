@@ -2,7 +2,7 @@
 //
 //	func TestMain(m *testing.M) { leaktrace.Main(m) }
 //
-//	sudo leaktrace check -f junit:leaks.xml -- go test ./...
+//	sudo leaktrace check -f junit:leaks.xml -- go test -count=1 ./...
 //
 // A scope is marked by failing to open a file below /.leaktrace, which leaktrace sees. Without
 // leaktrace a mark is one failing system call and does nothing else.

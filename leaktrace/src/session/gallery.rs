@@ -15,11 +15,11 @@ use crate::{
     id::{KtimeNs, ProcessKey},
     model::{
         Mode, Model, ModelConfig, Samples,
-        facts::{Class, EndFacts, Facts, ProcessFacts, SampleKind},
+        facts::{Class, EndFacts, Facts, Kind, ProcessFacts, SampleKind},
         snapshot::{Snapshot, TimingRow},
     },
     policy::Policy,
-    report::{Events, Finding, Level},
+    report::{Events, Finding, Level, Resource},
     source::{End, Item, Start},
 };
 
@@ -29,8 +29,6 @@ const SETTLE_NS: u64 = 2_000_000_000;
 const TOLD: usize = 1 << 16;
 /// Findings that wait to be taken.
 const FRESH: usize = 10_000;
-/// Rules about a state that goes on.
-const GOES_ON: [&str; 2] = ["LT503", "LT505"];
 /// At most so many processes are judged at a time, so that judging never holds up reading.
 const AT_A_TIME: usize = 1_000;
 
@@ -286,20 +284,7 @@ impl Found {
             }
             let rule = finding.rule.clone();
             finding.instances.retain(|it| {
-                // What goes on has no beginning of its own: it is told once for a process.
-                let told = match GOES_ON.contains(&&*rule) {
-                    true => (rule.clone(), it.process, None, None, None),
-                    false => {
-                        let what = &it.resource;
-                        (
-                            rule.clone(),
-                            it.process,
-                            what.acquired_ns,
-                            what.fd,
-                            what.path.clone(),
-                        )
-                    }
-                };
+                let told = told(&rule, it.process, &it.resource);
                 let is_new = self.known.insert(told.clone());
                 if is_new {
                     self.order.push_back(told);
@@ -324,6 +309,20 @@ impl Found {
                 self.fresh.push(finding);
             }
         }
+    }
+}
+
+/// By what a finding is known again.
+fn told(rule: &str, process: ProcessKey, what: &Resource) -> Told {
+    let rule = rule.to_owned();
+    match &*rule {
+        // What goes on has no beginning of its own: it is told once for a process.
+        "LT503" | "LT505" => (rule, process, None, None, None),
+        // Who is refused tries again, and again.
+        "LT504" => (rule, process, None, None, what.syscall.clone()),
+        // Requests have no names: one of a context is told.
+        "LT507" if what.kind == Kind::Aio.name() => (rule, process, what.address, None, None),
+        _ => (rule, process, what.acquired_ns, what.fd, what.path.clone()),
     }
 }
 

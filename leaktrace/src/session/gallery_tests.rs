@@ -116,3 +116,44 @@ fn who_made_nothing_is_judged_at_once() {
     assert_eq!(gallery.questions(KtimeNs(script.now + SECOND / 10)), None);
     assert_eq!(row(&mut gallery).verdict, Some(Verdict::Clean));
 }
+
+#[test]
+fn who_is_refused_again_and_again_is_told_once_for_each_call() {
+    use leaktrace_common::{
+        abi::Op,
+        record::{
+            Family,
+            call::{Call, call_flag},
+            kind,
+        },
+    };
+    let mut script = Script::new();
+    let greedy = Actor::new(100);
+    script.seed(&greedy);
+    let refuse = |script: &mut Script, op: Op, family: Family| {
+        let call = Call {
+            result: -24,
+            op: op.0,
+            flags: call_flag::NO_ROOM,
+            ..Call::default()
+        };
+        script.record(&greedy, (family as u16) << 8 | kind::CALL, 0, &call, &[]);
+    };
+    let mut gallery = Gallery::judging(Policy::default());
+    let mut told = Vec::new();
+    for round in 1..=3 {
+        for _ in 0..5 {
+            refuse(&mut script, Op::OPENAT, Family::File);
+        }
+        if round == 3 {
+            refuse(&mut script, Op::SOCKET, Family::Socket);
+        }
+        gallery.feed(Item::Records(script.take()));
+        gallery.judge_living(KtimeNs(script.now));
+        let of_rule = gallery.take_findings().into_iter();
+        let of_rule = of_rule.filter(|finding| finding.rule == "LT504");
+        told.extend(of_rule.map(|finding| (round, finding.resource.syscall, finding.count)));
+    }
+    let once = |round, call: &str| (round, Some(call.to_owned()), 1);
+    assert_eq!(told, [once(1, "openat"), once(3, "socket")]);
+}
