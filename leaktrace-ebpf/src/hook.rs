@@ -16,7 +16,7 @@ use aya_ebpf::{
 use leaktrace_common::record::ring::ring_exit;
 
 use crate::{
-    kernel::{Address, Typed, offset, read},
+    kernel::{Address, offset, read},
     probe, tree,
 };
 
@@ -34,9 +34,7 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "task_newtask")]
 fn task_newtask(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the tracepoint's argument.
-    let task = unsafe { Typed::new(ctx.arg::<u64>(0)) };
-    probe::task::new(ctx.as_ptr(), task, ctx.arg::<u64>(1));
+    probe::task::new(ctx.as_ptr(), Address(ctx.arg(0)), ctx.arg::<u64>(1));
     0
 }
 
@@ -58,8 +56,7 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the tracepoint's argument.
-    probe::task::free(unsafe { Typed::new(ctx.arg::<u64>(0)) });
+    probe::task::free(Address(ctx.arg(0)));
     0
 }
 

@@ -14,7 +14,7 @@ use leaktrace_common::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Chunk, Task, Typed, load, offset, read},
+    kernel::{Address, Chunk, Task, load, offset, read},
     maps::{self, LAST_TABLE, TASKS, count_fault},
 };
 
@@ -125,8 +125,7 @@ pub fn current_typed() -> u64 {
 /// The address space of the current task.
 #[inline(always)]
 pub fn current_mm() -> u64 {
-    // SAFETY: typed by the helper.
-    unsafe { load(current_typed(), offset!(task_mm)) }
+    read(current(), offset!(task_mm))
 }
 
 /// What is noted under the address of a task, whoever that is.
@@ -191,8 +190,7 @@ fn enter(task: u64) -> Option<&'static mut Slot> {
     if target == 0 || own != target {
         return None;
     }
-    // SAFETY: typed by the helper.
-    unsafe { seed(task, current_typed(), kind::TARGET) }
+    seed(task, kind::TARGET)
 }
 
 /// Whether a process is leaktrace's.
@@ -211,35 +209,44 @@ fn adopt(task: u64) -> Option<&'static mut Slot> {
     if is_own(pid) || flags & (process_flag::KTHREAD | process_flag::EXITING) != 0 {
         return None;
     }
-    // SAFETY: typed by the helper.
-    unsafe { seed(task, typed, kind::SEED) }
+    seed(task, kind::SEED)
 }
 
 /// Takes a task in and tells userspace of it.
-///
-/// # Safety
-/// `typed` must be a task pointer that the verifier knows the type of.
 #[inline(always)]
-pub unsafe fn seed(task: u64, typed: u64, kind: u16) -> Option<&'static mut Slot> {
-    let table = LAST_TABLE.next() as u32;
-    // SAFETY: by contract.
-    let typed = unsafe { Typed::new(typed) };
-    let slot = slot_for(typed, table);
-    if TASKS.insert(task, slot, 0).is_err() {
-        count_fault(fault::JOIN_FAILED);
-        debug!((), "process {} could not be taken in", slot.pid);
-        return None;
-    }
+pub fn seed(task: u64, kind: u16) -> Option<&'static mut Slot> {
+    note(task);
+    let slot = noted(task)?;
     const SIZE: usize = HEADER + size_of::<Seed>();
     let record = emit::reserve_vital::<SIZE>(Family::Task);
     if !record.is_null() {
         // SAFETY: the record has room for both.
         unsafe {
-            describe(typed, &slot, record.add(HEADER).cast::<TaskFacts>());
-            emit::finish(record, kind, SIZE, &slot, Position::default());
+            describe_at(task, slot, record.add(HEADER).cast::<TaskFacts>());
+            emit::finish(record, kind, SIZE, slot, Position::default());
         }
     }
-    noted(task)
+    Some(slot)
+}
+
+/// Notes a task, with a table of its own. On its own: its frame is gone when records are written.
+#[inline(never)]
+fn note(task: u64) {
+    let slot = slot_for(Address(task), LAST_TABLE.next() as u32);
+    if TASKS.insert(task, slot, 0).is_err() {
+        count_fault(fault::JOIN_FAILED);
+        debug!((), "process {} could not be taken in", slot.pid);
+    }
+}
+
+/// [`describe`] by the address alone, in a frame of its own.
+///
+/// # Safety
+/// `out` must be writable.
+#[inline(never)]
+unsafe fn describe_at(task: u64, slot: &Slot, out: *mut TaskFacts) {
+    // SAFETY: by contract.
+    unsafe { describe(Address(task), slot, out) }
 }
 
 /// The slot that belongs to a task.
@@ -323,8 +330,7 @@ pub fn hold(nonce: u64) {
     if nonce != maps::nonce() {
         return;
     }
-    // SAFETY: typed by the helper.
-    if let Some(slot) = unsafe { seed(current(), current_typed(), kind::ROOT) } {
+    if let Some(slot) = seed(current(), kind::ROOT) {
         if let Some(root) = maps::ROOT.get_ptr_mut(0) {
             // SAFETY: a map value; one writer.
             unsafe { *root = u64::from(slot.pid) };
@@ -338,8 +344,7 @@ pub fn hold(nonce: u64) {
 pub fn table_changed(slot: &mut Slot) {
     const SIZE: usize = HEADER + size_of::<leaktrace_common::record::file::FdTable>();
     let old = slot.table;
-    // SAFETY: typed by the helper.
-    let files: u64 = unsafe { load(current_typed(), offset!(task_files)) };
+    let files: u64 = read(current(), offset!(task_files));
     slot.table = LAST_TABLE.next() as u32;
     slot.files = files;
     let record = emit::reserve_vital::<SIZE>(Family::File);

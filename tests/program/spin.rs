@@ -64,7 +64,7 @@ fn open_one(_: u64) -> bool {
 
 /// Every second one may be read, so that the kernel makes none of two.
 fn map_one(number: u64) -> bool {
-    let prot = if number % 2 == 0 {
+    let prot = if number.is_multiple_of(2) {
         libc::PROT_READ
     } else {
         libc::PROT_NONE

@@ -58,7 +58,7 @@ fn the_verifier_has_little_to_do() {
     let all: u64 = verified.iter().map(|(_, count)| count).sum();
     assert!(verified.len() >= 12, "{verified:?}");
     assert!(all > 10_000, "{verified:?}");
-    assert!(all <= 110_000, "{all}: {verified:?}");
+    assert!(all <= 140_000, "{all}: {verified:?}");
     for (name, count) in &verified {
         assert!(*count <= 34_000, "{name} has {count}: {verified:?}");
     }

@@ -89,7 +89,7 @@ pub fn end(slot: &mut Slot, op: Op, result: i64) {
 /// that it had not at entry: another task that shares the table may have left the number meanwhile.
 #[inline(always)]
 pub fn known(slot: &mut Slot, op: Op, fd: i64) {
-    let table = file::current_table(slot);
+    let table = file::current_table_by_address(slot);
     if fd < 0 {
         compare(slot, &table);
     } else {
@@ -223,7 +223,7 @@ pub fn supervised(slot: &mut Slot) {
     if arguments.a1() != ADDFD {
         return;
     }
-    let table = file::current_table(slot);
+    let table = file::current_table_by_address(slot);
     let listener = file_facts(file_at(&table, arguments.a0() & 0xffff_ffff));
     let notification: u64 = read(listener.private_data, offset!(seccomp_filter_notif));
     let head = notification.wrapping_add(u64::from(offset!(notification_list)));

@@ -14,7 +14,7 @@ use leaktrace_common::{
 use super::Arguments;
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{file_at, load, offset, read, table_of},
+    kernel::{Address, Task, file_at, offset, read},
     once,
     tree::{self, Slot},
 };
@@ -127,8 +127,7 @@ pub fn waited(slot: &mut Slot, op: Op, result: i64) {
 /// The `struct file` behind one of the caller's numbers.
 #[inline(always)]
 pub fn file_of(fd: u64) -> u64 {
-    // SAFETY: typed by the helper.
-    let table = unsafe { table_of(tree::current_typed()) };
+    let table = Address(tree::current()).table();
     file_at(&table, fd & 0xffff_ffff)
 }
 
@@ -189,8 +188,7 @@ pub fn plain(slot: &mut Slot, op: Op, result: i64) {
             if resource as u32 != RLIMIT_NOFILE || new == 0 {
                 return;
             }
-            // SAFETY: typed by the helper.
-            let signal: u64 = unsafe { load(tree::current_typed(), offset!(task_signal)) };
+            let signal: u64 = read(tree::current(), offset!(task_signal));
             told.value = read(signal, offset!(signal_rlim).wrapping_add(7 * 16));
         }
         _ => {}

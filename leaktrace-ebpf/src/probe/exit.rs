@@ -10,7 +10,7 @@ use leaktrace_common::record::{
 
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Chunk, load, offset, read, table_of},
+    kernel::{Address, Chunk, Task, offset, read},
     once,
     tree::{self, Slot},
 };
@@ -42,17 +42,13 @@ pub fn process(task: u64) {
     let Some(slot) = tree::own_slot() else {
         return;
     };
-    // SAFETY: the tracepoint's argument; every step is checked for null.
-    let (signal, live): (u64, i32) = unsafe {
-        let signal: u64 = load(task, offset!(task_signal));
-        (signal, read(signal, offset!(signal_live)))
-    };
+    let signal: u64 = read(task, offset!(task_signal));
+    let live: i32 = read(signal, offset!(signal_live));
     if live > 0 {
         thread(slot);
         return;
     }
-    // SAFETY: the tracepoint's argument.
-    let table = unsafe { table_of(task) };
+    let table = Address(task).table();
     if table.files != slot.files && table.files != 0 {
         once::table_changed(slot);
     }
@@ -125,10 +121,10 @@ fn last(slot: &mut Slot, task: u64, signal: u64, walk: u32) {
     // SAFETY: the record has room for both; the task is the tracepoint's argument.
     unsafe {
         let payload = record.add(HEADER).cast::<ExitProcess>();
-        let mm: u64 = load(task, offset!(task_mm));
-        let leader: u64 = load(task, offset!(task_group_leader));
+        let mm: u64 = read(task, offset!(task_mm));
+        let leader: u64 = read(task, offset!(task_group_leader));
         let parent: u64 = read(leader, offset!(task_real_parent));
-        let cred: u64 = load(task, offset!(task_cred));
+        let cred: u64 = read(task, offset!(task_cred));
         (*payload).mm = mm;
         (*payload).total_vm = read(mm, offset!(mm_total_vm));
         (*payload).rest_vm = mapping::rest(mm);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Detail, load, offset, read},
+    kernel::{Detail, offset, read},
     tree::{self, Slot},
 };
 
@@ -28,8 +28,7 @@ const O_EXCL: u32 = 0o200;
 /// The ipc namespace of the current task and its inode number.
 #[inline(always)]
 fn namespace() -> (u64, u32) {
-    // SAFETY: typed by the helper.
-    let proxy: u64 = unsafe { load(tree::current_typed(), offset!(task_nsproxy)) };
+    let proxy: u64 = read(tree::current(), offset!(task_nsproxy));
     let namespace: u64 = read(proxy, offset!(nsproxy_ipc));
     (namespace, read(namespace, offset!(ipc_ns_inum)))
 }

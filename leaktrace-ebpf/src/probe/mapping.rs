@@ -8,7 +8,7 @@ use leaktrace_common::record::{
 use super::{Arguments, file::errno};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{device, file_at, offset, read, table_of},
+    kernel::{Address, Task, device, file_at, offset, read},
     tree::{self, Slot},
 };
 
@@ -43,8 +43,7 @@ pub fn map(slot: &mut Slot, result: i64) {
     let (mut dev, mut ino, mut fd) = (0, 0, -1);
     if flags & MAP_ANONYMOUS == 0 {
         fd = arguments.a4() as i32;
-        // SAFETY: typed by the helper.
-        let table = unsafe { table_of(tree::current_typed()) };
+        let table = Address(tree::current()).table();
         let file = file_at(&table, u64::from(fd as u32));
         let inode: u64 = read(file, offset!(file_inode));
         ino = read(inode, offset!(inode_ino));

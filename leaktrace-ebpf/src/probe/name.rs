@@ -9,7 +9,7 @@ use leaktrace_common::{
 use super::{Arguments, path};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{file_at, file_facts, table_of},
+    kernel::{Address, Task, file_at, file_facts},
     once,
     tree::{self, Paths, Slot},
 };
@@ -227,11 +227,11 @@ unsafe fn base<const AREA: usize>(dirfd: i32, name: u64, out: *mut u8, text: *mu
             path::none(text);
             return;
         }
-        let task = tree::current_typed();
+        let task = tree::current();
         let (dentry, mnt) = if dirfd == AT_FDCWD {
             path::working_directory(task)
         } else {
-            let table = table_of(task);
+            let table = Address(task).table();
             let facts = file_facts(file_at(&table, u64::from(dirfd as u32)));
             (facts.dentry, facts.mnt)
         };

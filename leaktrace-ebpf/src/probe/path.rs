@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str, bpf_probe_read_user_str};
 use leaktrace_common::record::{TextRef, text_flag, text_kind};
 
-use crate::kernel::{Chunk, load, offset, read};
+use crate::kernel::{Chunk, offset, read};
 
 /// Components of a path that are followed at most.
 const DEPTH: u32 = 64;
@@ -175,13 +175,9 @@ pub fn is_absolute(address: u64) -> bool {
 }
 
 /// Dentry and mount of the working directory of a task.
-///
-/// # Safety
-/// `task` must be a task pointer that the verifier knows the type of.
 #[inline(always)]
-pub unsafe fn working_directory(task: u64) -> (u64, u64) {
-    // SAFETY: by contract.
-    let fs: u64 = unsafe { load(task, offset!(task_fs)) };
+pub fn working_directory(task: u64) -> (u64, u64) {
+    let fs: u64 = read(task, offset!(task_fs));
     let pwd = offset!(fs_pwd);
     (
         read(fs, pwd.wrapping_add(offset!(path_dentry))),
@@ -190,13 +186,9 @@ pub unsafe fn working_directory(task: u64) -> (u64, u64) {
 }
 
 /// Inode number of the mount namespace of a task.
-///
-/// # Safety
-/// `task` must be a task pointer that the verifier knows the type of.
 #[inline(always)]
-pub unsafe fn mount_namespace(task: u64) -> u32 {
-    // SAFETY: by contract.
-    let proxy: u64 = unsafe { load(task, offset!(task_nsproxy)) };
+pub fn mount_namespace(task: u64) -> u32 {
+    let proxy: u64 = read(task, offset!(task_nsproxy));
     let namespace: u64 = read(proxy, offset!(nsproxy_mnt));
     read(namespace, offset!(mnt_ns_inum))
 }

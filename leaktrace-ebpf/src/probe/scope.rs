@@ -9,7 +9,7 @@ use leaktrace_common::record::{
 use super::path;
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{load, offset, read},
+    kernel::{offset, read},
     once,
     tree::{self, Slot},
 };
@@ -90,8 +90,7 @@ struct Search {
 /// program the first eight bytes are no such number.
 #[inline(always)]
 pub fn program(slot: &mut Slot) {
-    // SAFETY: typed by the helper.
-    let mm: u64 = unsafe { load(tree::current_typed(), offset!(task_mm)) };
+    let mm: u64 = read(tree::current(), offset!(task_mm));
     let stack: u64 = read(mm, offset!(mm_start_stack));
     let (count, _) = words(stack);
     if stack == 0 || count > ARGUMENTS {

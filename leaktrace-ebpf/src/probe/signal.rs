@@ -103,7 +103,7 @@ fn notify(event: &Generated) {
     let (flags, leader): (u32, u64) = unsafe {
         (
             load(task, offset!(task_flags)),
-            load(task, offset!(task_group_leader)),
+            read(task, offset!(task_group_leader)),
         )
     };
     if flags & process_flag::EXITING == 0 || leader == 0 {
@@ -146,7 +146,7 @@ pub fn deliver(signal: u32, info: u64, action: u64) {
     let task = tree::current_typed();
     // SAFETY: typed by the helper; the record has room for both.
     unsafe {
-        let group: u64 = load(task, offset!(task_signal));
+        let group: u64 = read(task, offset!(task_signal));
         let flags: u32 = read(group, offset!(signal_flags));
         let payload = record.add(HEADER).cast::<SignalDeliver>();
         (*payload).signal = signal;

@@ -150,7 +150,7 @@ pub fn name(slot: &mut Slot, op: Op, result: i64) {
     let arguments = Arguments::current();
     const FIXED: usize = HEADER + size_of::<SocketName>();
     const SIZE: usize = FIXED + 2 * AREA;
-    let table = file::current_table(slot);
+    let table = file::current_table_by_address(slot);
     let fd = arguments.a0() as u32;
     let address = file_at(&table, u64::from(fd));
     if address == 0 {

@@ -17,7 +17,7 @@ use leaktrace_common::{
 use super::{Arguments, appear, mapping, path, stack};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Task, Typed, file_facts, load, offset, read, table_of},
+    kernel::{Address, Task, file_facts, load, offset, read},
     maps::{self, LAST_TABLE, TASKS, count_fault},
     once,
     tree::{self, Slot, describe, flag, process_flag, slot_for},
@@ -96,8 +96,7 @@ fn join(task: impl Task, clone_flags: u64) {
     let Some(parent) = tree::noted(tree::current()) else {
         return;
     };
-    // SAFETY: typed by the helper.
-    let files: u64 = unsafe { load(tree::current_typed(), offset!(task_files)) };
+    let files: u64 = read(tree::current(), offset!(task_files));
     if files != parent.files && files != 0 {
         once::table_changed(parent);
     }
@@ -148,8 +147,7 @@ fn inherited(task: impl Task) {
 #[inline(always)]
 pub fn unshared(slot: &mut Slot, flags: u64, result: i64) {
     if result == 0 && flags & namespace::ANY != 0 {
-        // SAFETY: typed by the helper.
-        namespaces(unsafe { Typed::new(tree::current_typed()) }, slot, flags);
+        namespaces(Address(tree::current()), slot, flags);
     }
 }
 
@@ -194,8 +192,7 @@ pub fn exec(task: u64, old_tid: Option<u32>, program: u64) {
         return;
     };
     let old_tid = old_tid.unwrap_or(slot.tid);
-    // SAFETY: the tracepoint's argument.
-    let table = unsafe { table_of(task) };
+    let table = Address(task).table();
     if table.files != slot.files && table.files != 0 {
         once::table_changed(slot);
     }
@@ -221,13 +218,13 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
     unsafe {
         let payload = record.add(HEADER).cast::<Exec>();
         describe(
-            Typed::new(task),
+            Address(task),
             slot,
             (&raw mut (*payload).task).cast::<TaskFacts>(),
         );
         (*payload).old_tid = if old_tid == slot.tid { 0 } else { old_tid };
         (*payload).mnt_ns = path::mount_namespace(task);
-        (*payload).rest_vm = mapping::rest(load(task, offset!(task_mm)));
+        (*payload).rest_vm = mapping::rest(read(task, offset!(task_mm)));
         (*payload).area = AREA as u16;
         (*payload).reserved = [0; 3];
         let file: u64 = read(program, offset!(bprm_file));
@@ -252,7 +249,7 @@ fn told(slot: &mut Slot, task: u64, old_tid: u32, program: u64) {
 unsafe fn arguments(task: u64, out: *mut u8, text: *mut TextRef) {
     // SAFETY: by contract; at most AREA - 1 bytes are read.
     unsafe {
-        let mm: u64 = load(task, offset!(task_mm));
+        let mm: u64 = read(task, offset!(task_mm));
         let start: u64 = read(mm, offset!(mm_arg_start));
         let end: u64 = read(mm, offset!(mm_arg_end));
         let mut len = end.wrapping_sub(start);

@@ -209,7 +209,7 @@ fn compared(slot: &mut Slot) {
 
 #[inline(always)]
 pub fn told(slot: &mut Slot, op: Op, request: u64, result: u32) {
-    let table = file::current_table(slot);
+    let table = file::current_table_by_address(slot);
     if op == Op::URING_CLOSE {
         closed(slot, &table, request);
         return;

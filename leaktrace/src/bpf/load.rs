@@ -254,20 +254,45 @@ pub(super) fn load_here(
     if let Some(room) = memory::room().filter(|room| *room < MEMORY) {
         return Err(Unavailable::Memory { room });
     }
-    let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
-    let (offsets, preemption) = {
-        let own = btf::Btf::parse(&bytes).map_err(|why| Unavailable::BadBtf(why.to_string()))?;
-        (btf::offsets(&own), health::preemption(&own, version()))
-    };
-    let types = Btf::parse(&bytes, aya::Endianness::default())
-        .map_err(|why| Unavailable::BadBtf(why.to_string()))?;
-    drop(bytes);
+    let (loader, types) = thread::scope(|scope| {
+        // It reads the kernel's types by itself, wanted or not.
+        let loader = scope.spawn(EbpfLoader::new);
+        let types = KernelTypes::read();
+        (loader.join().unwrap_or_else(|_| EbpfLoader::new()), types)
+    });
+    let KernelTypes {
+        types,
+        offsets,
+        preemption,
+    } = types?;
     let nonce = nonce();
-    let mut ebpf = create(options, (reader, deputy), &offsets, nonce, &types)?;
+    let mut ebpf = create(loader, options, (reader, deputy), &offsets, nonce, &types)?;
     let (links, outcomes) = attach(&mut ebpf, &types, preemption);
     require(&outcomes)?;
     Local::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
+}
+
+/// What the kernel says of its own types.
+struct KernelTypes {
+    types: Btf,
+    offsets: Offsets,
+    preemption: Preemption,
+}
+
+impl KernelTypes {
+    fn read() -> Result<KernelTypes, Unavailable> {
+        let bad = |why: &dyn std::fmt::Display| Unavailable::BadBtf(why.to_string());
+        let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
+        let own = btf::Btf::parse(&bytes).map_err(|why| bad(&why))?;
+        let (offsets, preemption) = (btf::offsets(&own), health::preemption(&own, version()));
+        let types = Btf::parse(&bytes, aya::Endianness::default()).map_err(|why| bad(&why))?;
+        Ok(KernelTypes {
+            types,
+            offsets,
+            preemption,
+        })
+    }
 }
 
 fn require(outcomes: &[(Probe, Outcome)]) -> Result<(), Unavailable> {
@@ -305,6 +330,7 @@ fn version() -> Option<(u32, u32)> {
 }
 
 fn create(
+    loader: EbpfLoader<'static>,
     options: &LoadOptions,
     (reader, deputy): (u32, Option<u32>),
     offsets: &Offsets,
@@ -338,7 +364,7 @@ fn create(
         Diagnostics::Off => 0u8,
         Diagnostics::Stderr => diagnostics::LEVEL,
     };
-    let mut loader = EbpfLoader::new();
+    let mut loader: EbpfLoader<'_> = loader;
     loader
         .btf(Some(types))
         .override_global("CONFIG", config.as_bytes(), true)
