@@ -83,6 +83,7 @@ other_ops! {
     URING_INSTALL = 0x46, "io_uring fixed_fd_install";
     URING_CLOSE = 0x47, "io_uring close";
     ALIAS = 0x48, "32-bit system call";
+    AIO_REQUEST = 0x49, "aio request";
 }
 
 impl Op {
@@ -163,7 +164,7 @@ impl Op {
     /// Whether a call may wait for others for long, and is told of when it does.
     #[inline(always)]
     pub const fn may_wait(self) -> bool {
-        self.0 >= Op::FLOCK.0 && self.0 <= Op::IO_GETEVENTS.0 || self.may_wait_for_a_peer()
+        self.0 >= Op::IO_SUBMIT.0 && self.0 <= Op::IO_GETEVENTS.0 || self.may_wait_for_a_peer()
     }
 }
 
@@ -229,6 +230,7 @@ ops! {
     MADVISE = 0x74, "madvise";
     BRK = 0x75, "brk";
     SETSOCKOPT = 0x76, "setsockopt";
+    IO_SUBMIT = 0xcf, "io_submit";
     FLOCK = 0xd0, "flock";
     IO_URING_ENTER = 0xd1, "io_uring_enter";
     IO_GETEVENTS = 0xd2, "io_getevents";
@@ -452,6 +454,12 @@ offsets! {
     vfsmount_root: "vfsmount.mnt_root";
     mm_map_count: "mm_struct.map_count";
     mm_total_vm: "mm_struct.total_vm";
+    mm_aio: "mm_struct.ioctx_table";
+    aio_table_len: "kioctx_table.nr";
+    aio_table: "kioctx_table.table";
+    aio_id: "kioctx.user_id";
+    aio_entries: "kioctx.nr_events";
+    aio_tail: "kioctx.tail";
     mm_stack_vm: "mm_struct.stack_vm";
     mm_brk: "mm_struct.brk";
     mm_start_brk: "mm_struct.start_brk";

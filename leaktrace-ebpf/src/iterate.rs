@@ -13,6 +13,7 @@ use leaktrace_common::{
         call::{Call, call_flag},
         file::{FdAcquire, walk_cause},
         kind,
+        ring::aio_cause,
         socket::Endpoint,
         task::TaskFacts,
         task::{Reread, Seed},
@@ -28,7 +29,7 @@ use crate::{
     },
     maps::{self, AGAIN, LAST_TABLE, TASKS, count_fault},
     once,
-    probe::call,
+    probe::{aio, call},
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -217,7 +218,8 @@ struct CallRecord {
     call: Call,
 }
 
-/// One task: if it has been waiting in a call for long, that is written down.
+/// One task: if it has been waiting in a call for long, that is written down. How far the aio
+/// contexts of its process are is told through the ring, in order with what the process does.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 extern "C" fn waiting_tasks(ctx: *mut Context) -> i32 {
@@ -229,6 +231,10 @@ extern "C" fn waiting_tasks(ctx: *mut Context) -> i32 {
     let Some(slot) = tree::slot_of(task) else {
         return 0;
     };
+    if slot.pid == slot.tid {
+        let mm: u64 = read(task, offset!(task_mm));
+        aio::of(slot, mm, 0, aio_cause::LOOK);
+    }
     let (op, begin) = (Op(slot.op as u8), slot.begin_ns);
     if !op.may_wait() || emit::now().wrapping_sub(begin) < call::LONG {
         return 0;

@@ -96,6 +96,9 @@ macro_rules! once {
 }
 
 once! {
+    aio {
+        fn states(table: u64, only: u64, cause: u32);
+    }
     appear {
         fn begin();
         fn end(op: Op, result: i64);

@@ -127,6 +127,27 @@ fn an_accept_that_nobody_answers_and_a_lock_that_nobody_gives_back_are_stale() {
 }
 
 #[test]
+fn a_request_of_aio_that_does_not_complete_is_stale() {
+    let policy = "[thresholds]\nstale-operation = \"1500ms\"\n";
+    let begin = ["pipe r w", "aio a", "aio-poll a r"];
+    let end = ["write w 1", "aio-await a", "aio-destroy a"];
+    let steps = |between: &[&'static str]| [&begin[..], between, &end[..]].concat();
+    let outcome = judged(policy, &steps(&["sleep 8000"]), &[]);
+    outcome.clean();
+    let note = outcome.fired("LT507");
+    assert_eq!(note["resource"]["syscall"], "aio request", "{outcome}");
+    assert_eq!(note["kind"], "aio", "{outcome}");
+    let message = note["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("aio request on aio context"),
+        "{outcome}"
+    );
+    // It completes, and nobody has taken its event yet.
+    let done = steps(&["write w 1", "sleep 8000"]);
+    judged(policy, &done, &[]).twin_clean("LT507");
+}
+
+#[test]
 fn a_number_that_only_rises_grows() {
     let policy = "[thresholds]\ngrowth-window = \"6s\"\ngrowth-rise = 20\n";
     let outcome = judged(policy, &["drip /etc/hosts 100 120"], &[]);

@@ -1,4 +1,5 @@
-//! LT601 and LT602: rings that go before their requests, buffers that go before their ring.
+//! LT601 and LT602: rings and aio contexts that go before their requests, buffers that go before
+//! their ring.
 
 use crate::check_steps;
 
@@ -75,4 +76,41 @@ fn an_aio_context_is_a_ring() {
     assert_eq!(outcome.only_error("LT204")["kind"], "aio", "{outcome}");
     let twin = check_steps(&["aio a", "aio-destroy a"]);
     twin.args(["--fail-on", "ring"]).end().twin_clean("LT204");
+}
+
+#[test]
+fn an_aio_context_that_is_destroyed_while_a_request_waits() {
+    let outcome = check_steps(&["pipe r w", "aio a", "aio-poll a r", "aio-destroy a"]).end();
+    outcome.clean();
+    let note = outcome.fired("LT601");
+    assert_eq!(note["kind"], "aio", "{outcome}");
+    assert_eq!(note["resource"]["syscall"], "io_destroy", "{outcome}");
+    let message = note["message"].as_str().unwrap_or_default();
+    assert!(message.contains("1 request in flight"), "{outcome}");
+}
+
+#[test]
+fn an_aio_context_that_ends_with_its_process_while_a_request_waits() {
+    let outcome = check_steps(&["pipe r w", "aio a", "aio-poll a r"]).end();
+    outcome.clean();
+    assert_eq!(outcome.fired("LT601")["kind"], "aio", "{outcome}");
+}
+
+#[test]
+fn an_aio_context_whose_requests_are_done_is_not() {
+    let taken = [
+        "pipe r w",
+        "aio a",
+        "aio-poll a r",
+        "write w 1",
+        "aio-await a",
+        "aio-destroy a",
+    ];
+    check_steps(&taken).end().twin_clean("LT601");
+    // Nobody takes its event: it is done all the same.
+    let done = ["pipe r w", "aio a", "aio-poll a r", "write w 1"];
+    check_steps(&done).end().twin_clean("LT601");
+    let destroyed = [&done[..], &["aio-destroy a"]].concat();
+    check_steps(&destroyed).end().twin_clean("LT601");
+    check_steps(&["aio a"]).end().twin_clean("LT601");
 }

@@ -129,6 +129,8 @@ pub mod kind {
     pub const RING_SETUP: u16 = 0x0401;
     /// What a ring holds by itself ([`super::ring::RingState`]).
     pub const RING_STATE: u16 = 0x0402;
+    /// How far an aio context is ([`super::ring::AioState`]).
+    pub const AIO_STATE: u16 = 0x0403;
     /// A ring's end in the kernel ([`super::ring::RingExit`]).
     pub const RING_EXIT: u16 = 0x0410;
     /// A signal was sent ([`super::signal::SignalGenerate`]).

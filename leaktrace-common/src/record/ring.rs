@@ -1,4 +1,4 @@
-//! io_uring.
+//! io_uring, and contexts of aio.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -42,6 +42,35 @@ pub struct RingState {
 }
 
 const _: () = assert!(size_of::<RingState>() == 32);
+
+/// How far the kernel is with what an aio context was asked for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct AioState {
+    /// What io_setup(2) has given: the address of its ring.
+    pub context: u64,
+    /// Places in its ring: one more than there may be requests in flight (`nr_events` in
+    /// `struct kioctx`, fs/aio.c).
+    pub entries: u32,
+    /// Completions so far, modulo that (`tail`).
+    pub tail: u32,
+    /// [`aio_cause`].
+    pub cause: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<AioState>() == 24);
+
+/// Why an [`AioState`] is told.
+pub mod aio_cause {
+    /// leaktrace looks at what waits.
+    pub const LOOK: u32 = 1;
+    /// io_destroy(2) was entered.
+    pub const DESTROY: u32 = 2;
+    /// exit_group(2) was entered.
+    pub const EXIT: u32 = 3;
+}
 
 /// The kernel's own end of a ring: its last reference has gone, and a worker waits for the
 /// requests in flight. The header is that of the task that made the ring.

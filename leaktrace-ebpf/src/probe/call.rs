@@ -46,7 +46,7 @@ pub fn family(op: Op) -> Family {
         Op::SETSOCKOPT => Family::Ring,
         Op::MLOCK | Op::MLOCK2 | Op::MUNLOCK | Op::MLOCKALL | Op::MUNLOCKALL => Family::Mapping,
         Op::IO_URING_SETUP | Op::IO_URING_ENTER | Op::IO_URING_REGISTER => Family::Ring,
-        Op::IO_SETUP | Op::IO_DESTROY | Op::IO_GETEVENTS => Family::Ring,
+        Op::IO_SETUP | Op::IO_SUBMIT | Op::IO_GETEVENTS | Op::IO_DESTROY => Family::Ring,
         Op::TIMER_CREATE | Op::TIMER_DELETE | Op::SETITIMER | Op::ALARM => Family::Signal,
         Op::SHMGET | Op::SEMGET | Op::MSGGET | Op::SHMAT | Op::MQ_OPEN => Family::Ipc,
         Op::MKDIR | Op::MKDIRAT | Op::MKNOD | Op::MKNODAT => Family::Name,

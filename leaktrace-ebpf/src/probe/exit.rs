@@ -6,6 +6,7 @@ use leaktrace_common::record::{
     exit::{ExitGroup, ExitMm, ExitProcess, ExitThread, exit_flag},
     file::walk_cause,
     kind,
+    ring::aio_cause,
 };
 
 use crate::{
@@ -15,13 +16,14 @@ use crate::{
     tree::{self, Slot},
 };
 
-use super::mapping;
+use super::{aio, mapping};
 
 /// exit_group was entered: the kernel's part begins.
 #[inline(always)]
 pub fn group(slot: &mut Slot, code: i32) {
     const SIZE: usize = HEADER + size_of::<ExitGroup>();
     once::exit::pending(slot);
+    aio::of_current(slot, 0, aio_cause::EXIT);
     let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;

@@ -1,5 +1,6 @@
 //! Handlers, by family. Written once; `hook` decides how the kernel reaches them.
 
+pub mod aio;
 pub mod appear;
 pub mod call;
 pub mod exit;
@@ -21,7 +22,10 @@ pub mod walk;
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
-use leaktrace_common::abi::{self, NO_OFFSET, Op};
+use leaktrace_common::{
+    abi::{self, NO_OFFSET, Op},
+    record::ring::aio_cause,
+};
 
 use crate::{
     emit,
@@ -189,6 +193,7 @@ fn begin(regs: u64, op: Op) {
             slot.before = arguments.a0();
         }
         Op::EXIT_GROUP => exit::group(slot, arguments.a0() as i32),
+        Op::IO_DESTROY => aio::of_current(slot, arguments.a0(), aio_cause::DESTROY),
         _ if op.may_wait() => slot.before = arguments.a0(),
         _ => {}
     }
@@ -388,6 +393,7 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         | Op::SETITIMER
         | Op::ALARM
         | Op::IO_SETUP
+        | Op::IO_SUBMIT
         | Op::IO_DESTROY
         | Op::SETRLIMIT
         | Op::PRLIMIT64 => once::call::plain(slot, op, result),

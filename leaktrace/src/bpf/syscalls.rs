@@ -73,6 +73,7 @@ pub fn number(op: Op) -> Option<i64> {
         Op::TIMER_DELETE => libc::SYS_timer_delete,
         Op::SETITIMER => libc::SYS_setitimer,
         Op::IO_SETUP => libc::SYS_io_setup,
+        Op::IO_SUBMIT => libc::SYS_io_submit,
         Op::IO_DESTROY => libc::SYS_io_destroy,
         Op::IO_GETEVENTS => libc::SYS_io_getevents,
         Op::IO_URING_REGISTER => libc::SYS_io_uring_register,

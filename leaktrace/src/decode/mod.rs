@@ -31,7 +31,7 @@ use leaktrace_common::record::{
     kind as kinds,
     mapping::{Map, MapSeed, Remap, Unmap},
     name::Name,
-    ring::{RingExit, RingSetup, RingState},
+    ring::{AioState, RingExit, RingSetup, RingState},
     scope::Scope,
     signal::{SignalAction, SignalDeliver, SignalGenerate},
     socket::{SocketAcquire, SocketName},
@@ -88,6 +88,8 @@ pub enum Body<'a> {
     RingSetup(RingSetup),
     /// `RING_STATE`
     RingState(RingState),
+    /// `AIO_STATE`
+    AioState(AioState),
     /// `RING_EXIT`
     RingExit(RingExit),
     /// `SIGNAL_GENERATE`

@@ -13,11 +13,11 @@ use leaktrace_common::{
 
 use super::{
     Model,
+    aio::Contexts,
     conduct::{Conduct, Hazard, HazardKind, Nearest, TOLD, Wait, named, tell},
     description::DescriptionId,
-    facts::{Held, Kind, Refused, ResourceFacts, SignalSets},
+    facts::{Kind, Refused, ResourceFacts, SignalSets},
     mapping::thing_of,
-    phase::Logged,
     process::{Extent, Process, ProcessId},
     space::{Mapping, Sync},
     thing::Thing,
@@ -57,8 +57,8 @@ pub(super) struct Followed {
     buffers: Vec<(u64, u64, u64)>,
     /// The last things that are no fds and were given back: the call, and what it was given.
     gone: VecDeque<(Op, u64)>,
-    /// aio contexts by id.
-    pub(super) aio: BTreeMap<u64, Aio>,
+    /// aio contexts.
+    pub(super) aio: Contexts,
     /// Ranks of what it made that lives by an id or a name of its own: by when, and by which thread.
     pub(super) ipc: BTreeMap<(u64, u32), u64>,
 }
@@ -78,29 +78,6 @@ struct Watch {
     epfd: i32,
 }
 
-/// An aio context.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Aio {
-    acquired: u64,
-    tid: u32,
-    rank: u64,
-    entries: u64,
-}
-
-impl Aio {
-    fn thing(&self, id: u64) -> Thing {
-        Thing {
-            op: Op::IO_SETUP,
-            tid: self.tid,
-            address: id,
-            acquired: self.acquired,
-            // `struct io_event` is 32 bytes (include/uapi/linux/aio_abi.h).
-            bytes: self.entries * 32,
-            ..Thing::of(Kind::Aio)
-        }
-    }
-}
-
 impl Followed {
     /// Another program runs: POSIX timers and locks go, interval timers stay (execve(2)).
     pub(super) fn exec(&mut self) {
@@ -116,7 +93,7 @@ impl Followed {
     /// How many timers, or aio contexts, there are.
     pub(super) fn count(&self, kind: Kind) -> u64 {
         match kind {
-            Kind::Aio => self.aio.len() as u64,
+            Kind::Aio => self.aio.count(),
             _ => self.timers.len() as u64,
         }
     }
@@ -258,6 +235,7 @@ impl Model {
             Op::SETITIMER => self.set_itimer(header, id, first as usize, call),
             Op::ALARM => self.set_itimer(header, id, ITIMER_REAL, call),
             Op::IO_SETUP => self.aio_setup(header, id, call),
+            Op::IO_SUBMIT => self.aio_submitted(header, id, call),
             Op::IO_DESTROY => self.aio_destroy(header, id, call),
             Op::IO_URING_REGISTER => self.ring_buffer(id, call.file, third, call.value),
             Op::CLOSE => self.ring_closing(header, id, call),
@@ -315,14 +293,20 @@ impl Model {
 
     /// A call that went on for long; one in flight is told again and again.
     fn waited(&mut self, header: &Header, id: ProcessId, call: &Call) {
+        let op = Op(call.op);
         let fd = u32::try_from(call.arguments[0] as i32).ok();
+        let fd = fd.filter(|_| !is_of_aio(op));
         let resource = fd.and_then(|fd| {
             let slot = self.tables.get(&header.table)?.get(fd)?;
             let description = self.descriptions.get(slot.description);
             Some(Thing::of_slot(fd, slot, description).facts(&self.names))
         });
+        let resource = resource.or_else(|| match is_of_aio(op) {
+            true => self.aio_context(id, call.arguments[0]),
+            false => None,
+        });
         let wait = Wait {
-            op: Op(call.op),
+            op,
             tid: Tid(header.tid),
             begin: KtimeNs(call.begin_ns),
             until: KtimeNs(header.time_ns),
@@ -617,63 +601,6 @@ impl Model {
         followed.is_some_and(|followed| followed.gone.contains(&(op, what)))
     }
 
-    fn aio_setup(&mut self, header: &Header, id: ProcessId, call: &Call) {
-        // The kernel maps its ring by itself (aio_setup_ring in fs/aio.c).
-        let mm = self.processes.get(id).map_or(0, |process| process.mm);
-        if let Some(space) = self.spaces.get_mut(&mm) {
-            space.image = None;
-        }
-        let rank = self.next_rank;
-        self.next_rank += 1;
-        let aio = Aio {
-            acquired: header.time_ns,
-            tid: header.tid,
-            rank,
-            entries: call.arguments[0] & 0xffff_ffff,
-        };
-        let all = &mut self.follow(id).aio;
-        all.insert(call.value, aio);
-        let held = all.len() as u32;
-        self.count(id, |process| {
-            process.counts.acquired(Kind::Aio, held);
-            process.phase.acquired(rank);
-        });
-    }
-
-    fn aio_destroy(&mut self, header: &Header, id: ProcessId, call: &Call) {
-        let context = call.arguments[0];
-        let Some(aio) = self.follow(id).aio.remove(&context) else {
-            return;
-        };
-        let next_rank = self.next_rank;
-        let duration = header.time_ns.saturating_sub(call.begin_ns);
-        let release = Logged {
-            thing: aio.thing(context),
-            rank: aio.rank,
-            released: header.time_ns,
-            by: header.tid,
-            duration,
-            place: 0,
-        };
-        if let Some(process) = self.processes.get_mut(id) {
-            process.spent(Kind::Aio.class(), duration);
-            process.bytes_released += release.thing.bytes;
-            process.gave_back(Kind::Aio, release.thing.bytes, Extent::Whole);
-            process.phase.released(release, next_rank, &mut self.names);
-        }
-    }
-
-    /// aio contexts that a process leaves.
-    pub(super) fn held_aio(&self, id: ProcessId) -> Vec<Held> {
-        let followed = self.processes.get(id).and_then(|p| p.followed.as_ref());
-        let contexts = followed.into_iter().flat_map(|followed| &followed.aio);
-        let held = contexts.map(|(context, aio)| Held {
-            resource: aio.thing(*context).facts(&self.names),
-            ..Held::default()
-        });
-        held.collect()
-    }
-
     fn limited(&mut self, id: ProcessId, limit: u64) {
         // Until now it was the old limit that counted.
         self.note_nearest(id);
@@ -725,6 +652,10 @@ impl Model {
 
     /// What a process did, told while it lives.
     pub(super) fn conduct(&self, process: &Process) -> Conduct {
+        self.conduct_at(process, self.now)
+    }
+
+    fn conduct_at(&self, process: &Process, now: KtimeNs) -> Conduct {
         let followed = process.followed.as_ref();
         let mut conduct = followed.map(|f| f.conduct.clone()).unwrap_or_default();
         if process.end.is_some() {
@@ -735,6 +666,7 @@ impl Model {
             conduct.growth = table.trend.points(self.now.0, table.open.all);
         }
         self.settle_doubts(followed.map(|followed| &**followed), &mut conduct);
+        self.settle_aio(process, now, &mut conduct);
         conduct
     }
 
@@ -756,7 +688,7 @@ impl Model {
             return;
         };
         let key = process.key;
-        let mut conduct = self.conduct(process);
+        let mut conduct = self.conduct_at(process, KtimeNs(u64::MAX));
         let followed = process.followed.as_ref();
         if let Some(followed) = followed {
             conduct.left = followed.left(header.time_ns);
@@ -777,6 +709,11 @@ impl Model {
             self.follow(id).conduct = conduct;
         }
     }
+}
+
+/// Whether what a call is given first is an aio context, and no fd.
+fn is_of_aio(op: Op) -> bool {
+    matches!(op, Op::IO_SUBMIT | Op::IO_GETEVENTS | Op::IO_DESTROY)
 }
 
 /// Whether a call acquires something: a refused release is another matter.

@@ -10,6 +10,9 @@
 #![forbid(unsafe_code)]
 
 mod address_space;
+mod aio;
+#[cfg(test)]
+mod aio_tests;
 mod alike;
 mod budget;
 mod call;
@@ -270,6 +273,7 @@ impl Model {
             Body::MapSeed(seed, text) => self.map_seed(header, seed, text),
             Body::RingSetup(ring) => self.ring_setup(header, ring),
             Body::RingState(state) => self.ring_state(state),
+            Body::AioState(state) => self.aio_state(header, state),
             Body::RingExit(exit) => self.ring_exit(header, exit),
             Body::SignalGenerate(signal) => self.signal_generate(header, signal),
             Body::SignalDeliver(_) => {}

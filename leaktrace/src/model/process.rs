@@ -215,6 +215,9 @@ impl Process {
             self.lost_why = why();
         }
         self.lost = self.lost.and(lost);
+        if let Some(followed) = &mut self.followed {
+            followed.aio.doubt();
+        }
         match &mut self.trust {
             Trust::Tainted { families, .. } => *families = families.and(lost),
             Trust::Sure | Trust::Reread { .. } => {

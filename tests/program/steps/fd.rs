@@ -111,17 +111,6 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
             done(unsafe { libc::flock(made.fd(name)?, flags) })?;
         }
         ("unlock", [name]) => drop(done(unsafe { libc::flock(made.fd(name)?, libc::LOCK_UN) })?),
-        ("aio", [name]) => {
-            let mut context = 0_usize;
-            let result = unsafe { libc::syscall(libc::SYS_io_setup, 8, &raw mut context) };
-            done(i32::try_from(result)?)?;
-            made.contexts.insert((*name).to_owned(), context);
-        }
-        ("aio-destroy", [name]) => {
-            let context = made.contexts.remove(*name).context("no such context")?;
-            let result = unsafe { libc::syscall(libc::SYS_io_destroy, context) };
-            done(i32::try_from(result)?)?;
-        }
         ("sweep", [first, last]) => {
             // What daemons do before they detach: most of these numbers are not open.
             for fd in first.parse()?..=last.parse::<i32>()? {

@@ -4,6 +4,7 @@
 //! go by the names that a step gives them. Nothing is given back that no step gives back, and
 //! Rust's own start-up acquires nothing, so a scenario's arguments are all there is to judge.
 
+mod aio;
 mod fd;
 mod ipc;
 mod life;
@@ -62,6 +63,7 @@ fn perform(step: &str, made: &mut Made) -> Result<()> {
         || mapping::step(verb, args, made)?
         || ipc::step(verb, args, made)?
         || ring::step(verb, args, made)?
+        || aio::step(verb, args, made)?
         || name::step(verb, args)?
         || life::step(verb, args, made)?;
     if !known {

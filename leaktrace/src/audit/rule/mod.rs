@@ -455,6 +455,7 @@ pub(crate) fn name(resource: &Resource) -> String {
         ("sysv-msg", _) => format!("message queue{id}"),
         ("shm-attach", _) => format!("shared memory{id}{address}"),
         ("process", _) => format!("process{id}"),
+        ("aio", _) => format!("aio context{address}"),
         (kind, Some(path)) => format!("{kind} {path}{address}"),
         (kind, None) => format!("{kind}{id}{address}{sized}"),
     }

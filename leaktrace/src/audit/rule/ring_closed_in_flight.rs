@@ -3,7 +3,10 @@
 use super::{Group, Remedy, RuleInfo};
 use crate::{
     audit::case::{Case, Observation},
-    model::{conduct::HazardKind, facts::ProcessFacts},
+    model::{
+        conduct::HazardKind,
+        facts::{Kind, ProcessFacts},
+    },
     report::{Level, Resource},
     sink::human,
 };
@@ -15,8 +18,8 @@ pub static RULE: RuleInfo = RuleInfo {
     group: Group::Hazard,
     level: Level::Note,
     title: "A ring was closed, or left to exit, while requests were in flight.",
-    why: "The kernel cancels them after the close has returned, in a worker of its own: until then they write into buffers that the program has given back, and hold files, ports and locks that it believes to be free.",
-    fix: "Cancel (IORING_OP_ASYNC_CANCEL) or await every request, take its completion, then close the ring.",
+    why: "The kernel cancels them after the close has returned, in a worker of its own: until then they write into buffers that the program has given back, and hold files, ports and locks that it believes to be free. Those of an aio context are cancelled or waited for by io_destroy and exit, and nobody learns how they ended.",
+    fix: "Cancel (IORING_OP_ASYNC_CANCEL) or await every request, take its completion, then close the ring; of an aio context take the events of all requests, then io_destroy it.",
     allow: "LT601:comm=server",
     check: Some(check),
     message,
@@ -33,7 +36,11 @@ fn check(case: &Case<'_>) -> Vec<Observation> {
         HazardKind::BufferUnmapped | HazardKind::EpollStale | HazardKind::NotSynced => false,
     });
     for observation in &mut seen {
-        observation.resource.syscall = Some("close".to_owned());
+        let call = match is_aio(&observation.resource) {
+            true => "io_destroy",
+            false => "close",
+        };
+        observation.resource.syscall = Some(call.to_owned());
     }
     seen
 }
@@ -51,10 +58,18 @@ fn message(_: &Case<'_>, seen: &Observation, process: &ProcessFacts) -> String {
         });
     let count = u64::from(same.unwrap_or(0));
     let requests = human::counted(count, "request", "requests");
+    let ended = match is_aio(&seen.resource) {
+        true => "ended",
+        false => "was closed",
+    };
     format!(
-        "{} was closed with {requests} in flight",
+        "{} {ended} with {requests} in flight",
         super::name(&seen.resource)
     )
+}
+
+fn is_aio(resource: &Resource) -> bool {
+    resource.kind == Kind::Aio.name()
 }
 
 fn remedy(_: &Resource) -> Remedy {

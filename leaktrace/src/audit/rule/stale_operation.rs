@@ -1,9 +1,14 @@
 //! LT507 stale-operation.
 
+use leaktrace_common::abi::Op;
+
 use super::{Group, Remedy, RuleInfo};
 use crate::{
     audit::case::{Case, Observation},
-    model::{conduct::Wait, facts::ProcessFacts},
+    model::{
+        conduct::Wait,
+        facts::{Kind, ProcessFacts},
+    },
     report::{Level, Resource},
     sink::human,
 };
@@ -29,9 +34,24 @@ fn check(case: &Case<'_>) -> Vec<Observation> {
         let limit = case.settings(process).thresholds.stale_operation;
         let waits = process.conduct.waits.iter();
         let stale = waits.filter(|wait| u128::from(took(wait)) > limit.as_nanos());
-        seen.extend(stale.map(|wait| observation(process, wait)));
+        let stale: Vec<_> = stale.collect();
+        // A call that waits for a context's requests says it all.
+        let awaited = |request: &Wait| {
+            let same =
+                |wait: &&&Wait| wait.op == Op::IO_GETEVENTS && context(wait) == context(request);
+            stale.iter().any(|wait| same(&wait))
+        };
+        let told = stale
+            .iter()
+            .filter(|wait| wait.op != Op::AIO_REQUEST || !awaited(wait));
+        seen.extend(told.map(|wait| observation(process, wait)));
     }
     seen
+}
+
+/// The aio context that a call, or a request, is about.
+fn context(wait: &Wait) -> Option<u64> {
+    wait.resource.as_ref().and_then(|resource| resource.address)
 }
 
 fn took(wait: &Wait) -> u64 {
@@ -58,9 +78,9 @@ fn message(_: &Case<'_>, seen: &Observation, _: &ProcessFacts) -> String {
     let call = resource.syscall.as_deref().unwrap_or("?");
     let until = resource.released_ns.or(seen.confirmed_ns).unwrap_or(0);
     let took = human::nanos(until.saturating_sub(resource.acquired_ns.unwrap_or(until)));
-    let on = match resource.fd {
-        Some(_) => format!(" on {}", super::name(resource)),
-        None => String::new(),
+    let on = match resource.fd.is_some() || resource.kind == Kind::Aio.name() {
+        true => format!(" on {}", super::name(resource)),
+        false => String::new(),
     };
     match resource.released_ns {
         Some(_) => format!("{call}{on} waited for {took}"),
