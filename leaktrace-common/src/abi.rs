@@ -365,6 +365,7 @@ offsets! {
     task_thread_pid: "task_struct.thread_pid";
     task_exit_code: "task_struct.exit_code";
     task_exit_signal: "task_struct.exit_signal";
+    task_state: "task_struct.__state|task_struct.state";
     task_exit_state: "task_struct.exit_state";
     task_pending: "task_struct.pending";
     task_blocked: "task_struct.blocked";

@@ -5,7 +5,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_seq_write;
+use aya_ebpf::helpers::generated::{bpf_seq_write, bpf_task_pt_regs};
 use leaktrace_common::{
     abi::{self, Holder, Op, fault, holder_kind},
     record::{
@@ -29,7 +29,7 @@ use crate::{
     },
     maps::{self, AGAIN, LAST_TABLE, TASKS, count_fault},
     once,
-    probe::{aio, call},
+    probe::{Arguments, aio, call, is_compat, number},
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -239,6 +239,10 @@ extern "C" fn waiting_tasks(ctx: *mut Context) -> i32 {
     if !op.may_wait() || emit::now().wrapping_sub(begin) < call::LONG {
         return 0;
     }
+    // SAFETY: the iterator's task.
+    if unsafe { sleeps_in(task) }.0 != op {
+        return 0;
+    }
     let kind = (call::family(op) as u16) << 8 | kind::CALL;
     let mut record = CallRecord {
         header: header(kind, size_of::<CallRecord>(), slot),
@@ -257,6 +261,48 @@ extern "C" fn waiting_tasks(ctx: *mut Context) -> i32 {
         );
     }
     0
+}
+
+/// TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE (include/linux/sched.h).
+const SLEEPING: u32 = 1 | 2;
+
+/// The call that a task sleeps in, and its first argument; none while it runs, and none in a page
+/// fault or an interrupt, where the number is -1 (arch/x86/entry/entry_64.S, v6.18).
+///
+/// # Safety
+/// `task` must be the iterator's task.
+#[inline(always)]
+unsafe fn sleeps_in(task: u64) -> (Op, u64) {
+    // SAFETY: by contract.
+    let (state, regs) = unsafe {
+        let state: u32 = load(task, offset!(task_state));
+        (state, bpf_task_pt_regs(task as *mut _) as u64)
+    };
+    if state & SLEEPING == 0 {
+        return (Op::NONE, 0);
+    }
+    (Op(maps::handler(number(regs))), Arguments(regs).a0())
+}
+
+/// A task that was in a call before it was watched: if it may wait there for long, it is told to
+/// wait since now.
+///
+/// # Safety
+/// `task` must be the iterator's task.
+#[inline(always)]
+unsafe fn begun_before(task: u64, slot: &mut Slot) {
+    // SAFETY: by contract.
+    let (op, first) = unsafe { sleeps_in(task) };
+    // What else may wait begins with something that is noted when it is entered.
+    if matches!(
+        op,
+        Op::FLOCK | Op::CONNECT | Op::ACCEPT | Op::ACCEPT4 | Op::IO_GETEVENTS
+    ) && !is_compat(task)
+    {
+        slot.op = u32::from(op.0);
+        slot.begin_ns = emit::now();
+        slot.before = first;
+    }
 }
 
 /// Whether a task is of a process that userspace asked for.
@@ -284,7 +330,9 @@ unsafe fn join(task: u64) -> Option<Slot> {
         _ => LAST_TABLE.next() as u32,
     };
     // SAFETY: by contract.
-    let slot = slot_for(unsafe { Typed::new(task) }, table);
+    let mut slot = slot_for(unsafe { Typed::new(task) }, table);
+    // SAFETY: by contract.
+    unsafe { begun_before(task, &mut slot) };
     // One that was there by itself meanwhile stays; what is of another task does not.
     let flags = match tree::noted(task) {
         None => aya_ebpf::bindings::BPF_NOEXIST,

@@ -1,6 +1,7 @@
 //! `check` of a service that something else has started.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -164,6 +165,48 @@ fn while_the_service_goes_on_what_is_there_is_a_note() {
     service.tell("end");
     let status = service.process.wait().expect("wait for the service");
     assert!(status.success());
+}
+
+/// What is found of a service that wants a lock, and is watched for three seconds more until it
+/// goes on; with a lock that somebody has until then, or without.
+fn found_while_it_wants_a_lock(taken: bool) -> Outcome {
+    let place = Place::new();
+    let policy = "[thresholds]\nstale-operation = \"1s\"\n";
+    std::fs::write(place.cwd().join("leaktrace.toml"), policy).expect("write the policy");
+    let lock = File::create(place.root().join("lock")).expect("make the lock");
+    if taken {
+        lock.lock().expect("take the lock");
+    }
+    let (ready, go) = (path(&place, "ready"), path(&place, "go"));
+    let process = Command::new(STEPS)
+        .arg(format!("open g {}", path(&place, "lock")))
+        .args([&format!("ready {ready}"), "flock g", "unlock g"])
+        .args([&format!("await {go}"), "sleep 3000", "close g"])
+        .current_dir(place.cwd())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("start the service");
+    let service = Service {
+        place: &place,
+        process,
+    };
+    service.wait_for("ready", |text| !text.is_empty());
+    // Until it sleeps in the call.
+    std::thread::sleep(Duration::from_secs(1));
+    let pid = service.pid();
+    service.checked(["-p", &pid], || {
+        std::thread::sleep(Duration::from_secs(3));
+        drop(lock);
+    })
+}
+
+#[test]
+fn a_call_that_it_is_in_when_it_is_watched_waits_from_then_on() {
+    let outcome = found_while_it_wants_a_lock(true);
+    outcome.clean();
+    let note = outcome.fired("LT507");
+    assert_eq!(note["resource"]["syscall"], "flock", "{outcome}");
+    found_while_it_wants_a_lock(false).twin_clean("LT507");
 }
 
 /// A cgroup of a test's own, in the v2 hierarchy.

@@ -105,11 +105,11 @@ const TS_COMPAT: u32 = 2;
 /// TIF_32BIT (arch/arm64/include/asm/thread_info.h): the same, of the whole task.
 const TIF_32BIT: u64 = 1 << 22;
 
+/// Whether a task is in a 32-bit system call. The task must be typed.
 #[inline(always)]
-fn is_compat() -> bool {
-    let task = tree::current_typed();
+pub fn is_compat(task: u64) -> bool {
     if offset!(thread_info_status) == NO_OFFSET {
-        // SAFETY: typed by the helper. thread_info is embedded in task_struct on arm64 (v4.10).
+        // SAFETY: by contract. thread_info is embedded in task_struct on arm64 (v4.10).
         let flags: u64 = unsafe {
             load(
                 task,
@@ -118,7 +118,7 @@ fn is_compat() -> bool {
         };
         return flags & TIF_32BIT != 0;
     }
-    // SAFETY: typed by the helper. thread_info is embedded in task_struct on x86 (v4.9).
+    // SAFETY: by contract. thread_info is embedded in task_struct on x86 (v4.9).
     let status: u32 = unsafe {
         load(
             task,
@@ -154,7 +154,7 @@ fn begin(regs: u64, op: Op) {
     let Some(slot) = tree::current_slot() else {
         return;
     };
-    if is_compat() {
+    if is_compat(tree::current_typed()) {
         task::compat(slot);
         return;
     }
@@ -226,7 +226,7 @@ pub fn exit(context: *mut c_void, regs: u64, result: i64) {
     // After rt_sigreturn the number is -1.
     let op = Op(maps::handler(number(regs)));
     if op == Op::ALIAS {
-        if is_compat() {
+        if is_compat(tree::current_typed()) {
             alias();
         }
         return;
@@ -255,7 +255,7 @@ fn end(context: *mut c_void, regs: u64, op: Op, result: i64) {
     let Some(slot) = tree::current_slot() else {
         return;
     };
-    if is_compat() {
+    if is_compat(tree::current_typed()) {
         task::compat(slot);
         return;
     }
