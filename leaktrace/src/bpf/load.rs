@@ -20,7 +20,7 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use crate::{
-    census::{Further, memory},
+    census::{Further, host, memory},
     deputy::{self, Started},
     launch::{has_room_for, privilege},
 };
@@ -269,6 +269,9 @@ pub(super) fn load_here(
     let mut ebpf = create(loader, options, (reader, deputy), &offsets, nonce, &types)?;
     let (links, outcomes) = attach(&mut ebpf, &types, preemption);
     require(&outcomes)?;
+    // The kernel's types are several times what a run of a small program needs.
+    drop(types);
+    host::give_back_memory();
     Local::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
 }
@@ -323,7 +326,7 @@ fn too_old() -> &'static str {
 
 /// Major and minor number of the running kernel.
 fn version() -> Option<(u32, u32)> {
-    let release = crate::census::host::tool().kernel;
+    let release = host::tool().kernel;
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut next = || numbers.next()?.parse::<u32>().ok();
     Some((next()?, next()?))
@@ -412,7 +415,7 @@ fn nonce() -> u64 {
         u64::from_ne_bytes(bytes)
     } else {
         // Early boot only; uniqueness among concurrent runs is what matters.
-        crate::census::host::boottime_ns() ^ u64::from(std::process::id()) << 32
+        host::boottime_ns() ^ u64::from(std::process::id()) << 32
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How long to wait for everyone to stand still: one that waits for a disk holds up the rest.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_micros(200);
 
