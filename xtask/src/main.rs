@@ -89,6 +89,9 @@ enum Task {
         /// Few scenarios, one of each kind
         #[arg(long)]
         quick: bool,
+        /// With the programs of the last run, without building
+        #[arg(long, conflicts_with = "start")]
+        last: bool,
         /// No scenarios: doctor, a clean run, a leak and a parallel build, with this machine's
         /// release build
         #[arg(long, conflicts_with_all = ["quick", "names"])]
@@ -205,6 +208,7 @@ fn perform(task: Task) -> Result<()> {
             arch,
             accel,
             quick,
+            last,
             start,
             binary,
             names,
@@ -214,6 +218,7 @@ fn perform(task: Task) -> Result<()> {
             arch,
             accelerator: accel,
             quick,
+            last,
             start,
             binary,
             names,

@@ -134,6 +134,23 @@ fn settings<W: std::io::Write>(archive: &mut Archive<W>) -> Result<()> {
     archive.file("etc/shells", 0o644, b"/bin/sh\n/bin/bash\n")
 }
 
+/// The programs that were built last.
+///
+/// # Errors
+/// If none were.
+pub fn last_programs(arch: Arch) -> Result<Programs> {
+    let dir = target_dir().join(arch.target()).join("debug");
+    let scenario = std::fs::read_to_string(dir.join(SCENARIO))
+        .context("nothing was built before: leave out --last")?;
+    Ok(Programs {
+        dir,
+        scenario: scenario.into(),
+    })
+}
+
+/// Where the name of the scenarios that were built last is kept.
+const SCENARIO: &str = "leaktrace-scenario";
+
 /// The programs under test, static, so that they run on any system of that architecture.
 ///
 /// # Errors
@@ -193,10 +210,9 @@ pub fn programs(arch: Arch) -> Result<Programs> {
         .filter(|message| message["target"]["name"] == "scenario")
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
         .context("cargo names the scenarios that it built")?;
-    Ok(Programs {
-        dir: target_dir().join(target).join("debug"),
-        scenario,
-    })
+    let dir = target_dir().join(target).join("debug");
+    std::fs::write(dir.join(SCENARIO), scenario.display().to_string())?;
+    Ok(Programs { dir, scenario })
 }
 
 /// Where the programs under test are.

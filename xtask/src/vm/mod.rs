@@ -34,6 +34,8 @@ pub struct Options {
     pub accelerator: Accelerator,
     /// The scenarios of the support table's `quick` only.
     pub quick: bool,
+    /// With the programs of the last run.
+    pub last: bool,
     /// No scenarios: a clean run, a leak and a parallel build.
     pub start: bool,
     /// What is started then; else the release build.
@@ -49,6 +51,7 @@ pub const ENDS: Options = Options {
     arch: Arch::X86,
     accelerator: Accelerator::Tcg,
     quick: false,
+    last: false,
     start: true,
     binary: None,
     names: Vec::new(),
@@ -179,7 +182,10 @@ pub fn vm(options: &Options) -> Result<()> {
         }
         Asked::Scenarios(_) => {
             let base = image::base(&cache, options.arch)?;
-            let programs = image::programs(options.arch)?;
+            let programs = match options.last {
+                true => image::last_programs(options.arch)?,
+                false => image::programs(options.arch)?,
+            };
             image::write(&base, &programs, &command, &image)?;
         }
     }
