@@ -121,8 +121,10 @@ impl Aio {
 
     fn submit(&mut self, begin: u64, submitted: Submitted) {
         // The kernel was asked while this call went on, or just about then.
-        self.seen = self.seen.filter(|seen| seen.at + SLACK_NS < begin);
-        self.submitted += submitted.count;
+        self.seen = self
+            .seen
+            .filter(|seen| seen.at.saturating_add(SLACK_NS) < begin);
+        self.submitted = self.submitted.saturating_add(submitted.count);
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
@@ -135,7 +137,7 @@ impl Aio {
         // What the thread did that was asked, it did before; another one may have done it after.
         let by = (state.cause != aio_cause::LOOK).then_some(header.tid);
         let lately = self.recent.iter().rev();
-        let mut lately = lately.take_while(|call| call.at + SLACK_NS > at);
+        let mut lately = lately.take_while(|call| call.at.saturating_add(SLACK_NS) > at);
         if places == 0 || lately.any(|call| Some(call.tid) != by) {
             return None;
         }
@@ -144,9 +146,9 @@ impl Aio {
         if in_flight == 0 || in_flight > self.submitted {
             return None;
         }
-        let mut counted = 0;
+        let mut counted = 0_u64;
         let oldest = self.recent.iter().rev().find(|call| {
-            counted += call.count;
+            counted = call.count.saturating_add(counted);
             counted >= in_flight
         });
         Some(Seen {
@@ -161,7 +163,7 @@ impl Aio {
     fn longest(&self, now: u64, facts: impl FnOnce() -> ResourceFacts) -> Option<Wait> {
         let seen = self.seen.filter(|seen| {
             seen.cause == aio_cause::LOOK
-                && seen.at + SETTLED_NS <= now
+                && seen.at.saturating_add(SETTLED_NS) <= now
                 && seen.at.saturating_sub(seen.oldest.at) >= LONG_NS
         });
         let took = |wait: &Wait| wait.until.0 - wait.begin.0;
@@ -189,7 +191,7 @@ impl Aio {
         facts: impl FnOnce() -> ResourceFacts,
     ) -> Option<Hazard> {
         let seen = self.seen?;
-        (seen.cause == cause && seen.at + SETTLED_NS <= now).then(|| Hazard {
+        (seen.cause == cause && seen.at.saturating_add(SETTLED_NS) <= now).then(|| Hazard {
             what: HazardKind::RingInFlight(seen.in_flight),
             at: KtimeNs(seen.at),
             resource: facts(),
@@ -298,7 +300,10 @@ impl Model {
         }
         if state.cause == aio_cause::LOOK {
             // What was seen before is not sure yet: it is what counts.
-            if aio.seen.is_some_and(|seen| seen.at + SETTLED_NS > at) {
+            if aio
+                .seen
+                .is_some_and(|seen| seen.at.saturating_add(SETTLED_NS) > at)
+            {
                 return;
             }
         }
