@@ -24,7 +24,7 @@ impl Support {
     }
 
     fn header(&self) -> String {
-        let mut line = format!("{:<28}{:>5}{:>10}{:>10}", "kernel", "s", "true", "leak");
+        let mut line = format!("{:<28}{:>5}{:>13}{:>13}", "kernel", "s", "true", "leak");
         line.push_str(&format!("{:>22}", "make -j8"));
         for family in FAMILIES {
             line.push_str(&format!(" {family:>13}"));
@@ -49,7 +49,7 @@ impl Support {
             },
         );
         let mut line = format!(
-            "{:<28}{:>5}{:>10}{:>10}{make:>22}",
+            "{:<28}{:>5}{:>13}{:>13}{make:>22}",
             found.kernel.release,
             found.seconds,
             timed(found.clean),
