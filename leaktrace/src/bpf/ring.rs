@@ -22,6 +22,10 @@ const BATCH: usize = 1 << 20;
 /// interrupted while it filled a record of the ring holds up those behind it.
 const MARGIN: Duration = Duration::from_millis(2);
 
+/// Bytes of the spare ring's records that wait for their place at most. A reader that is too slow
+/// would grow without this; so the ring fills, and what has no room there is counted as lost.
+const WAITING: usize = 4 << 20;
+
 /// Longest time between two looks at the ring: most records come without a wake-up.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -107,7 +111,8 @@ impl Reader {
                 let Some(item) = self.ring.next() else { break };
                 take(&mut batch, &item, &mut self.received, &mut self.losing);
             }
-            while let Some(item) = self.spare.next() {
+            while self.waiting.len() < WAITING {
+                let Some(item) = self.spare.next() else { break };
                 take(
                     &mut self.waiting,
                     &item,
@@ -120,10 +125,14 @@ impl Reader {
             }
             // What is later than all that was read of the ring may be later than something that
             // is still in it.
-            let until = match batch.len() < BATCH {
+            let mut until = match batch.len() < BATCH {
                 true => now.saturating_sub(MARGIN.as_nanos() as u64),
                 false => last_time(&batch).unwrap_or(now),
             };
+            // The same of what was read of the spare ring.
+            if self.waiting.len() >= WAITING {
+                until = last_time(&self.waiting).map_or(until, |last| last.min(until));
+            }
             let merged = merge(&mut batch, &mut self.waiting, until);
             self.held_back = batch;
             if !merged.is_empty() {
