@@ -175,6 +175,23 @@ fn advice_tells_what_is_narrower() {
 }
 
 #[test]
+fn a_kernel_that_is_too_old_is_refused_in_one_sentence() {
+    let mut facts = good();
+    facts.attempt.error = Some(
+        "cannot attach to `sys_enter` (refused: no bpf_loop; Linux 6.1 or later); \
+         run `leaktrace doctor`"
+            .to_owned(),
+    );
+    facts.attempt.probes[0].outcome = ProbeOutcome::Broken;
+    let diagnosis = diagnose(facts);
+    assert_eq!(
+        diagnosis.conclusion,
+        "not ready: cannot attach to `sys_enter` (refused: no bpf_loop; Linux 6.1 or later)"
+    );
+    assert!(!render(&diagnosis).contains("\ncost"));
+}
+
+#[test]
 fn the_screen_fits_and_reads_so() {
     let mut facts = good();
     facts.attempt.probes[1] = probe(

@@ -223,7 +223,11 @@ fn obstacle(facts: &Facts) -> Option<Obstacle> {
         }));
     }
     let why = match (broken, &facts.attempt.error) {
-        (_, Some(error)) => error.clone(),
+        // This is what it says to run.
+        (_, Some(error)) => error
+            .strip_suffix("; run `leaktrace doctor`")
+            .unwrap_or(error)
+            .to_owned(),
         (Some(probe), None) => format!(
             "probe {} does not attach: {}",
             probe.name,

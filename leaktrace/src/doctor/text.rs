@@ -38,11 +38,13 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     line(&mut out, "bpffs", &mount(&facts.bpffs));
     probes(&mut out, facts);
     coverage(&mut out, facts);
-    line(
-        &mut out,
-        "cost",
-        "while leaktrace runs, every system call on this machine takes about 70 ns longer",
-    );
+    if diagnosis.is_ready() {
+        line(
+            &mut out,
+            "cost",
+            "while leaktrace runs, every system call on this machine takes about 70 ns longer",
+        );
+    }
     for (index, sentence) in diagnosis.advice.iter().enumerate() {
         line(
             &mut out,
