@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::run::{cargo, on_path, output, run};
 
-/// The version that is installed where there is none. Not tried yet.
+/// The version that is installed where there is none.
 const CARGO_DENY: &str = "0.19.0";
 
 /// Tests that Miri runs, by the beginnings of their names: pure code, whose tests are small.
