@@ -157,8 +157,9 @@ impl Arch {
 
 const ASK: &str = include_str!("ask.sh");
 
-/// A guest that takes longer has hung.
+/// A guest that takes longer has hung: one that runs scenarios, and one that only starts leaktrace.
 const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE_TO_START: Duration = Duration::from_secs(480);
 
 /// Boots the kernels one by one, prints the table and compares it with the recorded one.
 ///
@@ -264,7 +265,10 @@ fn one(
         options.arch,
         options.accelerator,
         &console,
-        PATIENCE,
+        match asked {
+            Asked::Start => PATIENCE_TO_START,
+            Asked::Scenarios(_) => PATIENCE,
+        },
     )?;
     Ok(Found::read(kernel, &ended, asked))
 }
