@@ -191,8 +191,9 @@ fn look(name: &str, seconds: u32, leaktrace: &Path, scratch: &Path) -> Result<Ou
             ];
             command.args(nobody);
         }
-        command.args(["stress-ng", "--quiet", "--temp-path"]);
-        command.arg(scratch);
+        // Not by --temp-path: what some stressors do there needs a relative path.
+        command.current_dir(scratch);
+        command.args(["stress-ng", "--quiet"]);
         command.args([format!("--{name}"), "2".to_owned()]);
         command.args(["--timeout".to_owned(), format!("{seconds}s")]);
     }
