@@ -1,6 +1,6 @@
 //! LT101: a process of the tree that still runs at the deadline.
 
-use leaktrace_tests::{Outcome, Place};
+use leaktrace_tests::{Outcome, Place, copy_program};
 
 use crate::check_sh;
 
@@ -63,7 +63,7 @@ fn what_a_survivor_left_is_listed_with_it_and_no_finding_of_its_own() {
 /// A place with a program that passes for a daemon that tools leave running on purpose.
 fn with_known_daemon() -> Place {
     let place = Place::new();
-    std::fs::copy("/bin/sleep", place.cwd().join("gpg-agent")).expect("copy a program");
+    copy_program("/bin/sleep", place.cwd().join("gpg-agent"));
     place
 }
 

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use leaktrace_tests::{Outcome, Place, Run};
+use leaktrace_tests::{Outcome, Place, Run, copy_program};
 
 use crate::check_sh;
 
@@ -154,7 +154,7 @@ fn a_target_that_becomes_another_user() {
     let place = Place::new();
     drop(place.open_to_all());
     let copy = place.root().join("touch");
-    std::fs::copy("/usr/bin/touch", &copy).expect("copy a program");
+    copy_program("/usr/bin/touch", &copy);
     std::os::unix::fs::chown(&copy, Some(1), Some(1)).expect("give it away");
     let mode = std::fs::Permissions::from_mode(0o6755);
     std::fs::set_permissions(&copy, mode).expect("set its mode");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use leaktrace_tests::{Outcome, Place, Run, leaktrace};
+use leaktrace_tests::{Outcome, Place, Run, copy_program, leaktrace};
 
 use crate::check_sh;
 
@@ -223,7 +223,7 @@ fn wrong_files_are_told_in_one_sentence_before_anything_runs() {
 #[test]
 fn an_expected_daemon_may_stay() {
     let place = Place::new();
-    fs::copy("/bin/sleep", place.cwd().join("my-daemon")).expect("make a daemon");
+    copy_program("/bin/sleep", place.cwd().join("my-daemon"));
     let script = "./my-daemon 30 </dev/null >/dev/null 2>&1 & echo $!";
     let outcome = check_sh(script)
         .at(&place)

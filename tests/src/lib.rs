@@ -24,7 +24,7 @@ pub use binary::leaktrace;
 pub use machine::{at_own_speed, is_emulated};
 pub use objects::Objects;
 pub use outcome::Outcome;
-pub use place::Place;
+pub use place::{Place, copy_program};
 pub use run::{NOBODY, Run, pristine, steps};
 pub use sudo::Sudoer;
 pub use terminal::Terminal;

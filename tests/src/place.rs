@@ -53,7 +53,7 @@ impl Place {
     #[must_use]
     pub fn open_to_all(&self) -> PathBuf {
         let copy = self.root.join("leaktrace");
-        std::fs::copy(crate::leaktrace(), &copy).expect("copy the binary");
+        copy_program(crate::leaktrace(), &copy);
         for path in [&self.root, &self.cwd(), &self.tmp(), &copy] {
             let mode = Permissions::from_mode(0o777);
             std::fs::set_permissions(path, mode).expect("set permissions");
@@ -80,4 +80,21 @@ impl Drop for Place {
         // /tmp, and failing here would hide why a scenario failed.
         let _ = std::fs::remove_dir_all(&self.root);
     }
+}
+
+/// Copies a program that is to be run. By cp: a file that this process has open for writing may be
+/// open in a child that another scenario is about to start, and is not executed then (ETXTBSY in
+/// execve(2)).
+///
+/// # Panics
+/// If it cannot be copied.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copied = std::process::Command::new("cp")
+        .args([from.as_ref(), to.as_ref()])
+        .status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "cannot copy {}",
+        from.as_ref().display()
+    );
 }
