@@ -7,7 +7,7 @@ use super::{
     facts::{Facts, Kind, ProcessFacts, ReleaseFacts},
     names::Names,
     phase::Phase,
-    process::{Gone, Origin, Process, ProcessId},
+    process::{Origin, Process, ProcessId},
     signal,
 };
 use crate::id::{KtimeNs, Pid, ProcessKey, Tid};
@@ -61,7 +61,7 @@ impl Model {
     /// What is known of processes that live, and of nothing else.
     pub fn facts_of_living(&self) -> Facts {
         let living = self.processes.iter();
-        let living = living.filter(|process| process.end.is_none() && process.gone == Gone::No);
+        let living = living.filter(|process| process.lives());
         Facts {
             processes: living
                 .map(|process| (process.key, self.process_facts(process)))

@@ -123,10 +123,7 @@ impl Model {
         let own = self.processes.get(id).map(|process| process.key);
         tasks > 1
             && self.processes.iter().any(|process| {
-                process.end.is_none()
-                    && process.gone == Gone::No
-                    && process.table.0 == table
-                    && Some(process.key) != own
+                process.lives() && process.table.0 == table && Some(process.key) != own
             })
     }
 

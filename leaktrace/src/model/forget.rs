@@ -7,10 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Model,
-    process::{Gone, Process},
-};
+use super::{Model, process::Process};
 use crate::id::{KtimeNs, ProcessKey};
 
 /// Time between a loss and looking for what is left of it, ns.
@@ -44,12 +41,6 @@ impl Forgetting {
             true => now.0 + WAIT,
             false => 0,
         };
-    }
-}
-
-impl Process {
-    fn lives(&self) -> bool {
-        self.end.is_none() && self.gone == Gone::No
     }
 }
 

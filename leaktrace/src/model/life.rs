@@ -12,7 +12,7 @@ use leaktrace_common::record::{
 use super::{
     Model,
     facts::{Families, Kind, SignalFacts, Trust},
-    process::{self, Extent, Gone, Listing, Origin, Process, ProcessId},
+    process::{self, Extent, Listing, Origin, Process, ProcessId},
     rate::Rate,
     scope::ScopedThread,
     signal::text,
@@ -256,9 +256,7 @@ impl Model {
         left.tasks = left.tasks.saturating_sub(1);
         // The end of a thread may be told before its birth, if the ring had no room for that: a
         // table that a process uses is there.
-        let is_used = |process: &Process| {
-            process.end.is_none() && process.gone == Gone::No && process.table.0 == table
-        };
+        let is_used = |process: &Process| process.lives() && process.table.0 == table;
         let is_used = self.processes.iter().any(is_used);
         match (left.tasks, is_used) {
             (0, true) => left.tasks = 1,

@@ -85,7 +85,7 @@ use self::{
     hash::NumberMap,
     ledger::{Extent, Ledger},
     names::Names,
-    process::{Gone, Origin, Process, ProcessId, Processes},
+    process::{Origin, Process, ProcessId, Processes},
     remains::Remains,
     reread::MapSeeds,
     ring::Rings,
@@ -319,10 +319,7 @@ impl Model {
 
     /// Processes that have not ended.
     pub fn living(&self) -> impl Iterator<Item = ProcessKey> {
-        let live = self
-            .processes
-            .iter()
-            .filter(|process| process.end.is_none() && process.gone == Gone::No);
+        let live = self.processes.iter().filter(|process| process.lives());
         live.map(|process| process.key)
     }
 

@@ -156,6 +156,11 @@ pub(super) enum Extent {
 const REFUSED: usize = 64;
 
 impl Process {
+    /// Whether neither its end was told nor that it has gone.
+    pub(super) fn lives(&self) -> bool {
+        self.end.is_none() && self.gone == Gone::No
+    }
+
     /// From what the kernel tells of a task.
     pub(super) fn new(task: &TaskFacts, born: KtimeNs, origin: Origin) -> Process {
         let mut process = Process {

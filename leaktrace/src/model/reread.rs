@@ -19,7 +19,7 @@ use super::{
     LossIs, Model,
     facts::{Families, Kind, Trust},
     mapping,
-    process::{self, Gone, Listing, Origin, ProcessId},
+    process::{self, Listing, Origin, ProcessId},
     space::{Backing, Mapping, Space, Sync},
     table::{Inherited, Slot, Table, after},
 };
@@ -45,7 +45,7 @@ impl Model {
     /// Processes that live and whose tables may be wrong, with what of them may.
     pub fn tainted(&self) -> Vec<(ProcessKey, Families)> {
         let live = self.processes.iter();
-        let live = live.filter(|it| it.end.is_none() && it.gone == Gone::No);
+        let live = live.filter(|it| it.lives());
         let tainted = live.filter_map(|process| {
             let tainted = match &process.trust {
                 Trust::Tainted { families, .. } => families.both(Families::READABLE),
