@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -613,4 +614,97 @@ fn nobody_else_can_use_the_deputy() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("not leaktrace's socket"), "{said}");
+}
+
+/// systemd's socket, as `leaktrace-deputy.socket` has it: whoever is in the group may connect, and
+/// each is given a service with the rights of `leaktrace-deputy@.service`.
+struct Socket(Child);
+
+const SOCKET: &str = "/run/leaktrace/deputy.socket";
+/// games: a group of its own, so that no other scenario's user may connect.
+const GROUP: &str = "60";
+
+impl Socket {
+    fn listen(binary: &Path) -> Self {
+        let directory = Path::new(SOCKET).parent().expect("a directory");
+        fs::create_dir_all(directory).expect("make its directory");
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).expect("close it");
+        std::os::unix::fs::chown(directory, Some(0), GROUP.parse().ok()).expect("give it away");
+        let rights = crate::units::setting(crate::units::DEPUTY, "CapabilityBoundingSet");
+        let rights = crate::units::for_setpriv(&rights);
+        let listening = Command::new("systemd-socket-activate")
+            .args(["--accept", "--inetd", "--listen", SOCKET, "setpriv"])
+            .args(["--bounding-set", &format!("-all,{rights}")])
+            .args(["--no-new-privs", "--"])
+            .arg(binary)
+            .args(["deputy", "own"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("run systemd-socket-activate");
+        let begun = Instant::now();
+        while !Path::new(SOCKET).exists() {
+            assert!(begun.elapsed() < PATIENCE, "nobody listens");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let socket = Self(listening);
+        // systemd-socket-activate(1) knows no SocketMode=. Others do not get through the directory.
+        fs::set_permissions(SOCKET, fs::Permissions::from_mode(0o666)).expect("open it");
+        socket
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = fs::remove_file(SOCKET);
+        let _ = Path::new(SOCKET).parent().map(fs::remove_dir);
+    }
+}
+
+#[test]
+fn systemd_starts_the_deputy_for_whoever_may_connect() {
+    let place = Place::new();
+    let binary = place.open_to_all();
+    let member = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--groups",
+        GROUP,
+    ];
+    let socket = Socket::listen(&binary);
+    let check = |script: &'static str| {
+        Run::check(["sh", "-c", script])
+            .at(&place)
+            .binary(&binary)
+            .through(member)
+            .args(["--settle", "300ms"])
+    };
+    is_the_users_own(&place, check(SHOW).text(), &member);
+    let leaks = check("mktemp; setsid sleep 20 & :").end();
+    assert_eq!(leaks.code(), 100, "{leaks}");
+    for rule in ["LT101", "LT109"] {
+        assert_eq!(leaks.of_rule(rule).len(), 1, "{rule}: {leaks}");
+    }
+    let doctor = pristine(&mut Command::new(member[0]))
+        .args(&member[1..])
+        .arg(&binary)
+        .arg("doctor")
+        .output()
+        .expect("run doctor");
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(
+        told.contains("systemd starts `leaktrace deputy own`"),
+        "{told}"
+    );
+    // Others may not: for them there is still sudo, and here is none.
+    let outcome = as_nobody(&place, &binary, &["echo", "ran"]).end();
+    assert_eq!(outcome.code(), 77, "{outcome}");
+    drop(socket);
+    let gone = check("true").text().end();
+    assert_eq!(gone.code(), 77, "{gone}");
+    assert_eq!(gone.stderr.lines().count(), 1, "{gone}");
 }

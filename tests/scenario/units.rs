@@ -1,21 +1,21 @@
-//! The systemd unit: its sandbox, and that `serve` works with no more rights than it gives.
+//! The systemd units: their sandboxes, and that `serve` works with no more rights than its gives.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use leaktrace_tests::Place;
 
-const UNIT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../leaktrace/dist/leaktrace-serve.service"
-);
+const DIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../leaktrace/dist");
+const SERVE: &str = "leaktrace-serve.service";
+pub(crate) const DEPUTY: &str = "leaktrace-deputy@.service";
 
-/// Tenths of what `systemd-analyze security` calls exposure: 10 is a service without a sandbox.
-const EXPOSURE: &str = "25";
+/// Tenths of what `systemd-analyze security` calls exposure: 10 is a service without a sandbox. The
+/// deputy has to see what the user sees, so it has no mount namespace of its own.
+const EXPOSURES: [(&str, &str); 2] = [(SERVE, "25"), (DEPUTY, "42")];
 
 /// The value of a setting, which the unit has once.
-fn setting(name: &str) -> String {
-    let unit = std::fs::read_to_string(UNIT).expect("read the unit");
+pub(crate) fn setting(unit: &str, name: &str) -> String {
+    let unit = std::fs::read_to_string(Path::new(DIST).join(unit)).expect("read the unit");
     let mut values = unit
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -26,30 +26,53 @@ fn setting(name: &str) -> String {
     value.to_owned()
 }
 
+/// Capabilities of a unit as setpriv(1) has them.
+pub(crate) fn for_setpriv(rights: &str) -> String {
+    let each: Vec<String> = rights
+        .split(' ')
+        .map(|one| format!("+{}", one.to_lowercase().trim_start_matches("cap_")))
+        .collect();
+    each.join(",")
+}
+
 #[test]
-fn the_sandbox_is_tight() {
-    let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold", EXPOSURE, UNIT])
-        .output()
-        .expect("run systemd-analyze");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let last = told.lines().last().unwrap_or_default();
-    assert!(last.contains("exposure level"), "{told}");
-    assert!(output.status.success(), "{last}");
+fn the_sandboxes_are_tight() {
+    for (unit, exposure) in EXPOSURES {
+        let output = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--threshold", exposure])
+            .arg(Path::new(DIST).join(unit))
+            .output()
+            .expect("run systemd-analyze");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = told.lines().last().unwrap_or_default();
+        assert!(last.contains("exposure level"), "{told}");
+        assert!(output.status.success(), "{last}");
+    }
+}
+
+#[test]
+fn systemd_understands_the_units() {
+    for unit in [SERVE, DEPUTY, "leaktrace-deputy.socket"] {
+        let output = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg(Path::new(DIST).join(unit))
+            .output()
+            .expect("run systemd-analyze");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        // It is not installed where these are tested.
+        let wrong = |line: &&str| !line.contains("/usr/local/bin/leaktrace is not executable");
+        assert_eq!(told.lines().find(wrong), None, "{unit}");
+    }
 }
 
 #[test]
 fn serve_works_with_the_rights_of_the_unit() {
     let place = Place::new();
     let binary = place.open_to_all();
-    let rights = setting("AmbientCapabilities");
-    assert_eq!(rights, setting("CapabilityBoundingSet"));
-    let each: Vec<String> = rights
-        .split(' ')
-        .map(|one| format!("+{}", one.to_lowercase().trim_start_matches("cap_")))
-        .collect();
-    let each = each.join(",");
-    let command = setting("ExecStart");
+    let rights = setting(SERVE, "AmbientCapabilities");
+    assert_eq!(rights, setting(SERVE, "CapabilityBoundingSet"));
+    let each = for_setpriv(&rights);
+    let command = setting(SERVE, "ExecStart");
     let mut words = command.split(' ');
     assert_eq!(
         words.next().map(Path::new).and_then(Path::file_name),

@@ -1,14 +1,9 @@
-//! leaktrace's side: starting the deputy, and asking it.
+//! leaktrace's side: asking the deputy.
 
 use std::{
-    env,
-    io::{self, Read},
-    os::{
-        fd::OwnedFd,
-        unix::{net::UnixStream, process::CommandExt},
-    },
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -20,8 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes;
 
 use super::{
-    COMMAND, Grant,
+    Grant,
     channel::Channel,
+    reach::{self, Behind},
     wire::{self, Form, LONGEST_REPLY, Load, QUESTIONS, Reply, Request, VERSION},
 };
 use crate::{
@@ -39,18 +35,14 @@ use crate::{
 
 /// How long an answer may take: the verifier of an emulated machine takes half a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// How long the deputy may take to end once the socket is closed.
-const FAREWELL: Duration = Duration::from_secs(5);
 /// How often is seen whether it is still there.
 const LOOK: Duration = Duration::from_millis(50);
-/// Bytes of what it said last that are told.
-const WORDS: u64 = 4_096;
 
 /// A deputy at work. Dropped, it is told to end, and waited for.
 #[derive(Debug)]
 pub struct Deputy {
     channel: Option<Channel>,
-    process: Child,
+    behind: Behind,
     looked: Instant,
 }
 
@@ -122,7 +114,7 @@ pub fn attempt() -> (Attempt, DeputyFacts) {
     for grant in [Grant::All, Grant::Own] {
         match Deputy::first(grant, &request) {
             Ok((
-                _deputy,
+                deputy,
                 Reply::Attempted {
                     attempt,
                     capabilities,
@@ -131,6 +123,7 @@ pub fn attempt() -> (Attempt, DeputyFacts) {
             )) => {
                 let facts = DeputyFacts {
                     grant: Some(grant),
+                    through: Some(deputy.behind.through()),
                     capabilities,
                 };
                 return (*attempt, facts);
@@ -162,54 +155,25 @@ impl Deputy {
         match asked {
             Ok((Reply::Refused { why }, _)) => Err(Unavailable::Deputy(why)),
             Ok((reply, fds)) => Ok((deputy, reply, fds)),
-            Err(why) => Err(match deputy.last_words() {
-                Some(words) => Unavailable::NoDeputy(words),
-                None => Unavailable::Deputy(format!("{why:#}")),
-            }),
+            Err(why) => {
+                deputy.channel = None;
+                Err(match deputy.behind.last_words() {
+                    Some(words) => Unavailable::NoDeputy(words),
+                    None => Unavailable::Deputy(deputy.behind.explain(&why)),
+                })
+            }
         }
     }
 
-    /// In a session of its own: what is typed at the terminal is not for it, and sudo does not put
-    /// a terminal of its own between (`use_pty`).
     fn start(grant: Grant) -> io::Result<Deputy> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(PATIENCE))?;
-        ours.set_write_timeout(Some(PATIENCE))?;
-        let mut sudo = Command::new("sudo");
-        sudo.arg("-n").arg("--");
-        sudo.arg(own_program()?).arg(COMMAND).arg(grant.word());
-        sudo.env("LC_ALL", "C")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        // SAFETY: setsid is async-signal-safe (signal-safety(7)) and passes no memory.
-        unsafe {
-            sudo.pre_exec(|| match libc::setsid() {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            });
-        }
-        let process = sudo.spawn()?;
+        let (socket, behind) = reach::open(grant)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
         Ok(Deputy {
-            channel: Some(Channel::new(ours, LONGEST_REPLY)),
-            process,
+            channel: Some(Channel::new(socket, LONGEST_REPLY)),
+            behind,
             looked: Instant::now(),
         })
-    }
-
-    /// What sudo, or the deputy, said before it ended.
-    fn last_words(&mut self) -> Option<String> {
-        self.channel = None;
-        self.wait();
-        let mut words = Vec::new();
-        let stderr = self.process.stderr.take()?;
-        // It has ended; what it left behind keeps the pipe open, if anything does.
-        stderr.take(WORDS).read_to_end(&mut words).ok()?;
-        let words = String::from_utf8_lossy(&words);
-        let line = words.lines().rfind(|line| !line.trim().is_empty())?;
-        let line = line.trim().trim_end_matches('.');
-        let line = line.strip_prefix("sudo: ").unwrap_or(line);
-        Some(line.to_owned())
     }
 
     /// The maps and the second socket.
@@ -226,7 +190,7 @@ impl Deputy {
 
     /// Passes on to stderr what the programs say.
     fn let_speak(&mut self) {
-        if let Some(mut words) = self.process.stderr.take() {
+        if let Some(mut words) = self.behind.words() {
             thread::spawn(move || io::copy(&mut words, &mut io::stderr()));
         }
     }
@@ -262,35 +226,12 @@ impl Deputy {
         let bytes = self.bytes(request).ok()?;
         (!bytes.is_empty()).then_some(bytes)
     }
-
-    /// Waits until sudo has ended, and with it the deputy.
-    fn wait(&mut self) {
-        let begun = Instant::now();
-        while begun.elapsed() < FAREWELL {
-            match self.process.try_wait() {
-                Ok(None) => thread::sleep(Duration::from_millis(1)),
-                Ok(Some(_)) | Err(_) => return,
-            }
-        }
-    }
 }
 
 impl Drop for Deputy {
     fn drop(&mut self) {
         self.channel = None;
-        self.wait();
-    }
-}
-
-/// The program that runs, which may have another name by now.
-fn own_program() -> io::Result<PathBuf> {
-    match env::current_exe() {
-        Ok(path) if path.exists() => Ok(path),
-        Ok(path) => Err(io::Error::other(format!(
-            "{} is not there any more",
-            path.display()
-        ))),
-        Err(error) => Err(error),
+        self.behind.wait();
     }
 }
 

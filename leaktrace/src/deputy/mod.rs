@@ -2,7 +2,7 @@
 //!
 //! Started by a plain user, leaktrace itself stays one: it starts CMD, reads records, judges, writes.
 //! For the rest it starts itself once more, `leaktrace deputy own` through `sudo -n`, with a socket
-//! as standard input. The deputy takes the user's uid, gid and groups at once, keeps CAP_BPF,
+//! as standard input; or systemd does that for whoever may connect to its socket (`reach`). The deputy takes the user's uid, gid and groups at once, keeps CAP_BPF,
 //! CAP_PERFMON and CAP_SYS_PTRACE and gives up every other right for good (`rights`). It loads
 //! and attaches the programs, hands over the maps from which records are read (`wire`), and
 //! answers what /proc or the iterators tell of processes (`serve`): of those that are watched,
@@ -16,6 +16,7 @@
 
 mod channel;
 mod client;
+mod reach;
 mod rights;
 mod serve;
 mod sight;
@@ -24,6 +25,7 @@ pub mod wire;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Started, attempt, start};
+pub use reach::{SOCKET, Through};
 pub use serve::serve;
 
 /// Name of the hidden subcommand.

@@ -53,11 +53,7 @@ impl User {
     /// # Errors
     /// It is no unix socket, or its maker is in another pid namespace.
     pub(super) fn of(socket: &UnixStream) -> io::Result<User> {
-        // `struct ucred`: pid, uid, gid, 32 bits each.
-        let peer = option(socket, libc::SO_PEERCRED, 3)?;
-        let &[pid, uid, gid] = &peer[..] else {
-            return Err(io::Error::other("its maker is not known"));
-        };
+        let [pid, uid, gid] = peer(socket)?;
         if pid == 0 {
             return Err(io::Error::other("its maker is in another pid namespace"));
         }
@@ -68,6 +64,21 @@ impl User {
             groups: option(socket, libc::SO_PEERGROUPS, GROUPS)?,
         })
     }
+}
+
+/// The uid of who made the socket's other end, or listens at it.
+///
+/// # Errors
+/// It is no unix socket.
+pub(super) fn maker(socket: &UnixStream) -> io::Result<u32> {
+    peer(socket).map(|[_, uid, _]| uid)
+}
+
+/// `struct ucred`: pid, uid, gid, 32 bits each.
+fn peer(socket: &UnixStream) -> io::Result<[u32; 3]> {
+    option(socket, libc::SO_PEERCRED, 3)?
+        .try_into()
+        .map_err(|_| io::Error::other("its maker is not known"))
 }
 
 /// An option of a socket that is up to `room` numbers.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    deputy::Grant,
+    deputy::{Grant, Through},
     report::{Coverage, CoverageStatus, Tool},
 };
 
@@ -51,6 +51,9 @@ pub struct Facts {
 pub struct DeputyFacts {
     /// What it may show: `own` processes or `all`; null if there cannot be one.
     pub grant: Option<Grant>,
+    /// By whom it is started; null if there cannot be one.
+    #[serde(default)]
+    pub through: Option<Through>,
     /// What it may, by bits, once it has given up the rest.
     pub capabilities: u64,
 }

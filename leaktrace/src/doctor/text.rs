@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{BtfFacts, Capability, DeputyFacts, Diagnosis, Facts, Need, ProbeOutcome};
 use crate::{
-    deputy,
+    deputy::{self, Through},
     report::CoverageStatus,
     sink::{escape_str, human::size},
 };
@@ -93,16 +93,21 @@ fn way(facts: &Facts) -> String {
         (0, _) => "root: leaktrace loads the programs, CMD runs as whoever ran sudo".to_owned(),
         (_, None) => "leaktrace's own capabilities; CMD gets none of them".to_owned(),
         (_, Some(DeputyFacts { grant: None, .. })) => {
-            "none: neither rights of its own, nor a sudo that asks for no password".to_owned()
+            "none: neither rights of its own, nor a deputy by sudo or systemd".to_owned()
         }
         (
             _,
             Some(DeputyFacts {
                 grant: Some(grant),
+                through,
                 capabilities,
             }),
         ) => format!(
-            "sudo starts `leaktrace {} {}`, which keeps {}; CMD and all else stay the user's",
+            "{} starts `leaktrace {} {}`, which keeps {}; CMD and all else stay the user's",
+            match through {
+                Some(Through::Systemd) => "systemd",
+                Some(Through::Sudo) | None => "sudo",
+            },
             deputy::COMMAND,
             grant.word(),
             names(capabilities),
