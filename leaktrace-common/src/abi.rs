@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::record::FileIdentity;
+
 /// First argument of the `prctl(2)` calls by which leaktrace's own tasks speak to the
 /// programs; an int, so the programs look at 32 bits. No option of the kernel has this value, so the call itself always fails with
 /// EINVAL and changes nothing when no program listens.
@@ -11,9 +13,49 @@ pub const PRCTL_MAGIC: u64 = 0x6c74_7263;
 /// the root of the watched tree. The nonce must equal [`Config::nonce`].
 pub const PRCTL_HOLD: u64 = 1;
 
-/// `prctl(PRCTL_MAGIC, PRCTL_IDENTIFY, nonce, fd)`: write the kernel's identity of the
-/// caller's open `fd` into the `IDENTITY` map under the key `fd`.
+/// `prctl(PRCTL_MAGIC, PRCTL_IDENTIFY, nonce, question)`: write the kernel's identity of an fd of
+/// the caller's, which is the question's lower half, into the map `IDENTITY` at [`answer_place`].
 pub const PRCTL_IDENTIFY: u64 = 2;
+
+/// An answer to [`PRCTL_IDENTIFY`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Answer {
+    /// What was asked.
+    pub question: u64,
+    /// Of that fd.
+    pub identity: FileIdentity,
+}
+
+/// Answers that there is room for: one for each that may ask at a time.
+pub const ANSWERS: u32 = 2;
+
+/// Where a question is answered: its highest bit tells who asks.
+#[inline(always)]
+pub const fn answer_place(question: u64) -> u32 {
+    (question >> 63) as u32
+}
+
+/// A set of numbers but zero that userspace writes by memory while the programs look into it: as an
+/// array of buckets, each with room for this many. A system call for it would keep programs at
+/// functions from running (`bpf_disable_instrumentation` in kernel/bpf/syscall.c).
+pub const BUCKET: usize = 16;
+
+/// The bucket of a key among so many, which are a power of two.
+#[inline(always)]
+pub const fn bucket(key: u64, buckets: u32) -> u32 {
+    // By the golden ratio, as hash_64 in include/linux/hash.h.
+    (key.wrapping_mul(0x61c8_8646_80b5_83eb) >> 40) as u32 & (buckets - 1)
+}
+
+/// Buckets of the map `WANTED`.
+pub const WANTED_BUCKETS: u32 = 2048;
+
+/// Buckets of the map `AGAIN`.
+pub const AGAIN_BUCKETS: u32 = 512;
+
+/// Buckets of the map `TARGETS`, in that mode.
+pub const TARGET_BUCKETS: u32 = 8192;
 
 /// `prctl(PRCTL_MAGIC, PRCTL_STAY, nonce)`: the program that sees the call stays in it for
 /// [`STAY_NS`]. If it can be preempted there, it is.
@@ -523,7 +565,7 @@ offsets! {
     pt_regs_lr: "pt_regs.regs+240";
 }
 
-/// Counters, one set per CPU and family: `produced = received + lost`, exactly, once the
+/// Counters, one set per CPU and family, by the CPU's number times `FAMILY_SLOTS`: `produced = received + lost`, exactly, once the
 /// programs are detached and the ring is drained.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -13,8 +13,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use leaktrace_common::{
-    abi::fault,
-    record::{Family, Header, header_flag},
+    abi::{FamilyCount, fault},
+    record::{FAMILY_SLOTS, Family, Header, header_flag},
 };
 
 use crate::{
@@ -45,11 +45,19 @@ fn spare() -> *mut core::ffi::c_void {
     (&raw const SPARE).cast_mut().cast()
 }
 
+/// This CPU's counters of a family.
+#[inline(always)]
+fn counts(family: u32) -> Option<*mut FamilyCount> {
+    // SAFETY: no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    COUNTS.get_ptr_mut(cpu * FAMILY_SLOTS as u32 + family)
+}
+
 /// Counts a record that a program set out to write.
 #[inline(always)]
 fn produced(family: Family) {
-    if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
-        // SAFETY: this CPU's map value; programs may interleave, hence atomic.
+    if let Some(counts) = counts(family as u32) {
+        // SAFETY: a map value; programs may interleave on a CPU, hence atomic.
         unsafe { atomic::add(&raw mut (*counts).produced, 1) };
     }
 }
@@ -81,8 +89,8 @@ pub fn lost(family: u32, vital: u32) {
 
 #[inline(never)]
 fn counted(family: u32, vital: u32) {
-    if let Some(counts) = COUNTS.get_ptr_mut(family) {
-        // SAFETY: this CPU's map value.
+    if let Some(counts) = counts(family) {
+        // SAFETY: a map value, as in `produced`.
         unsafe {
             atomic::add(&raw mut (*counts).lost, 1);
             if vital != 0 {
@@ -233,8 +241,8 @@ pub unsafe fn discard(record: *mut u8) {
 pub unsafe fn withdraw(family: Family, record: *mut u8) {
     // SAFETY: by contract.
     unsafe { discard(record) };
-    if let Some(counts) = COUNTS.get_ptr_mut(family as u32) {
-        // SAFETY: this CPU's map value; the addition wraps.
+    if let Some(counts) = counts(family as u32) {
+        // SAFETY: a map value, as in `produced`; the addition wraps.
         unsafe { atomic::add(&raw mut (*counts).produced, u64::MAX) };
     }
 }

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_seq_write, bpf_task_pt_regs};
 use leaktrace_common::{
-    abi::{self, Holder, Op, fault, holder_kind},
+    abi::{self, AGAIN_BUCKETS, Holder, Op, TARGET_BUCKETS, WANTED_BUCKETS, fault, holder_kind},
     record::{
         Family, Header,
         call::{Call, call_flag},
@@ -152,7 +152,7 @@ extern "C" fn reread_tasks(ctx: *mut Context) -> i32 {
     if slot.lost != 0 {
         marked(slot);
     }
-    let wanted = |pid: u32| AGAIN.get_ptr(pid).is_some();
+    let wanted = |pid: u32| maps::has(&AGAIN, AGAIN_BUCKETS, u64::from(pid) + 1);
     // No process has number 0: all of them are wanted then.
     if slot.pid == slot.tid && (wanted(slot.pid) || wanted(0)) {
         // SAFETY: the iterator's task.
@@ -314,7 +314,7 @@ unsafe fn is_target(task: u64) -> bool {
     // SAFETY: by contract.
     let leader: u64 = unsafe { load(task, offset!(task_group_leader)) };
     let key = abi::target_key(tree::ns_pid(leader), tree::start_of(leader));
-    maps::TARGETS.get_ptr(key).is_some()
+    maps::has(&maps::TARGETS, TARGET_BUCKETS, key)
 }
 
 /// # Safety
@@ -490,7 +490,7 @@ unsafe fn holder(ctx: *mut Context, task: u64, file: u64, place: u64, kind: u32)
         0
     };
     let name_ino: u64 = read(name, offset!(inode_ino));
-    let wanted = |key: u64| key != 0 && maps::WANTED.get_ptr(key).is_some();
+    let wanted = |key: u64| key != 0 && maps::has(&maps::WANTED, WANTED_BUCKETS, key);
     if !wanted(file) && !wanted(ino) && !wanted(name_ino) {
         return;
     }

@@ -1,17 +1,22 @@
 //! Maps and globals.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, RingBuf},
 };
 use leaktrace_common::{
     ABI_VERSION,
-    abi::{Config, FamilyCount, Offsets, SYSCALL_TABLE_LEN, TABLE_SLOTS, fault},
-    record::{FAMILY_SLOTS, FileIdentity},
+    abi::{
+        self, AGAIN_BUCKETS, ANSWERS, Answer, BUCKET, Config, FamilyCount, Offsets,
+        SYSCALL_TABLE_LEN, TABLE_SLOTS, WANTED_BUCKETS, fault,
+    },
+    record::FAMILY_SLOTS,
 };
 
 use crate::{
     atomic::{self, Counter},
+    kernel::number,
     tree::Slot,
 };
 
@@ -66,9 +71,18 @@ pub const SPARE_BYTES: u64 = 4 << 20;
 #[map]
 pub static SPARE: RingBuf = RingBuf::with_byte_size(SPARE_BYTES as u32, 0);
 
-/// Processes that are to be read again, by pid; 0: all of them.
+/// What userspace reads and writes, it does by memory: while a system call of it looks into a map,
+/// no program at a function runs on that CPU, and the call may be preempted
+/// (`bpf_disable_instrumentation` in kernel/bpf/syscall.c, `trace_call_bpf` in
+/// kernel/trace/bpf_trace.c).
+const SHARED: u32 = BPF_F_MMAPABLE;
+
+/// Part of a set that userspace writes: see [`abi::BUCKET`].
+type Bucket = [u64; BUCKET];
+
+/// Processes that are to be read again, by pid plus one; 1: all of them.
 #[map]
-pub static AGAIN: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+pub static AGAIN: Array<Bucket> = Array::with_max_entries(AGAIN_BUCKETS, SHARED);
 
 /// The watched tasks by the address of their task_struct: that address cannot be used again
 /// before sched_process_free, which a pid can (it is free at release_task, 8-32 ms earlier).
@@ -91,33 +105,33 @@ pub static ACCEPTING: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(40
 /// What the iterators look for: addresses of `struct file` and inode numbers, which cannot be
 /// mistaken for each other.
 #[map]
-pub static WANTED: HashMap<u64, u8> = HashMap::with_max_entries(4096, 0);
+pub static WANTED: Array<Bucket> = Array::with_max_entries(WANTED_BUCKETS, SHARED);
 
 /// Sequence of each fd table, by its number modulo the length. Two tables that fall on one
 /// slot leave holes in each other's sequence; the order within each stays right.
 #[map]
 pub static SEQUENCES: Array<u64> = Array::with_max_entries(TABLE_SLOTS, 0);
 
-/// Counters by family.
+/// Counters by CPU and family. Userspace sets the size.
 #[map]
-pub static COUNTS: PerCpuArray<FamilyCount> = PerCpuArray::with_max_entries(FAMILY_SLOTS as u32, 0);
+pub static COUNTS: Array<FamilyCount> = Array::with_max_entries(FAMILY_SLOTS as u32, SHARED);
 
 /// Counters of [`fault`].
 #[map]
-pub static FAULTS: Array<u64> = Array::with_max_entries(fault::LEN, 0);
+pub static FAULTS: Array<u64> = Array::with_max_entries(fault::LEN, SHARED);
 
-/// Answers to PRCTL_IDENTIFY by fd.
+/// Answers to PRCTL_IDENTIFY.
 #[map]
-pub static IDENTITY: HashMap<u64, FileIdentity> = HashMap::with_max_entries(256, 0);
+pub static IDENTITY: Array<Answer> = Array::with_max_entries(ANSWERS, SHARED);
 
 /// Processes to watch in the targets mode, by [`leaktrace_common::abi::target_key`]. Userspace
 /// sets the size.
 #[map]
-pub static TARGETS: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
+pub static TARGETS: Array<Bucket> = Array::with_max_entries(1, SHARED);
 
 /// Process id of the held child once it has announced itself.
 #[map]
-pub static ROOT: Array<u64> = Array::with_max_entries(1, 0);
+pub static ROOT: Array<u64> = Array::with_max_entries(1, SHARED);
 
 /// The value of a read-only global. Volatile: userspace replaces its bytes before load, so the
 /// compiler must not know it; the verifier does.
@@ -157,6 +171,34 @@ pub fn handler(number: u64) -> u8 {
         return 0;
     }
     constant(&HANDLERS[number as usize])
+}
+
+/// Whether a set of so many buckets has a key that is not zero.
+#[inline(always)]
+pub fn has(set: &Array<Bucket>, buckets: u32, key: u64) -> bool {
+    // The kernel's pointers cannot be multiplied.
+    let key = number(key);
+    match set.get_ptr(abi::bucket(key, buckets)) {
+        // SAFETY: a map value.
+        Some(bucket) => unsafe { is_in(bucket, key) },
+        None => false,
+    }
+}
+
+/// On its own: its frame is gone when the program goes deeper.
+///
+/// # Safety
+/// `bucket` must be readable.
+#[inline(never)]
+unsafe fn is_in(bucket: *const Bucket, key: u64) -> bool {
+    // Out at the first: results that are gathered double the verifier's paths with each.
+    for place in 0..BUCKET {
+        // SAFETY: by contract. Userspace may write it meanwhile; words are whole.
+        if unsafe { core::ptr::read_volatile(bucket.cast::<u64>().add(place)) } == key {
+            return true;
+        }
+    }
+    false
 }
 
 /// Counts a fault.

@@ -2,9 +2,9 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
-    abi::Op,
+    abi::{self, Op},
     record::{
-        Family, FileIdentity, TextRef,
+        Family, TextRef,
         file::{FdAcquire, FdLock, FdRange, FdRelease, acquire_flag, lock_owner},
         kind,
     },
@@ -78,19 +78,22 @@ pub fn begin(slot: &mut Slot, fd: u64) {
 
 /// PRCTL_IDENTIFY: writes the identity of one of the caller's fds where userspace reads it.
 #[inline(never)]
-pub fn answer(nonce: u64, fd: u64) {
+pub fn answer(nonce: u64, question: u64) {
     if nonce != maps::nonce() {
         return;
     }
     let table = Address(tree::current()).table();
-    let file = file_at(&table, fd);
+    let file = file_at(&table, question & 0xffff_ffff);
     if file == 0 {
         return;
     }
-    let mut identity = FileIdentity::default();
-    // SAFETY: a local value.
-    unsafe { once::identify(&file_facts(file), Detail::Full, &raw mut identity) };
-    let _ = maps::IDENTITY.insert(fd, identity, 0);
+    if let Some(answer) = maps::IDENTITY.get_ptr_mut(abi::answer_place(question)) {
+        // SAFETY: a map value. Whoever asks reads it when the call has returned.
+        unsafe {
+            once::identify(&file_facts(file), Detail::Full, &raw mut (*answer).identity);
+            (*answer).question = question;
+        }
+    }
 }
 
 /// close(2) returned.

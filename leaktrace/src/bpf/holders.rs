@@ -1,14 +1,10 @@
 //! Who has a file, a socket, a mapping: the iterators that are run after the fact.
 
-use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{HashMap, MapData},
-};
+use aya::Ebpf;
 use leaktrace_common::abi::Holder;
 use zerocopy::FromBytes as _;
 
-use super::iterator;
+use super::{iterator, mapped::Set};
 
 /// (program, iterator) of what looks for holders.
 const HOLDERS: [(&str, &str); 2] = [
@@ -16,18 +12,17 @@ const HOLDERS: [(&str, &str); 2] = [
     ("holding_mappings", "task_vma"),
 ];
 
-/// Keys that fit the map of what is wanted.
-const ROOM: usize = 4_096;
-
 /// Every fd and mapping in the system whose `struct file` or inode number is one of these. The
-/// system is looked through once for every [`ROOM`] of them.
+/// system is looked through once for as many of them as there is room for in `set`.
 ///
 /// # Errors
 /// The iterators cannot be loaded or read.
-pub fn find(ebpf: &mut Ebpf, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
+pub(super) fn find(ebpf: &mut Ebpf, set: &mut Set, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
     let mut found = Vec::new();
-    for part in wanted.chunks(ROOM) {
-        want(ebpf, part)?;
+    let keys: Vec<u64> = wanted.iter().copied().filter(|key| *key != 0).collect();
+    let mut rest = &keys[..];
+    while !rest.is_empty() {
+        rest = set.replace(rest);
         for (name, iterator) in HOLDERS {
             let bytes = iterator::run(ebpf, name, iterator)?;
             let lines = bytes.chunks_exact(size_of::<Holder>());
@@ -35,18 +30,4 @@ pub fn find(ebpf: &mut Ebpf, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
         }
     }
     Ok(found)
-}
-
-/// Says what the iterators are to look for.
-fn want(ebpf: &mut Ebpf, wanted: &[u64]) -> anyhow::Result<()> {
-    let map = ebpf.map_mut("WANTED").context("find map `WANTED`")?;
-    let mut map: HashMap<&mut MapData, u64, u8> = HashMap::try_from(map)?;
-    let old: Vec<u64> = map.keys().filter_map(Result::ok).collect();
-    for key in old {
-        map.remove(&key).context("forget what was wanted")?;
-    }
-    for key in wanted {
-        map.insert(*key, 1, 0).context("say what is wanted")?;
-    }
-    Ok(())
 }

@@ -2,32 +2,35 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd},
     sync::Mutex,
 };
 
-use aya::maps::{HashMap, Map, MapData};
 use leaktrace_common::{
-    abi::{PRCTL_IDENTIFY, PRCTL_MAGIC},
+    abi::{Answer, PRCTL_IDENTIFY, PRCTL_MAGIC, answer_place},
     record::FileIdentity,
 };
 
-use super::maps::Maps;
+use super::{mapped::Mapped, maps::Maps};
 use crate::census::Identify;
-
-/// A [`FileIdentity`] as a map's value.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(super) struct Value(FileIdentity);
-
-// SAFETY: integers and arrays of them without padding, in a fixed layout.
-unsafe impl aya::Pod for Value {}
 
 /// Asks the programs for identities: a `prctl` that only they understand, whose answer is in a
 /// map. Both sides of a comparison come from the kernel that way.
 pub struct Identities {
     nonce: u64,
-    answers: Mutex<HashMap<MapData, u64, Value>>,
+    answers: Mapped<Answer>,
+    asker: Asker,
+    /// Questions that were asked: no two are alike, so that no answer is taken for another's.
+    asked: Mutex<u32>,
+}
+
+/// Who asks; each has a place of its own for answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asker {
+    /// Whoever reads the records.
+    Reader,
+    /// Who has loaded the programs for that one.
+    Deputy,
 }
 
 impl std::fmt::Debug for Identities {
@@ -37,39 +40,43 @@ impl std::fmt::Debug for Identities {
 }
 
 impl Identities {
-    /// Answers through another fd of the map than the one that is handed over.
+    /// Answers for whoever has loaded the programs for another process.
     ///
     /// # Errors
-    /// There are no more fds, or the kernel does not tell what the map is.
-    pub fn of_copy(nonce: u64, maps: &Maps) -> anyhow::Result<Self> {
-        let fd = maps.identity.fd().as_fd().try_clone_to_owned()?;
-        let map = Map::HashMap(MapData::from_fd(fd)?);
-        Ok(Identities::new(nonce, HashMap::try_from(map)?))
+    /// The kernel refuses.
+    pub fn of_deputy(nonce: u64, maps: &Maps) -> anyhow::Result<Self> {
+        let answers = Mapped::new(&maps.identity)?;
+        Ok(Identities::new(nonce, answers, Asker::Deputy))
     }
 
-    pub(super) fn new(nonce: u64, answers: HashMap<MapData, u64, Value>) -> Self {
+    pub(super) fn new(nonce: u64, answers: Mapped<Answer>, asker: Asker) -> Self {
         Identities {
             nonce,
-            answers: Mutex::new(answers),
+            answers,
+            asker,
+            asked: Mutex::new(0),
         }
     }
 }
 
 impl Identify for Identities {
     fn identify(&self, fd: BorrowedFd<'_>) -> io::Result<FileIdentity> {
-        let key = fd.as_raw_fd() as u64;
-        let mut answers = self
-            .answers
+        let mut asked = self
+            .asked
             .lock()
             .map_err(|_poisoned| io::Error::other("another question failed half-way"))?;
+        *asked = asked.wrapping_add(1) & (u32::MAX >> 1);
+        let serial = match self.asker {
+            Asker::Reader => *asked,
+            Asker::Deputy => *asked | 1 << 31,
+        };
+        let question = u64::from(serial) << 32 | u64::from(fd.as_raw_fd() as u32);
         // SAFETY: no pointers are passed; the kernel knows no such option and refuses.
-        unsafe { libc::prctl(PRCTL_MAGIC as i32, PRCTL_IDENTIFY, self.nonce, key, 0) };
-        let found = answers
-            .get(&key, 0)
-            .map_err(|_missing| io::Error::other("the programs did not answer"))?;
-        answers
-            .remove(&key)
-            .map_err(|why| io::Error::other(format!("answer not taken back: {why}")))?;
-        Ok(found.0)
+        unsafe { libc::prctl(PRCTL_MAGIC as i32, PRCTL_IDENTIFY, self.nonce, question, 0) };
+        self.answers
+            .get(answer_place(question) as usize)
+            .filter(|answer| answer.question == question)
+            .map(|answer| answer.identity)
+            .ok_or_else(|| io::Error::other("the programs did not answer"))
     }
 }

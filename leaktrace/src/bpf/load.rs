@@ -13,7 +13,8 @@ use aya::{
 };
 use leaktrace_common::{
     ABI_VERSION,
-    abi::{self, Config, Offsets},
+    abi::{self, Config, Offsets, TARGET_BUCKETS},
+    record::FAMILY_SLOTS,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -31,6 +32,7 @@ use super::{
     health::{self, Outcome, Preemption, Way},
     local::Local,
     loss::Loss,
+    mapped,
     probe::{PROBES, Probe, SWITCH},
     programs::Programs,
     syscalls,
@@ -340,8 +342,8 @@ fn create(
     nonce: u64,
     types: &Btf,
 ) -> Result<Ebpf, Unavailable> {
-    let (target_cgroup, target_slots) = match options.scope {
-        Scope::Targets(targets) => (targets.cgroup.unwrap_or_default(), TARGET_SLOTS),
+    let (target_cgroup, target_buckets) = match options.scope {
+        Scope::Targets(targets) => (targets.cgroup.unwrap_or_default(), TARGET_BUCKETS),
         Scope::Tree | Scope::System => ((0, 0), 1),
     };
     let config = Config {
@@ -361,6 +363,7 @@ fn create(
         reserved: 0,
     };
     let handlers = syscalls::table();
+    let cpus = mapped::cpus().map_err(|why| Unavailable::Load(format!("{why:#}")))?;
     let asked = options.loss.and_then(|loss| loss.ring_bytes);
     let ring_bytes = asked.unwrap_or(options.ring_bytes);
     let level = match options.diagnostics {
@@ -375,7 +378,8 @@ fn create(
         .override_global("HANDLERS", &handlers[..], true)
         .override_global("AYA_LOG_LEVEL", &level, false)
         .map_max_entries("RING", ring_size(ring_bytes))
-        .map_max_entries("TARGETS", target_slots)
+        .map_max_entries("TARGETS", target_buckets)
+        .map_max_entries("COUNTS", cpus * FAMILY_SLOTS as u32)
         .map_max_entries("TASKS", task_slots());
     loader.load(OBJECT).map_err(|why| {
         let text = chain(&why);
@@ -386,9 +390,6 @@ fn create(
         }
     })
 }
-
-/// Processes that can be targets.
-const TARGET_SLOTS: u32 = 16_384;
 
 /// Room for every task that the machine can have at once, up to a bound: 64 Ki slots are
 /// 8 MiB of kernel memory.

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData},
+    maps::{HashMap, Map, MapData},
     programs::{Program, links::FdLink},
 };
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::{
     health::{self, Outcome, Preemption},
     holders,
     load::{self, LoadOptions},
+    mapped::Set,
     maps::{self, Maps},
     probe::{PROBES, Probe, SWITCH},
     seed, selftest, statistics,
@@ -37,7 +38,9 @@ pub struct Local {
     ebpf: Ebpf,
     links: BTreeMap<&'static str, FdLink>,
     outcomes: Vec<(Probe, Outcome)>,
-    wanted: HashMap<MapData, u32, u32>,
+    again: Set,
+    targets: Set,
+    wanted: Set,
     diagnostics: Option<Diagnostics>,
     /// Handlers that did not run in the self-test.
     skipped: u64,
@@ -82,7 +85,9 @@ impl Local {
                 load::Diagnostics::Off => None,
                 load::Diagnostics::Stderr => Some(Diagnostics::start(&mut ebpf)?),
             },
-            wanted: HashMap::try_from(maps::take(&mut ebpf, "AGAIN")?)?,
+            again: set(&ebpf, "AGAIN")?,
+            targets: set(&ebpf, "TARGETS")?,
+            wanted: set(&ebpf, "WANTED")?,
             ebpf,
             links,
             outcomes,
@@ -142,6 +147,14 @@ fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64>
         .try_fold(0u64, |sum, one| Some(sum + one?))
 }
 
+fn set(ebpf: &Ebpf, name: &str) -> anyhow::Result<Set> {
+    // It stays with the programs: those that are loaded later find it by its fd.
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => Set::new(data),
+        _ => anyhow::bail!("find map `{name}` in the object"),
+    }
+}
+
 impl Engine for Local {
     fn check(&mut self) -> anyhow::Result<()> {
         if let Some(diagnostics) = &mut self.diagnostics {
@@ -151,12 +164,13 @@ impl Engine for Local {
     }
 
     fn target(&mut self, targets: &[Identity]) -> anyhow::Result<()> {
-        let map = self.ebpf.map_mut("TARGETS").context("find map `TARGETS`")?;
-        let mut map: HashMap<&mut MapData, u64, u8> = HashMap::try_from(map)?;
-        for one in targets {
-            map.insert(target_key(one.ns_pid, one.start_ns), 1, 0)
-                .context("note a target")?;
-        }
+        let mut keys = targets
+            .iter()
+            .map(|one| target_key(one.ns_pid, one.start_ns));
+        ensure!(
+            keys.all(|key| self.targets.insert(key)),
+            "there are too many targets"
+        );
         Ok(())
     }
 
@@ -169,20 +183,21 @@ impl Engine for Local {
     }
 
     fn reread(&mut self, pids: &[u32]) -> anyhow::Result<()> {
-        for pid in pids {
-            self.wanted.insert(pid, 0, 0).context("ask for a process")?;
+        // Zero is none of a set's numbers, and asks for all processes here.
+        let keys: Vec<u64> = pids.iter().map(|pid| u64::from(*pid) + 1).collect();
+        let mut rest = &keys[..];
+        loop {
+            rest = self.again.replace(rest);
+            seed::reread(&mut self.ebpf)?;
+            if rest.is_empty() {
+                self.again.replace(&[]);
+                return Ok(());
+            }
         }
-        let read = seed::reread(&mut self.ebpf);
-        for pid in pids {
-            self.wanted
-                .remove(pid)
-                .context("take back what was asked for")?;
-        }
-        read
     }
 
     fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
-        holders::find(&mut self.ebpf, wanted)
+        holders::find(&mut self.ebpf, &mut self.wanted, wanted)
     }
 
     fn missed(&mut self) -> anyhow::Result<Option<u64>> {

@@ -75,12 +75,12 @@ impl Maps {
     }
 
     /// Makes those that are only read such that no fd of them can be used for writing. What
-    /// remains is the reader's own place in the rings, and taking back answers.
+    /// remains is the reader's own place in the rings.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn freeze(&self) -> io::Result<()> {
-        for map in [&self.counts, &self.root, &self.faults] {
+        for map in [&self.counts, &self.root, &self.faults, &self.identity] {
             freeze(map.fd().as_fd())?;
         }
         Ok(())
@@ -92,11 +92,9 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
         .with_context(|| format!("find map `{name}` in the object"))
 }
 
-fn data(map: Map) -> anyhow::Result<MapData> {
+pub(super) fn data(map: Map) -> anyhow::Result<MapData> {
     match map {
-        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
-            Ok(data)
-        }
+        Map::Array(data) | Map::RingBuf(data) => Ok(data),
         _ => anyhow::bail!("a map in the object is of another type than it was"),
     }
 }

@@ -15,6 +15,7 @@ mod iterator;
 mod load;
 mod local;
 pub mod loss;
+mod mapped;
 mod maps;
 pub mod probe;
 mod programs;

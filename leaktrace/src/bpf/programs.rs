@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use bytes::Bytes;
 use leaktrace_common::{
-    abi::{FamilyCount, Holder, fault},
-    record::Family,
+    abi::{Answer, FamilyCount, Holder, fault},
+    record::{FAMILY_SLOTS, Family},
 };
 
 use super::{
     engine::{Engine, Found},
-    identity::{Identities, Value},
+    identity::{Asker, Identities},
     load::LoadOptions,
     loss::Losing,
+    mapped::Mapped,
     maps::Maps,
     ring::Reader,
 };
@@ -30,23 +31,17 @@ use crate::{
 /// Processes that can be asked for at once.
 pub const WANTED: usize = 1024;
 
-/// Counters of one family on one CPU, as a map's value.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Count(FamilyCount);
-
-// SAFETY: two integers without padding.
-unsafe impl aya::Pod for Count {}
-
 /// Programs that are loaded and attached, here or by another process. Dropping them takes them out
 /// of the kernel.
 pub struct Programs {
     engine: Box<dyn Engine>,
     reader: Reader,
-    counts: PerCpuArray<MapData, Count>,
-    root: Array<MapData, u64>,
-    faults: Array<MapData, u64>,
-    identity: Option<HashMap<MapData, u64, Value>>,
+    counts: Mapped<FamilyCount>,
+    root: Mapped<u64>,
+    faults: Mapped<u64>,
+    identity: Option<Mapped<Answer>>,
+    /// Programs that are loaded later, as they are wanted, find them by their fds here.
+    _maps: [MapData; 4],
     further: Option<Box<dyn Further>>,
     nonce: u64,
     start: Start,
@@ -90,10 +85,11 @@ impl Programs {
                 RingBuf::try_from(Map::RingBuf(spare))?,
                 options.loss.map(|loss| Losing::new(loss, nonce)),
             ),
-            counts: PerCpuArray::try_from(Map::PerCpuArray(counts))?,
-            root: Array::try_from(Map::Array(root))?,
-            faults: Array::try_from(Map::Array(faults))?,
-            identity: Some(HashMap::try_from(Map::HashMap(identity))?),
+            counts: Mapped::new(&counts)?,
+            root: Mapped::new(&root)?,
+            faults: Mapped::new(&faults)?,
+            identity: Some(Mapped::new(&identity)?),
+            _maps: [counts, root, faults, identity],
             further,
             nonce,
             start: start(coverage, probes)?,
@@ -107,7 +103,7 @@ impl Programs {
     /// It was taken before, or its thread cannot be started.
     pub fn census(&mut self) -> anyhow::Result<LiveCensus> {
         let answers = self.identity.take().context("take the census twice")?;
-        let identities = Identities::new(self.nonce, answers);
+        let identities = Identities::new(self.nonce, answers, Asker::Reader);
         LiveCensus::start(Box::new(identities), self.further.take()).context("start the census")
     }
 
@@ -135,19 +131,14 @@ impl Programs {
     }
 
     /// Counters of a family, one for each CPU.
-    fn family(&self, family: Family) -> anyhow::Result<Vec<FamilyCount>> {
-        let values = self
-            .counts
-            .get(&(family as u32), 0)
-            .with_context(|| format!("read the counters of family {}", family.name()))?;
-        Ok(values.iter().map(|count| count.0).collect())
+    fn family(&self, family: Family) -> impl Iterator<Item = FamilyCount> + '_ {
+        let cpus = self.counts.len() / FAMILY_SLOTS;
+        (0..cpus).filter_map(move |cpu| self.counts.get(cpu * FAMILY_SLOTS + family as usize))
     }
 
     /// How often something went wrong: [`fault`].
-    fn fault(&self, which: u32) -> anyhow::Result<u64> {
-        self.faults
-            .get(&which, 0)
-            .context("read the fault counters")
+    fn fault(&self, which: u32) -> u64 {
+        self.faults.get(which as usize).unwrap_or(0)
     }
 
     /// What was read of a family from one CPU, and dropped on demand.
@@ -158,10 +149,10 @@ impl Programs {
     }
 
     /// Counts that do not add up, a clause each; none once all is read.
-    fn unaccounted(&self) -> anyhow::Result<Vec<String>> {
+    fn unaccounted(&self) -> Vec<String> {
         let mut clauses = Vec::new();
         for family in Family::ALL {
-            for (cpu, count) in self.family(family)?.iter().enumerate() {
+            for (cpu, count) in self.family(family).enumerate() {
                 let (received, dropped) = self.read_of(cpu, family);
                 let missing = count.produced.wrapping_sub(received + count.lost + dropped);
                 if missing != 0 {
@@ -173,7 +164,7 @@ impl Programs {
                 }
             }
         }
-        Ok(clauses)
+        clauses
     }
 }
 
@@ -205,7 +196,7 @@ impl Kernel for Programs {
     }
 
     fn root_held(&self) -> anyhow::Result<bool> {
-        Ok(self.root.get(&0, 0).context("read the root")? != 0)
+        Ok(self.root.get(0).context("read the root")? != 0)
     }
 
     async fn next_batch(&mut self) -> anyhow::Result<Bytes> {
@@ -229,7 +220,7 @@ impl Kernel for Programs {
         };
         for family in Family::ALL {
             let mut of_family = FamilyEvents::default();
-            for (cpu, count) in self.family(family)?.iter().enumerate() {
+            for (cpu, count) in self.family(family).enumerate() {
                 let (received, dropped) = self.read_of(cpu, family);
                 let by_cpu = events.by_cpu.entry(cpu as u32).or_default();
                 by_cpu.produced += count.produced;
@@ -246,7 +237,7 @@ impl Kernel for Programs {
         }
         let vital = self.reader.losing.as_ref().map_or(0, |losing| losing.vital);
         events.vital_lost += vital;
-        events.stacks_left_out = self.fault(fault::STACK_LEFT_OUT)?;
+        events.stacks_left_out = self.fault(fault::STACK_LEFT_OUT);
         Ok(events)
     }
 
@@ -268,13 +259,13 @@ impl Kernel for Programs {
                 "records were lost of tasks that are not watched",
             ),
         ] {
-            let count = self.fault(which)?;
+            let count = self.fault(which);
             if count > 0 {
                 clauses.push(format!("{count} {what}"));
             }
         }
         if self.is_detached {
-            clauses.extend(self.unaccounted()?);
+            clauses.extend(self.unaccounted());
         }
         Ok(clauses)
     }
@@ -285,7 +276,7 @@ impl Kernel for Programs {
             None => (0, 0),
         };
         for family in Family::ALL {
-            for count in self.family(family)? {
+            for count in self.family(family) {
                 lost += count.lost;
                 vital += count.vital;
             }

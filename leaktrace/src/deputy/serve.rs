@@ -179,7 +179,7 @@ impl Deputy {
             found.maps.freeze()?;
             let (census, theirs) = UnixStream::pair()?;
             census.set_write_timeout(Some(PATIENCE))?;
-            let identities = Identities::of_copy(found.nonce, &found.maps)?;
+            let identities = Identities::of_deputy(found.nonce, &found.maps)?;
             answer_census(census, sight.clone(), identities)?;
             anyhow::Ok((sight, theirs))
         };
