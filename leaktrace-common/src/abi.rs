@@ -416,7 +416,6 @@ offsets! {
     task_ioac: "task_struct.ioac";
     task_thread_info: "task_struct.thread_info";
     thread_info_status: "thread_info.status";
-    thread_info_flags: "thread_info.flags";
     pid_level: "pid.level";
     pid_numbers: "pid.numbers";
     upid_nr: "upid.nr";
@@ -561,8 +560,9 @@ offsets! {
     pt_regs_ip: "pt_regs.ip|pt_regs.pc";
     pt_regs_sp: "pt_regs.sp";
     pt_regs_fp: "pt_regs.bp|pt_regs.regs+232";
-    // x86 has none.
+    // x86 has none of the two.
     pt_regs_lr: "pt_regs.regs+240";
+    pt_regs_pstate: "pt_regs.pstate";
 }
 
 /// Counters, one set per CPU and family, by the CPU's number times `FAMILY_SLOTS`: `produced = received + lost`, exactly, once the

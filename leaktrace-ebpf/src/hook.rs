@@ -13,10 +13,10 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, ProbeContext},
 };
 
-use leaktrace_common::record::ring::ring_exit;
+use leaktrace_common::{abi::NO_OFFSET, record::ring::ring_exit};
 
 use crate::{
-    kernel::{Address, offset, read},
+    kernel::{Address, load, offset, read},
     probe, tree,
 };
 
@@ -161,7 +161,8 @@ fn way_of_calls(_ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `trace_syscall_enter(regs, …)` has the tracepoint sys_enter in it (kernel/entry/
-/// syscall-common.c, v7.0).
+/// syscall-common.c, v7.0). arm64 has no such function; `invoke_syscall(regs, …)` comes behind the
+/// tracepoint there, and is not called where seccomp has answered (arch/arm64/kernel/syscall.c, v6.1).
 #[kprobe]
 fn f_sys_enter(_ctx: ProbeContext) -> u32 {
     let registers = probe::registers();
@@ -169,10 +170,18 @@ fn f_sys_enter(_ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `trace_syscall_exit(regs, result)` has sys_exit in it.
+/// `trace_syscall_exit(regs, result)` has sys_exit in it, as on arm64 `syscall_trace_exit(regs)`
+/// has (arch/arm64/kernel/ptrace.c, v6.1), where the result is in the first register by then.
 #[kprobe]
 fn f_sys_exit(ctx: ProbeContext) -> u32 {
-    probe::exit(ctx.as_ptr(), probe::registers(), second(&ctx) as i64);
+    let registers = probe::registers();
+    let result = if offset!(pt_regs_pstate) == NO_OFFSET {
+        second(&ctx)
+    } else {
+        // SAFETY: the verifier knows the registers' type.
+        unsafe { load(registers, offset!(pt_regs_first)) }
+    };
+    probe::exit(ctx.as_ptr(), registers, result as i64);
     0
 }
 

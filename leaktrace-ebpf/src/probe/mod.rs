@@ -102,21 +102,21 @@ impl Arguments {
 /// number means something else.
 const TS_COMPAT: u32 = 2;
 
-/// TIF_32BIT (arch/arm64/include/asm/thread_info.h): the same, of the whole task.
-const TIF_32BIT: u64 = 1 << 22;
+/// PSR_MODE32_BIT (arch/arm64/include/uapi/asm/ptrace.h): the registers are those of 32-bit code.
+const PSR_MODE32: u64 = 0x10;
 
 /// Whether a task is in a 32-bit system call. The task must be typed.
 #[inline(always)]
 pub fn is_compat(task: u64) -> bool {
     if offset!(thread_info_status) == NO_OFFSET {
-        // SAFETY: by contract. thread_info is embedded in task_struct on arm64 (v4.10).
-        let flags: u64 = unsafe {
-            load(
-                task,
-                offset!(task_thread_info).wrapping_add(offset!(thread_info_flags)),
-            )
+        // As compat_user_mode in arch/arm64/include/asm/ptrace.h: the processor's own word, where
+        // the numbers of a task's flags differ between kernels.
+        // SAFETY: by contract.
+        let state: u64 = unsafe {
+            let registers = bpf_task_pt_regs(task as *mut _) as u64;
+            load(registers, offset!(pt_regs_pstate))
         };
-        return flags & TIF_32BIT != 0;
+        return state & PSR_MODE32 != 0;
     }
     // SAFETY: by contract. thread_info is embedded in task_struct on x86 (v4.9).
     let status: u32 = unsafe {

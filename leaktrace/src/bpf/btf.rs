@@ -337,6 +337,16 @@ fn argument<'p>(path: &'p str, function: &str) -> Option<&'p str> {
         .strip_suffix(')')
 }
 
+/// Of [`Offsets::PATHS`], what only kernels of other architectures have: nothing is missing here
+/// without it.
+pub const ELSEWHERE: &[&str] = if cfg!(target_arch = "x86_64") {
+    &["pt_regs.regs+240", "pt_regs.pstate"]
+} else if cfg!(target_arch = "aarch64") {
+    &["thread_info.status"]
+} else {
+    &[]
+};
+
 /// Every offset that the programs want; [`NO_OFFSET`] where this kernel has none.
 pub fn offsets(btf: &Btf<'_>) -> Offsets {
     let values: Vec<u32> = Offsets::PATHS

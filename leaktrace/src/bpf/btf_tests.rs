@@ -231,10 +231,56 @@ fn this_kernel_has_what_the_programs_stand_on() {
     ] {
         assert_ne!(offset, NO_OFFSET, "{name}");
     }
+    for path in ELSEWHERE {
+        assert!(Offsets::PATHS.contains(path), "{path}");
+        assert_eq!(btf.offset(path), None, "{path}");
+    }
     // The uapi fixes these.
     assert_eq!(btf.offset("iovec.iov_len"), Some(8));
     assert_eq!(btf.offset("timespec64.tv_nsec"), Some(8));
     assert!(btf.param_count("btf_trace_sys_enter") == Some(3));
+}
+
+/// As Linux 6.1 to 7.2 have it (arch/arm64/include/asm/ptrace.h), as far as it is asked for.
+#[test]
+fn registers_of_arm64_are_found() {
+    let mut b = Builder::new();
+    let int = b.int();
+    let array = b.ty("", kind::ARRAY, 0, 0, 0, &[int, int, 31]);
+    let members = [
+        ("regs", array, 0),
+        ("sp", int, 1984),
+        ("pc", int, 2048),
+        ("pstate", int, 2112),
+    ];
+    let user = b.aggregate("user_pt_regs", kind::STRUCT, 0, &members);
+    let same = b.aggregate("", kind::STRUCT, 0, &members);
+    let union = b.aggregate("", kind::UNION, 0, &[("user_regs", user, 0), ("", same, 0)]);
+    b.aggregate(
+        "pt_regs",
+        kind::STRUCT,
+        0,
+        &[
+            ("", union, 0),
+            ("orig_x0", int, 2176),
+            ("syscallno", int, 2240),
+        ],
+    );
+    let bytes = b.build();
+    let found = offsets(&Btf::parse(&bytes).unwrap());
+    let arguments = [
+        found.pt_regs_di,
+        found.pt_regs_si,
+        found.pt_regs_dx,
+        found.pt_regs_r10,
+        found.pt_regs_r8,
+        found.pt_regs_r9,
+    ];
+    assert_eq!(arguments, [272, 8, 16, 24, 32, 40]);
+    assert_eq!((found.pt_regs_first, found.pt_regs_orig_ax), (0, 280));
+    assert_eq!((found.pt_regs_sp, found.pt_regs_ip), (248, 256));
+    assert_eq!((found.pt_regs_fp, found.pt_regs_lr), (232, 240));
+    assert_eq!(found.pt_regs_pstate, 264);
 }
 
 proptest! {

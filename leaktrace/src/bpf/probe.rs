@@ -59,6 +59,18 @@ const SYSCALL_FAMILIES: &[Family] = &[
     Family::Name,
 ];
 
+/// What the kernel calls next to sys_enter, behind seccomp, and where it has sys_exit.
+const CALLED: &str = if cfg!(target_arch = "aarch64") {
+    "invoke_syscall"
+} else {
+    "trace_syscall_enter"
+};
+const RETURNED: &str = if cfg!(target_arch = "aarch64") {
+    "syscall_trace_exit"
+} else {
+    "trace_syscall_exit"
+};
+
 /// Every probe, in the order of attaching: those that take in new tasks come first, the
 /// syscall hooks last, so that no task is seen whose birth was not.
 pub const PROBES: &[Probe] = &[
@@ -167,7 +179,7 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "releases are not seen",
-        function: function("f_sys_enter", "trace_syscall_enter"),
+        function: function("f_sys_enter", CALLED),
         skips: SYSCALL_FAMILIES,
     },
     Probe {
@@ -176,7 +188,7 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "acquisitions are not seen",
-        function: function("f_sys_exit", "trace_syscall_exit"),
+        function: function("f_sys_exit", RETURNED),
         skips: SYSCALL_FAMILIES,
     },
 ];

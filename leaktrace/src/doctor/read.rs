@@ -5,7 +5,10 @@ use std::{fs, io};
 use leaktrace_common::abi::Offsets;
 
 use super::{Attempt, BtfFacts, DeputyFacts, Facts};
-use crate::{bpf::btf::Btf, census::host};
+use crate::{
+    bpf::btf::{Btf, ELSEWHERE},
+    census::host,
+};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -31,7 +34,11 @@ pub fn read((attempt, deputy): (Attempt, Option<DeputyFacts>)) -> Facts {
 }
 
 fn btf(file: io::Result<Vec<u8>>) -> BtfFacts {
-    let wanted = Offsets::PATHS.len() as u64;
+    let here = || {
+        let elsewhere = |path: &&&str| !ELSEWHERE.contains(*path);
+        Offsets::PATHS.iter().filter(elsewhere)
+    };
+    let wanted = here().count() as u64;
     let failed = |error: String| BtfFacts {
         error: Some(error),
         wanted,
@@ -44,9 +51,7 @@ fn btf(file: io::Result<Vec<u8>>) -> BtfFacts {
     match Btf::parse(&bytes) {
         Err(error) => failed(error.to_string()),
         Ok(btf) => {
-            let missing = Offsets::PATHS
-                .iter()
-                .filter(|path| btf.offset(path).is_none());
+            let missing = here().filter(|path| btf.offset(path).is_none());
             BtfFacts {
                 bytes: bytes.len() as u64,
                 error: None,
@@ -119,6 +124,10 @@ mod tests {
     fn facts_of_this_machine_are_there() {
         let facts = read((Attempt::default(), None));
         assert!(!facts.tool.kernel.is_empty());
-        assert_eq!(facts.btf.wanted, Offsets::PATHS.len() as u64);
+        let elsewhere = ELSEWHERE.len() as u64;
+        assert_eq!(facts.btf.wanted + elsewhere, Offsets::PATHS.len() as u64);
+        for path in ELSEWHERE {
+            assert!(!facts.btf.missing.iter().any(|one| one == path), "{path}");
+        }
     }
 }

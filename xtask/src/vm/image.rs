@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::Arch;
 use super::apt::{Apt, Suite};
@@ -156,41 +156,7 @@ const SCENARIO: &str = "leaktrace-scenario";
 /// # Errors
 /// If they do not build.
 pub fn programs(arch: Arch) -> Result<Programs> {
-    let target = arch.target();
-    let installed =
-        crate::run::output(Command::new("rustup").args(["target", "list", "--installed"]))?;
-    if !installed.lines().any(|line| line == target) {
-        run(Command::new("rustup").args(["target", "add", target]))?;
-    }
-    // Emulated, a build without optimization takes half a minute to read the kernel's types.
-    let settings = [
-        "--target",
-        target,
-        "--config",
-        "profile.dev.debug=false",
-        "--config",
-        "profile.dev.opt-level=1",
-        "--config",
-        "profile.dev.package.\"*\".opt-level=2",
-    ];
-    // The system's linker knows its own architecture only; Rust's own knows all, and musl
-    // brings everything else.
-    let linker = format!(
-        "CARGO_TARGET_{}_LINKER",
-        target.to_uppercase().replace('-', "_")
-    );
-    let build = |verb: &str, args: &[&str]| {
-        let mut build = cargo();
-        build.args([verb, "--quiet"]).args(settings).args(args);
-        if arch != Arch::host() {
-            build.env(&linker, "rust-lld");
-        }
-        build
-    };
-    run(&mut build(
-        "build",
-        &["-p", "leaktrace", "-p", "leaktrace-tests", "--bins"],
-    ))?;
+    let dir = binaries(arch)?;
     // The same packages as before: else what they depend on is built again, with other features.
     let scenario = [
         "-p",
@@ -201,7 +167,7 @@ pub fn programs(arch: Arch) -> Result<Programs> {
         "scenario",
         "--no-run",
     ];
-    let mut tests = build("test", &scenario);
+    let mut tests = build(arch, "test", &scenario);
     tests.arg("--message-format=json");
     let messages = crate::run::output(&mut tests)?;
     let scenario = messages
@@ -210,9 +176,50 @@ pub fn programs(arch: Arch) -> Result<Programs> {
         .filter(|message| message["target"]["name"] == "scenario")
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
         .context("cargo names the scenarios that it built")?;
-    let dir = target_dir().join(target).join("debug");
     std::fs::write(dir.join(SCENARIO), scenario.display().to_string())?;
     Ok(Programs { dir, scenario })
+}
+
+/// Builds leaktrace and the fixtures, static, and says in which directory they are.
+fn binaries(arch: Arch) -> Result<PathBuf> {
+    let target = arch.target();
+    let installed =
+        crate::run::output(Command::new("rustup").args(["target", "list", "--installed"]))?;
+    if !installed.lines().any(|line| line == target) {
+        run(Command::new("rustup").args(["target", "add", target]))?;
+    }
+    run(&mut build(
+        arch,
+        "build",
+        &["-p", "leaktrace", "-p", "leaktrace-tests", "--bins"],
+    ))?;
+    Ok(target_dir().join(target).join("debug"))
+}
+
+/// Cargo, for static programs of an architecture.
+fn build(arch: Arch, verb: &str, args: &[&str]) -> Command {
+    let target = arch.target();
+    let mut build = cargo();
+    // Emulated, a build without optimization takes half a minute to read the kernel's types.
+    build.args([verb, "--quiet", "--target", target]).args([
+        "--config",
+        "profile.dev.debug=false",
+        "--config",
+        "profile.dev.opt-level=1",
+        "--config",
+        "profile.dev.package.\"*\".opt-level=2",
+    ]);
+    if arch != Arch::host() {
+        // The system's linker knows its own architecture only; Rust's own knows all, and musl
+        // brings everything else.
+        let linker = format!(
+            "CARGO_TARGET_{}_LINKER",
+            target.to_uppercase().replace('-', "_")
+        );
+        build.env(linker, "rust-lld");
+    }
+    build.args(args);
+    build
 }
 
 /// Where the programs under test are.
@@ -280,8 +287,8 @@ pub fn write(base: &Path, programs: &Programs, command: &str, out: &Path) -> Res
     archive.end()
 }
 
-/// Writes an image of busybox, and of this machine's make and of `binary`, or the release build,
-/// with the libraries that they name.
+/// Writes an image of busybox, make and leaktrace: `binary`, or for this machine's architecture
+/// the release build, for another one a static build.
 ///
 /// # Errors
 /// If something cannot be had, read or written.
@@ -292,47 +299,70 @@ pub fn write_small(
     command: &str,
     out: &Path,
 ) -> Result<()> {
-    if arch != Arch::host() {
-        bail!("--start is for this machine's own architecture");
-    }
-    let dir = cache.join(format!("small-{}", arch.debian()));
-    let busybox = dir.join("bin/busybox");
-    if !busybox.exists() {
-        std::fs::create_dir_all(&dir)?;
-        let empty = dir.join("empty");
-        std::fs::write(&empty, "")?;
-        let suites = [Suite::Main("bookworm")];
-        let apt = Apt::new(&dir.join("apt"), arch.debian(), &suites, &empty)?;
-        apt.unpack("busybox-static", &dir)?;
-    }
     let leaktrace = match binary {
         Some(binary) => binary.to_path_buf(),
-        None => test::binary(Profile::Release)?,
+        None if arch == Arch::host() => test::binary(Profile::Release)?,
+        None => binaries(arch)?.join("leaktrace"),
     };
     let mut archive = Archive::new(BufWriter::new(File::create(out)?));
     settings(&mut archive)?;
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("command", 0o755, command.as_bytes())?;
-    archive.directory("bin")?;
-    program(&mut archive, "bin", &busybox)?;
+    small(&mut archive, arch, cache, &leaktrace)?;
     archive.link("bin/sh", "busybox")?;
     archive.file(
         "usr/local/bin/leaktrace",
         0o755,
         &std::fs::read(&leaktrace)?,
     )?;
+    archive.end()
+}
+
+/// Busybox and make with the libraries that it and leaktrace name: Debian's for another
+/// architecture, whose leaktrace is static, else this machine's own.
+fn small<W: std::io::Write>(
+    archive: &mut Archive<W>,
+    arch: Arch,
+    cache: &Path,
+    leaktrace: &Path,
+) -> Result<()> {
+    let dir = cache.join(format!("small-{}", arch.debian()));
+    let tree = dir.join("tree");
+    let is_foreign = arch != Arch::host();
+    let wanted: &[&str] = match is_foreign {
+        true => &["busybox-static", "make"],
+        false => &["busybox-static"],
+    };
+    if !tree.exists() {
+        let part = dir.join("tree.part");
+        std::fs::create_dir_all(&part)?;
+        let empty = dir.join("empty");
+        std::fs::write(&empty, "")?;
+        let suites = [Suite::Main("bookworm")];
+        let apt = Apt::new(&dir.join("apt"), arch.debian(), &suites, &empty)?;
+        match wanted {
+            [one] => apt.unpack(one, &part)?,
+            all => apt.unpack_all(all, &part)?,
+        }
+        std::fs::rename(&part, &tree)?;
+    }
+    if is_foreign {
+        return archive.tree(&tree, needed);
+    }
+    archive.directory("bin")?;
+    program(archive, "bin", &tree.join("bin/busybox"))?;
     let make = which("make")?;
-    program(&mut archive, "usr/local/bin", &make)?;
-    let mut needed = libraries(&leaktrace)?;
+    program(archive, "usr/local/bin", &make)?;
+    let mut needed = libraries(leaktrace)?;
     needed.extend(libraries(&make)?);
     needed.sort();
     needed.dedup();
     for library in needed {
         let dir = library.parent().map(below_root).unwrap_or_default();
         archive.directory(&dir)?;
-        program(&mut archive, &dir, &library)?;
+        program(archive, &dir, &library)?;
     }
-    archive.end()
+    Ok(())
 }
 
 /// A program of this machine.
