@@ -35,6 +35,8 @@ pub struct Found {
     pub clean: Option<Timed>,
     /// `check` of a command that leaves a directory.
     pub leak: Option<Timed>,
+    /// The same while the clock is set.
+    pub step: Option<Timed>,
     /// `check -- make -j8`.
     pub make: Option<Make>,
     /// What was asked for.
@@ -100,6 +102,7 @@ impl Found {
             coverage: coverage(part("VM-DOCTOR\n", "VM-CHECK\n")).unwrap_or_default(),
             clean: timed(part("VM-CLEAN ", "\n")),
             leak: timed(part("VM-LEAK ", "\n")),
+            step: timed(part("VM-STEP ", "\n")),
             make: serde_json::from_str(part("VM-MAKE ", "\n")).ok(),
             asked: asked.clone(),
             listed,
@@ -179,7 +182,7 @@ mod tests {
             {\"facts\":{\"attempt\":{\"coverage\":[\
             {\"family\":\"file\",\"status\":\"full\"},\
             {\"family\":\"ring\",\"status\":\"partial\",\"reason\":\"skipped\"}]}}}\n\
-            VM-CHECK\nVM-CLEAN 0 3.10 4.35\nVM-LEAK 100 5.00 6.00\n\
+            VM-CHECK\nVM-CLEAN 0 3.10 4.35\nVM-LEAK 100 5.00 6.00\nVM-STEP 100 6.00 8.50\n\
             VM-MAKE {\"status\":0,\"processes\":70,\"produced\":9000,\"lost\":0,\"not_run\":null}\n\
             VM-LIST\na::one: test\na::two: test\n\n2 tests, 0 benchmarks\nVM-SCENARIOS\n\
             test a::one ... ok\ntest a::two ... FAILED\n\
@@ -199,6 +202,7 @@ mod tests {
         assert_eq!(found.coverage["ring"].0, Level::Partial);
         assert_eq!(found.clean.map(|clean| clean.status), Some(0));
         assert_eq!(found.leak.map(|leak| leak.seconds), Some(1.0));
+        assert_eq!(found.step.map(|step| step.status), Some(100));
         assert_eq!(found.make.as_ref().map(|make| make.produced), Some(9000));
         assert_eq!(found.listed.len(), 2);
         assert_eq!(found.wanted, BTreeSet::from(["a::two".to_owned()]));

@@ -1,6 +1,14 @@
 #!/bin/busybox sh
 # The first process of a guest. Everything it says goes to the console; xtask reads it.
 b=/bin/busybox
+# What is unpacked at boot cannot be left by pivot_root(2), which bubblewrap does: bound to itself and
+# moved over it, it can (filesystems/ramfs-rootfs-initramfs in the kernel's documentation).
+if [ "$1" != moved ]; then
+    $b mount --bind / /run
+    cd /run || exit 1
+    $b mount --move . /
+    exec $b chroot . $b sh /init moved
+fi
 $b --install -s /fallback
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/fallback
 export HOME=/root TERM=linux LC_ALL=C.UTF-8

@@ -115,6 +115,12 @@ impl Support {
         if status != Some(100) {
             lines.push(format!("{release}: a leak ended with {status:?}, not 100"));
         }
+        let status = found.step.map(|step| step.status);
+        if status != Some(100) {
+            lines.push(format!(
+                "{release}: a leak while the clock was set ended with {status:?}, not 100"
+            ));
+        }
         for family in FAMILIES {
             let wanted = row.except.get(family).map_or(row.level, |one| one.level);
             let got = found.coverage.get(family);
