@@ -554,6 +554,7 @@ offsets! {
     pt_regs_first: "pt_regs.di|pt_regs.regs";
     pt_regs_si: "pt_regs.si|pt_regs.regs+8";
     pt_regs_dx: "pt_regs.dx|pt_regs.regs+16";
+    pt_regs_cx: "pt_regs.cx|pt_regs.regs+24";
     pt_regs_r10: "pt_regs.r10|pt_regs.regs+24";
     pt_regs_r8: "pt_regs.r8|pt_regs.regs+32";
     pt_regs_r9: "pt_regs.r9|pt_regs.regs+40";

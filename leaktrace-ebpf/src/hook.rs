@@ -116,14 +116,7 @@ fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
 fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
     let (ring, request) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
     let completed = if offset!(uring_complete_arguments) == 3 {
-        // `struct io_uring_cqe` is of the user's ABI: user_data, res, flags.
-        let entry = ctx.arg::<u64>(2);
-        probe::uring::Completed {
-            ring,
-            request,
-            user_data: read(entry, 0),
-            result: read(entry, 8),
-        }
+        completion(ring, request, ctx.arg::<u64>(2))
     } else {
         probe::uring::Completed {
             ring,
@@ -134,6 +127,17 @@ fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
     };
     probe::uring::completed(&completed);
     0
+}
+
+/// `struct io_uring_cqe` is of the user's ABI: user_data, res, flags.
+#[inline(always)]
+fn completion(ring: u64, request: u64, entry: u64) -> probe::uring::Completed {
+    probe::uring::Completed {
+        ring,
+        request,
+        user_data: read(entry, 0),
+        result: read(entry, 8),
+    }
 }
 
 /// First argument of the function that a program hangs on.
@@ -157,6 +161,19 @@ fn argument(registers: *mut c_void, place: u32) -> u64 {
 /// Programs on a tracepoint of system calls make the kernel go there: this one, and nothing else.
 #[btf_tracepoint(function = "sys_enter")]
 fn way_of_calls(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+/// Where two programs are on a tracepoint the kernel goes through them in a function of its own:
+/// these are there, and nothing else.
+#[btf_tracepoint(function = "io_uring_complete")]
+fn way_of_completions(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+/// See [`way_of_completions`].
+#[btf_tracepoint(function = "io_uring_complete")]
+fn other_way_of_completions(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
@@ -229,5 +246,18 @@ fn f_ring_end(ctx: ProbeContext) -> u32 {
 #[kprobe]
 fn f_submit(ctx: ProbeContext) -> u32 {
     probe::uring::submitted(first(&ctx));
+    0
+}
+
+/// `__traceiter_io_uring_complete(data, ring, request, entry)` goes through the programs on that
+/// tracepoint (DEFINE_TRACE_FN in include/linux/tracepoint.h). One alone is called directly, two are
+/// called from there (tracepoint_add_func in kernel/tracepoint.c, since v5.10).
+#[kprobe]
+fn f_complete(ctx: ProbeContext) -> u32 {
+    let registers = ctx.as_ptr();
+    let ring = argument(registers, offset!(pt_regs_si));
+    let request = argument(registers, offset!(pt_regs_dx));
+    let entry = argument(registers, offset!(pt_regs_cx));
+    probe::uring::completed(&completion(ring, request, entry));
     0
 }

@@ -33,16 +33,16 @@ use super::{
     local::Local,
     loss::Loss,
     mapped,
-    probe::{PROBES, Probe, SWITCH},
+    probe::{PROBES, Probe, WAYS},
     programs::Programs,
     syscalls,
 };
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Files that are opened from here on: 19 maps, up to 14 programs and their links, an iterator at a time,
+/// Files that are opened from here on: 19 maps, up to 16 programs and their links, an iterator at a time,
 /// and what the census looks at.
-const FILES: u32 = 50;
+const FILES: u32 = 56;
 
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
@@ -458,14 +458,15 @@ fn attach(ebpf: &mut Ebpf, types: &Btf, preemption: Preemption) -> Attached {
         .iter()
         .map(|probe| Wanted::of(probe, preemption))
         .collect();
-    let switch = Wanted {
-        program: SWITCH.0,
-        hook: SWITCH.1,
-        way: Way::Tracepoint,
-    };
+    let mut ways = Vec::new();
     if preemption == Preemption::Possible {
-        wanted.push(switch);
+        ways.extend(WAYS.iter().map(|(program, hook)| Wanted {
+            program,
+            hook,
+            way: Way::Tracepoint,
+        }));
     }
+    wanted.extend(&ways);
     let mut loaded = verify(ebpf, types, &wanted);
     let mut links = BTreeMap::new();
     let mut attach =
@@ -480,13 +481,17 @@ fn attach(ebpf: &mut Ebpf, types: &Btf, preemption: Preemption) -> Attached {
             Err(why) => Outcome::Refused(short(&chain(&why))),
         };
     let mut of = |wanted: Wanted| loaded.remove(wanted.program).unwrap_or(Ok(Hook::Absent));
-    let is_switched =
-        preemption == Preemption::Possible && attach(ebpf, switch, of(switch)).is_attached();
+    let open: Vec<&str> = ways
+        .into_iter()
+        .filter(|way| attach(ebpf, *way, of(*way)).is_attached())
+        .map(|way| way.program)
+        .collect();
     let mut outcomes = Vec::new();
     for probe in PROBES {
         let wanted = Wanted::of(probe, preemption);
         let mut outcome = Outcome::NoHook;
-        if wanted.way == Way::Tracepoint || is_switched {
+        let ways = probe.function.map_or(&[][..], |function| function.ways);
+        if wanted.way == Way::Tracepoint || ways.iter().all(|way| open.contains(way)) {
             outcome = attach(ebpf, wanted, of(wanted));
         }
         // Where the function cannot be had, the tracepoint is.

@@ -19,7 +19,7 @@ use super::{
     load::{self, LoadOptions},
     mapped::Set,
     maps::{self, Maps},
-    probe::{PROBES, Probe, SWITCH},
+    probe::{PROBES, Probe, is_way},
     seed, selftest, statistics,
 };
 use crate::{
@@ -139,7 +139,7 @@ impl Local {
 /// How often attached programs were to run and did not; `None`: the kernel does not count.
 fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64> {
     ebpf.programs()
-        .filter(|(name, _)| links.contains_key(name) && *name != SWITCH.0)
+        .filter(|(name, _)| links.contains_key(name) && !is_way(name))
         .map(|(_, program)| {
             let fd = program.fd().ok()?;
             statistics::missed(fd.as_fd()).ok()?

@@ -39,14 +39,41 @@ pub struct Function {
     pub program: &'static str,
     /// Name of the function.
     pub name: &'static str,
+    /// Those of [`WAYS`] without which the kernel does not come there.
+    pub ways: &'static [&'static str],
 }
 
-/// The program that makes the kernel call the functions of system calls: those are behind the
-/// same switch as the tracepoints. Whether it runs does not matter.
-pub const SWITCH: (&str, &str) = ("way_of_calls", "sys_enter");
+/// Programs, and the tracepoints that they are on, that make the kernel call functions. Whether
+/// they run does not matter. The functions of system calls are behind the same switch as the
+/// tracepoints; what goes through the programs on a tracepoint is called where there are two.
+pub const WAYS: &[(&str, &str)] = &[
+    ("way_of_calls", "sys_enter"),
+    ("way_of_completions", "io_uring_complete"),
+    ("other_way_of_completions", "io_uring_complete"),
+];
+
+const CALLS: &[&str] = &["way_of_calls"];
+const COMPLETIONS: &[&str] = &["way_of_completions", "other_way_of_completions"];
+
+/// Whether a program is one of [`WAYS`].
+pub fn is_way(program: &str) -> bool {
+    WAYS.iter().any(|(way, _)| *way == program)
+}
 
 const fn function(program: &'static str, name: &'static str) -> Option<Function> {
-    Some(Function { program, name })
+    function_by(program, name, &[])
+}
+
+const fn function_by(
+    program: &'static str,
+    name: &'static str,
+    ways: &'static [&'static str],
+) -> Option<Function> {
+    Some(Function {
+        program,
+        name,
+        ways,
+    })
 }
 
 const SYSCALL_FAMILIES: &[Family] = &[
@@ -170,7 +197,7 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::File, Family::Ring],
         need: Need::Optional,
         without: "fds that io_uring makes and closes are not seen at once",
-        function: None,
+        function: function_by("f_complete", "__traceiter_io_uring_complete", COMPLETIONS),
         skips: &[Family::Ring],
     },
     Probe {
@@ -179,7 +206,7 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "releases are not seen",
-        function: function("f_sys_enter", CALLED),
+        function: function_by("f_sys_enter", CALLED, CALLS),
         skips: SYSCALL_FAMILIES,
     },
     Probe {
@@ -188,7 +215,7 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "acquisitions are not seen",
-        function: function("f_sys_exit", RETURNED),
+        function: function_by("f_sys_exit", RETURNED, CALLS),
         skips: SYSCALL_FAMILIES,
     },
 ];
