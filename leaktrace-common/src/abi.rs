@@ -362,8 +362,8 @@ pub struct Config {
     pub stacks: u32,
     /// Process id of the deputy that has loaded the programs for leaktrace; 0: there is none.
     pub deputy_pid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Bits that the number of a CPU has, for numbers that are given out by each on its own.
+    pub cpu_bits: u32,
 }
 
 /// Key of a process in the map `TARGETS`: its number as it sees itself, and its start as

@@ -3,10 +3,14 @@
 //! `core` gives the BPF target no read-modify-write atomics because not every BPF machine has
 //! them; those leaktrace loads on (5.12 and later, cpu v3) do, so the intrinsic is used here
 //! and nowhere else.
+//!
+//! Before 5.12 there is only an addition without a result, which is what the reduced object has.
 
+#[cfg(not(feature = "reduced"))]
+use core::intrinsics::{atomic_or, atomic_xchg};
 use core::{
     cell::UnsafeCell,
-    intrinsics::{AtomicOrdering, atomic_or, atomic_xadd, atomic_xchg},
+    intrinsics::{AtomicOrdering, atomic_xadd},
 };
 
 /// A counter in a global.
@@ -22,7 +26,15 @@ impl Counter {
         Counter(UnsafeCell::new(0))
     }
 
+    /// Counts one.
+    #[inline(always)]
+    pub fn count(&self) {
+        // SAFETY: the cell is valid.
+        unsafe { add(self.0.get(), 1) };
+    }
+
     /// The next value.
+    #[cfg(not(feature = "reduced"))]
     #[inline(always)]
     pub fn next(&self) -> u64 {
         // SAFETY: the cell is valid.
@@ -58,6 +70,7 @@ pub unsafe fn add(place: *mut u64, amount: u64) {
 ///
 /// # Safety
 /// As for [`add`].
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub unsafe fn set_bits(place: *mut u64, bits: u64) {
     // SAFETY: by contract.
@@ -68,6 +81,7 @@ pub unsafe fn set_bits(place: *mut u64, bits: u64) {
 ///
 /// # Safety
 /// As for [`add`].
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub unsafe fn take(place: *mut u64) -> u64 {
     // SAFETY: by contract.
@@ -78,10 +92,26 @@ pub unsafe fn take(place: *mut u64) -> u64 {
 ///
 /// # Safety
 /// As for [`add`].
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub unsafe fn next(place: *mut u64) -> u64 {
     // Sequentially consistent: LLVM makes a relaxed addition an instruction without a result
     // (BPF_XADD), even where the result is used; that gives back the amount.
     // SAFETY: by contract.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(place, 1) + 1 }
+}
+
+/// Adds one and returns what is there then: of two that do so at once, both may be given the number
+/// of the later, never one that was there before.
+///
+/// # Safety
+/// As for [`add`].
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub unsafe fn next(place: *mut u64) -> u64 {
+    // SAFETY: by contract; aligned eight-byte loads are whole.
+    unsafe {
+        add(place, 1);
+        core::ptr::read_volatile(place)
+    }
 }

@@ -71,8 +71,7 @@ pub fn lost_of(family: u32, vital: u32, slot: &Slot) {
     if vital != 0 {
         bits |= mark(Family::Name as u32);
     }
-    // SAFETY: the slot lives until the task leaves; others may mark it too, hence atomic.
-    unsafe { atomic::set_bits((&raw const slot.lost).cast_mut(), bits) };
+    slot.mark(bits);
 }
 
 /// The same for the current task.
@@ -98,7 +97,7 @@ fn counted(family: u32, vital: u32) {
             }
         }
     }
-    DROPPED.next();
+    DROPPED.count();
     debug!((), "ring full: a record of family {} is lost", family);
 }
 
@@ -163,8 +162,7 @@ pub fn reserve_if_room<const SIZE: usize>(family: Family) -> *mut u8 {
 /// Marks a task of which a record was lost that told of a new name.
 #[inline(always)]
 pub fn name_lost(slot: &Slot) {
-    // SAFETY: the slot lives until the task leaves; others may mark it too, hence atomic.
-    unsafe { atomic::set_bits((&raw const slot.lost).cast_mut(), mark(Family::Name as u32)) };
+    slot.mark(mark(Family::Name as u32));
 }
 
 /// Room for a part of a walk. What it tells can be read again, so it takes no more than half of
@@ -194,12 +192,10 @@ pub fn reserve_part<const SIZE: usize>(slot: &Slot, was_asked: impl Fn() -> bool
 
 #[inline(never)]
 fn part_counted(slot: &Slot, is_lost: bool, was_asked: bool) {
-    if was_asked {
+    // Where tasks are not marked the loss is told as such.
+    if was_asked && !(is_lost && cfg!(feature = "reduced")) {
         if is_lost {
-            // SAFETY: as in `name_lost`.
-            unsafe {
-                atomic::set_bits((&raw const slot.lost).cast_mut(), mark(Family::File as u32))
-            };
+            slot.mark(mark(Family::File as u32));
         } else {
             produced(Family::Task);
         }
@@ -276,7 +272,6 @@ pub unsafe fn finish(record: *mut u8, kind: u16, len: usize, slot: &Slot, positi
 /// `header` must be writable.
 #[inline(always)]
 pub unsafe fn head(header: *mut Header, shape: u32, slot: &Slot, seq: u64, next_fd: u32) -> u32 {
-    let lost = &raw const slot.lost;
     // SAFETY: by contract. A ring buffer map; flag 0 asks for the bytes that wait.
     unsafe {
         (*header).len = shape as u16;
@@ -284,8 +279,8 @@ pub unsafe fn head(header: *mut Header, shape: u32, slot: &Slot, seq: u64, next_
         (*header).cpu = bpf_get_smp_processor_id() as u16;
         (*header).flags = slot.flags as u16;
         // This record comes for sure, so it takes the marks along.
-        if core::ptr::read_volatile(lost) != 0 {
-            (*header).flags = slot.flags as u16 | atomic::take(lost.cast_mut()) as u16;
+        if slot.is_marked() {
+            (*header).flags = slot.flags as u16 | slot.take_marks() as u16;
         }
         (*header).dropped = DROPPED.get() as u32;
         (*header).pid = slot.pid;

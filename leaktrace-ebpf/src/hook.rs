@@ -104,6 +104,7 @@ fn workqueue_execute_end(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+#[cfg(not(feature = "reduced"))]
 #[btf_tracepoint(function = "io_uring_submit_req")]
 fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
     probe::uring::submitted(ctx.arg::<u64>(0));
@@ -112,6 +113,7 @@ fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
 
 /// Up to Linux 6.12 the completion is told in numbers, since then as a structure
 /// (include/trace/events/io_uring.h).
+#[cfg(not(feature = "reduced"))]
 #[btf_tracepoint(function = "io_uring_complete")]
 fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
     let (ring, request) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
@@ -159,6 +161,7 @@ fn argument(registers: *mut c_void, place: u32) -> u64 {
 }
 
 /// Programs on a tracepoint of system calls make the kernel go there: this one, and nothing else.
+#[cfg(not(feature = "reduced"))]
 #[btf_tracepoint(function = "sys_enter")]
 fn way_of_calls(_ctx: BtfTracePointContext) -> i32 {
     0
@@ -166,12 +169,14 @@ fn way_of_calls(_ctx: BtfTracePointContext) -> i32 {
 
 /// Where two programs are on a tracepoint the kernel goes through them in a function of its own:
 /// these are there, and nothing else.
+#[cfg(not(feature = "reduced"))]
 #[btf_tracepoint(function = "io_uring_complete")]
 fn way_of_completions(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
 /// See [`way_of_completions`].
+#[cfg(not(feature = "reduced"))]
 #[btf_tracepoint(function = "io_uring_complete")]
 fn other_way_of_completions(_ctx: BtfTracePointContext) -> i32 {
     0
@@ -180,6 +185,7 @@ fn other_way_of_completions(_ctx: BtfTracePointContext) -> i32 {
 /// `trace_syscall_enter(regs, …)` has the tracepoint sys_enter in it (kernel/entry/
 /// syscall-common.c, v7.0). arm64 has no such function; `invoke_syscall(regs, …)` comes behind the
 /// tracepoint there, and is not called where seccomp has answered (arch/arm64/kernel/syscall.c, v6.1).
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_sys_enter(_ctx: ProbeContext) -> u32 {
     let registers = probe::registers();
@@ -189,6 +195,7 @@ fn f_sys_enter(_ctx: ProbeContext) -> u32 {
 
 /// `trace_syscall_exit(regs, result)` has sys_exit in it, as on arm64 `syscall_trace_exit(regs)`
 /// has (arch/arm64/kernel/ptrace.c, v6.1), where the result is in the first register by then.
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_sys_exit(ctx: ProbeContext) -> u32 {
     let registers = probe::registers();
@@ -204,6 +211,7 @@ fn f_sys_exit(ctx: ProbeContext) -> u32 {
 
 /// `uprobe_copy_process(task, clone_flags)` comes behind task_newtask (copy_process in
 /// kernel/fork.c).
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_newtask(ctx: ProbeContext) -> u32 {
     probe::task::new(ctx.as_ptr(), Address(first(&ctx)), second(&ctx));
@@ -212,6 +220,7 @@ fn f_newtask(ctx: ProbeContext) -> u32 {
 
 /// `finalize_exec(program)` is the last that can be seen of every format's loader
 /// (load_elf_binary in fs/binfmt_elf.c); nothing fails after it, and sched_process_exec follows.
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_exec(ctx: ProbeContext) -> u32 {
     probe::task::exec(tree::current_typed(), None, first(&ctx));
@@ -220,6 +229,7 @@ fn f_exec(ctx: ProbeContext) -> u32 {
 
 /// `perf_event_exit_task(task)` comes behind sched_process_exit (do_exit in kernel/exit.c), and
 /// its task is the current one.
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_exit(_ctx: ProbeContext) -> u32 {
     probe::exit::process(tree::current_typed());
@@ -228,6 +238,7 @@ fn f_exit(_ctx: ProbeContext) -> u32 {
 
 /// `mm_put_huge_zero_folio(mm)` comes behind exit_mmap (__mmput in kernel/fork.c), whose
 /// tracepoint is its end.
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_exit_mmap(ctx: ProbeContext) -> u32 {
     probe::exit::mm(first(&ctx));
@@ -236,6 +247,7 @@ fn f_exit_mmap(ctx: ProbeContext) -> u32 {
 
 /// `io_destroy_buffers(ring)`: a ring that goes has no request, file or buffer any more
 /// (io_ring_ctx_free in io_uring/io_uring.c).
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_ring_end(ctx: ProbeContext) -> u32 {
     probe::ring::gone(first(&ctx));
@@ -243,6 +255,7 @@ fn f_ring_end(ctx: ProbeContext) -> u32 {
 }
 
 /// `io_issue_sqe(request, …)` carries a request out, by whoever does; some more than once.
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_submit(ctx: ProbeContext) -> u32 {
     probe::uring::submitted(first(&ctx));
@@ -252,6 +265,7 @@ fn f_submit(ctx: ProbeContext) -> u32 {
 /// `__traceiter_io_uring_complete(data, ring, request, entry)` goes through the programs on that
 /// tracepoint (DEFINE_TRACE_FN in include/linux/tracepoint.h). One alone is called directly, two are
 /// called from there (tracepoint_add_func in kernel/tracepoint.c, since v5.10).
+#[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_complete(ctx: ProbeContext) -> u32 {
     let registers = ctx.as_ptr();

@@ -5,7 +5,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_seq_write, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::bpf_seq_write;
 use leaktrace_common::{
     abi::{self, AGAIN_BUCKETS, Holder, Op, TARGET_BUCKETS, WANTED_BUCKETS, fault, holder_kind},
     record::{
@@ -24,12 +24,12 @@ use leaktrace_common::{
 use crate::{
     emit::{self, Position},
     kernel::{
-        Chunk, Detail, FileFacts, Typed, device, file_facts, load, mode, offset, read, sock_of,
-        socket_type, table_of,
+        self, Chunk, Detail, FileFacts, Typed, device, file_facts, load, mode, offset, read,
+        sock_of, socket_type, table_of,
     },
-    maps::{self, AGAIN, LAST_TABLE, TASKS, count_fault},
+    maps::{self, AGAIN, FOUND_TABLE, TASKS, count_fault},
     once,
-    probe::{Arguments, aio, call, is_compat, number},
+    probe::{Arguments, aio, call, is_compat, number, registers_of},
     tree::{self, Slot, describe, process_flag, slot_for},
 };
 
@@ -149,7 +149,7 @@ extern "C" fn reread_tasks(ctx: *mut Context) -> i32 {
     let Some(slot) = tree::slot_of(task) else {
         return 0;
     };
-    if slot.lost != 0 {
+    if slot.is_marked() {
         marked(slot);
     }
     let wanted = |pid: u32| maps::has(&AGAIN, AGAIN_BUCKETS, u64::from(pid) + 1);
@@ -179,7 +179,7 @@ unsafe fn again(task: u64, slot: &mut Slot) {
     let table = unsafe { table_of(task) };
     // A table that the slot does not know of yet is told by the task's next call.
     let walk = if table.files != 0 && table.files == slot.files {
-        once::walk(slot, &table, walk_cause::ITERATOR)
+        once::walk(slot, || kernel::number(task), &table, walk_cause::ITERATOR)
     } else {
         0
     };
@@ -276,9 +276,9 @@ unsafe fn sleeps_in(task: u64) -> (Op, u64) {
     // SAFETY: by contract.
     let (state, regs) = unsafe {
         let state: u32 = load(task, offset!(task_state));
-        (state, bpf_task_pt_regs(task as *mut _) as u64)
+        (state, registers_of(task))
     };
-    if state & SLEEPING == 0 {
+    if state & SLEEPING == 0 || regs == 0 {
         return (Op::NONE, 0);
     }
     (Op(maps::handler(number(regs))), Arguments(regs).a0())
@@ -327,7 +327,7 @@ unsafe fn join(task: u64) -> Option<Slot> {
     // change of the table.
     let table = match tree::slot_of(leader) {
         Some(other) if leader != task => other.table,
-        _ => LAST_TABLE.next() as u32,
+        _ => FOUND_TABLE.next() as u32,
     };
     // SAFETY: by contract.
     let mut slot = slot_for(unsafe { Typed::new(task) }, table);
@@ -445,6 +445,7 @@ extern "C" fn holding_files(ctx: *mut Context) -> i32 {
 }
 
 /// `struct bpf_iter__task_vma` (kernel/bpf/task_iter.c).
+#[cfg(not(feature = "reduced"))]
 #[repr(C)]
 struct VmaContext {
     meta: u64,
@@ -452,7 +453,8 @@ struct VmaContext {
     vma: u64,
 }
 
-/// One mapping of one task: written down if it is of a wanted description or inode.
+/// One mapping of one task (the iterator is of 5.12): written down if it is of a wanted description or inode.
+#[cfg(not(feature = "reduced"))]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_vma")]
 extern "C" fn holding_mappings(ctx: *mut VmaContext) -> i32 {

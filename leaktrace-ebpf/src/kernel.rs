@@ -28,6 +28,7 @@ pub(crate) use offset;
 ///
 /// # Safety
 /// `base` must be such a pointer, not null, and `T` no larger than the member.
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub unsafe fn load<T: Copy + Default>(base: u64, offset: u32) -> T {
     if offset == NO_OFFSET {
@@ -37,11 +38,23 @@ pub unsafe fn load<T: Copy + Default>(base: u64, offset: u32) -> T {
     unsafe { core::ptr::read_volatile((base as *const u8).add(offset as usize).cast::<T>()) }
 }
 
+/// As [`read`]: the reduced object knows no types.
+///
+/// # Safety
+/// None.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub unsafe fn load<T: Copy + Default>(base: u64, offset: u32) -> T {
+    read(base, offset)
+}
+
 /// Copies a member from any kernel address; zero if that cannot be read.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::zeroed();
-    if offset != NO_OFFSET && base != 0 {
+    // The helper gives zeros for 0 as well: without the question there is one way less on, which
+    // counts where loops are gone through round by round.
+    if offset != NO_OFFSET && (cfg!(feature = "reduced") || base != 0) {
         // SAFETY: the destination is `size_of::<T>()` bytes; the helper checks the source and
         // zeroes the destination on failure.
         unsafe {
@@ -156,6 +169,9 @@ impl<const N: usize> Chunk<N> {
     /// Copies from another place over what is there: the stack is short.
     #[inline(always)]
     pub fn fill(&mut self, base: u64) {
+        if N == 0 {
+            return;
+        }
         // SAFETY: the destination is N * 8 bytes; the helper fills or zeroes all of it.
         unsafe {
             bpf_probe_read_kernel(self.0.as_mut_ptr().cast(), (N * 8) as u32, base as *const _);
@@ -212,6 +228,9 @@ pub struct FileFacts {
 /// Reads what later steps need of a `struct file`.
 #[inline(always)]
 pub fn file_facts(file: u64) -> FileFacts {
+    if cfg!(feature = "reduced") {
+        return facts_in(file, &Chunk::<0>::none());
+    }
     let mut chunk = MaybeUninit::uninit();
     file_facts_by(file, &mut chunk)
 }
@@ -226,6 +245,11 @@ pub fn file_facts_by(file: u64, room: &mut FileRoom) -> FileFacts {
     // SAFETY: the same bytes; a chunk is nothing else.
     let chunk = unsafe { &mut *(&raw mut *room).cast::<Chunk<12>>() };
     chunk.fill(file);
+    facts_in(file, chunk)
+}
+
+#[inline(always)]
+fn facts_in<const N: usize>(file: u64, chunk: &Chunk<N>) -> FileFacts {
     let path = offset!(file_path);
     FileFacts {
         file,
@@ -247,6 +271,13 @@ pub enum Detail {
     Full,
 }
 
+/// What is read of an inode and of a superblock at once.
+#[cfg(not(feature = "reduced"))]
+type Inode = Chunk<9>;
+/// Nothing, each member on its own: there functions have their frames all at once.
+#[cfg(feature = "reduced")]
+type Inode = Chunk<0>;
+
 /// Writes the identity of a file to `out`.
 ///
 /// # Safety
@@ -255,7 +286,7 @@ pub enum Detail {
 pub unsafe fn identify(facts: &FileFacts, detail: Detail, out: *mut FileIdentity) {
     // As far as i_ino; the stack of all that calls this is short, so s_magic, further on in the
     // superblock, is read on its own.
-    let mut chunk = Chunk::<9>::none();
+    let mut chunk = Inode::none();
     chunk.fill(facts.inode);
     let mode: u16 = chunk.get(facts.inode, offset!(inode_mode));
     let sb: u64 = chunk.get(facts.inode, offset!(inode_sb));

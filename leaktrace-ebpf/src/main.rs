@@ -31,6 +31,11 @@
 //! - Members by `offset!`, each with its alternatives by kernel in `abi::Offsets`; a missing one
 //!   reads as zero and its family says so.
 //!
+//! With the feature `reduced` the same sources make the object for kernels without bpf_loop (5.17),
+//! atomic operations with a result (5.12), functions that take pointers (5.12), and helpers after
+//! 155: Linux 5.10. There loops are gone through round by round (`rounds`), so what is in one is
+//! short, or in a function that takes numbers only (`once::numbers`).
+//!
 //! On other targets than bpf this is an empty program, so that the workspace can be checked on
 //! the host.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -38,6 +43,14 @@
     target_arch = "bpf",
     feature(core_intrinsics),
     expect(internal_features, reason = "atomic addition, see `atomic`")
+)]
+#![cfg_attr(
+    feature = "reduced",
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what the programs need that it leaves out"
+    )
 )]
 
 #[cfg(target_arch = "bpf")]
@@ -56,6 +69,8 @@ mod maps;
 mod once;
 #[cfg(target_arch = "bpf")]
 mod probe;
+#[cfg(target_arch = "bpf")]
+mod rounds;
 #[cfg(target_arch = "bpf")]
 mod tree;
 

@@ -5,6 +5,8 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, RingBuf},
 };
+#[cfg(feature = "reduced")]
+use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, maps::PerCpuArray};
 use leaktrace_common::{
     ABI_VERSION,
     abi::{
@@ -32,7 +34,7 @@ static CONFIG: Config = Config {
     target_cgroup: 0,
     target_level: 0,
     stacks: 0,
-    reserved: 0,
+    cpu_bits: 0,
 };
 
 /// Where this kernel keeps what.
@@ -47,6 +49,7 @@ static HANDLERS: [u8; SYSCALL_TABLE_LEN] = [0; SYSCALL_TABLE_LEN];
 pub static DROPPED: Counter = Counter::new();
 
 /// Last fd table number given out.
+#[cfg(not(feature = "reduced"))]
 pub static LAST_TABLE: Counter = Counter::new();
 
 /// fds seen whose read(2) makes fds (fanotify, userfaultfd). Until there is one, read(2) is
@@ -54,7 +57,55 @@ pub static LAST_TABLE: Counter = Counter::new();
 pub static MAKERS: Counter = Counter::new();
 
 /// Last walk number given out.
+#[cfg(not(feature = "reduced"))]
 pub static LAST_WALK: Counter = Counter::new();
+
+/// Last number given out on each CPU.
+#[cfg(feature = "reduced")]
+#[map]
+static NUMBERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+
+/// Numbers that no two are given, where no addition tells what came of it. No program on a
+/// tracepoint is interrupted there by another that takes one; an iterator may be, so it has numbers
+/// of its own.
+#[cfg(feature = "reduced")]
+pub struct Numbers {
+    origin: u32,
+}
+
+#[cfg(feature = "reduced")]
+impl Numbers {
+    #[inline(always)]
+    pub fn next(&self) -> u64 {
+        // SAFETY: no preconditions.
+        let cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
+        let Some(last) = NUMBERS.get_ptr_mut(self.origin) else {
+            return 0;
+        };
+        // SAFETY: this CPU's map value.
+        let number = unsafe {
+            *last += 1;
+            *last
+        };
+        (number << 1 | u64::from(self.origin)) << (cpu_bits() & 31) | cpu
+    }
+}
+
+/// Numbers of fd tables.
+#[cfg(feature = "reduced")]
+pub static LAST_TABLE: Numbers = Numbers { origin: 0 };
+
+/// Numbers of walks.
+#[cfg(feature = "reduced")]
+pub static LAST_WALK: Numbers = Numbers { origin: 0 };
+
+/// Numbers of fd tables that an iterator finds.
+#[cfg(feature = "reduced")]
+pub static FOUND_TABLE: Numbers = Numbers { origin: 1 };
+
+/// Numbers of fd tables that an iterator finds.
+#[cfg(not(feature = "reduced"))]
+pub use LAST_TABLE as FOUND_TABLE;
 
 /// `f_op` of io_uring files, once somebody has made one: by it a close knows a ring.
 pub static RING_OPERATIONS: Counter = Counter::new();
@@ -112,6 +163,16 @@ pub static WANTED: Array<Bucket> = Array::with_max_entries(WANTED_BUCKETS, SHARE
 #[map]
 pub static SEQUENCES: Array<u64> = Array::with_max_entries(TABLE_SLOTS, 0);
 
+/// The walks that are going on, of tracepoints' programs and of iterators.
+#[cfg(feature = "reduced")]
+#[map]
+pub static WALKS: PerCpuArray<crate::probe::walk::Walking> = PerCpuArray::with_max_entries(2, 0);
+
+/// The path that is being written on this CPU.
+#[cfg(feature = "reduced")]
+#[map]
+pub static PATH: PerCpuArray<crate::once::Path> = PerCpuArray::with_max_entries(1, 0);
+
 /// Counters by CPU and family. Userspace sets the size.
 #[map]
 pub static COUNTS: Array<FamilyCount> = Array::with_max_entries(FAMILY_SLOTS as u32, SHARED);
@@ -162,6 +223,13 @@ config! {
     target_cgroup: u64,
     target_level: u32,
     stacks: u32,
+}
+
+/// Bits that the number of a CPU has.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+fn cpu_bits() -> u32 {
+    constant(&CONFIG.cpu_bits)
 }
 
 /// The handler of a syscall number; 0 for none.

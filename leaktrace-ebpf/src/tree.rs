@@ -1,10 +1,10 @@
 //! Who is watched, and what each watched task is in the middle of.
 
+#[cfg(not(feature = "reduced"))]
+use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use aya_ebpf::helpers::{
     bpf_get_current_task,
-    generated::{
-        bpf_get_current_ancestor_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
-    },
+    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_pid_tgid},
 };
 use aya_log_ebpf::debug;
 use leaktrace_common::{
@@ -12,6 +12,8 @@ use leaktrace_common::{
     record::{Family, Header, header_flag, kind, task::Seed, task::TaskFacts},
 };
 
+#[cfg(not(feature = "reduced"))]
+use crate::atomic;
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{Address, Chunk, Task, load, offset, read},
@@ -32,7 +34,12 @@ pub struct Slot {
     pub seq: u64,
     /// Families of which records of the task were lost since the last one that came: the bits of
     /// a header's flags. Others may set them, for a signal that was sent.
-    pub lost: u64,
+    #[cfg(not(feature = "reduced"))]
+    lost: u64,
+    /// Registers of the call that the task is in, or was in last. No bits are set at once there, so
+    /// it is not told whose records were lost, only that some were.
+    #[cfg(feature = "reduced")]
+    pub registers: u64,
     /// `struct file` of the fd the syscall is about, or a count taken at entry.
     pub before: u64,
     pub pid: u32,
@@ -53,6 +60,49 @@ pub struct Slot {
     pub reserved: u32,
     /// What the call being told needs.
     pub room: Room,
+}
+
+#[cfg(not(feature = "reduced"))]
+impl Slot {
+    /// Notes that records of the task were lost.
+    #[inline(always)]
+    pub fn mark(&self, bits: u64) {
+        // SAFETY: the slot lives until the task leaves; others may mark it too, hence atomic.
+        unsafe { atomic::set_bits((&raw const self.lost).cast_mut(), bits) };
+    }
+
+    /// Whether records of the task were lost since the last one that came.
+    #[inline(always)]
+    pub fn is_marked(&self) -> bool {
+        // SAFETY: a reference is valid for reads.
+        unsafe { core::ptr::read_volatile(&raw const self.lost) != 0 }
+    }
+
+    /// Of which families; the next record does not say so again.
+    #[inline(always)]
+    pub fn take_marks(&self) -> u64 {
+        // SAFETY: as in `mark`.
+        unsafe { atomic::take((&raw const self.lost).cast_mut()) }
+    }
+}
+
+#[cfg(feature = "reduced")]
+impl Slot {
+    /// Nothing is noted: see [`Slot::registers`].
+    #[inline(always)]
+    pub fn mark(&self, _: u64) {}
+
+    /// Never.
+    #[inline(always)]
+    pub fn is_marked(&self) -> bool {
+        false
+    }
+
+    /// None.
+    #[inline(always)]
+    pub fn take_marks(&self) -> u64 {
+        0
+    }
 }
 
 const _: () = assert!(size_of::<Slot>() == abi::WATCHED_BYTES);
@@ -116,10 +166,18 @@ pub fn current() -> u64 {
 }
 
 /// The current task as a pointer that the verifier knows the type of.
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub fn current_typed() -> u64 {
     // SAFETY: no preconditions.
     unsafe { bpf_get_current_task_btf() as u64 }
+}
+
+/// The current task by its address: no helper tells the type before 5.11.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub fn current_typed() -> u64 {
+    current()
 }
 
 /// The address space of the current task.
@@ -185,8 +243,7 @@ pub fn program_slot() -> Option<&'static mut Slot> {
 #[inline(never)]
 fn enter(task: u64) -> Option<&'static mut Slot> {
     let target = maps::target_cgroup();
-    // SAFETY: no preconditions.
-    let own = unsafe { bpf_get_current_ancestor_cgroup_id(maps::target_level() as i32) };
+    let own = cgroup();
     if target == 0 || own != target {
         return None;
     }
@@ -197,6 +254,23 @@ fn enter(task: u64) -> Option<&'static mut Slot> {
 #[inline(always)]
 pub fn is_own(pid: u32) -> bool {
     pid == maps::self_pid() || pid == maps::deputy_pid()
+}
+
+/// The cgroup of the current task at the level of the target.
+#[cfg(not(feature = "reduced"))]
+#[inline(always)]
+fn cgroup() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_get_current_ancestor_cgroup_id(maps::target_level() as i32) }
+}
+
+/// The cgroup of the current task: what is above it no helper tells tracing programs before 5.14.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+fn cgroup() -> u64 {
+    let cgroups: u64 = read(current(), offset!(task_cgroups));
+    let node: u64 = read(read(cgroups, offset!(css_set_dfl_cgrp)), offset!(cgroup_kn));
+    read(node, offset!(kernfs_node_id))
 }
 
 #[inline(never)]

@@ -25,63 +25,102 @@ const PROFILE: [&str; 5] = [
     "profile.release.strip=false",
 ];
 
-/// Rebuilds the committed object and its record.
+/// One build of the sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// What is loaded wherever it can be.
+    Full,
+    /// What kernels load that lack bpf_loop, atomic additions with a result, or functions that take
+    /// pointers: Linux 5.10.
+    Reduced,
+}
+
+impl Object {
+    const ALL: [Object; 2] = [Object::Full, Object::Reduced];
+
+    fn name(self) -> &'static str {
+        match self {
+            Object::Full => "leaktrace",
+            Object::Reduced => "reduced",
+        }
+    }
+
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Object::Full => &[],
+            Object::Reduced => &["--features", "reduced"],
+        }
+    }
+
+    /// Where it is committed, or what is written beside it.
+    pub fn committed(self, extension: &str) -> PathBuf {
+        root()
+            .join("leaktrace/src/bpf")
+            .join(format!("{}.bpf.{extension}", self.name()))
+    }
+}
+
+/// Rebuilds the committed objects and their records.
 ///
 /// # Errors
 /// If the toolchain is incomplete, the build fails or its result is unfit.
 pub fn build() -> Result<()> {
-    let object = compile(Warnings::Shown)?;
-    fit(&object)?;
     std::fs::create_dir_all(root().join("leaktrace/src/bpf"))?;
-    std::fs::write(committed("o"), &object)?;
-    let record = Record::of(&object)?;
-    record.write(&committed("toml"))?;
-    println!(
-        "leaktrace.bpf.o: {} bytes, sources {}",
-        object.len(),
-        &record.sources_sha256[..16]
-    );
+    for which in Object::ALL {
+        let object = compile(which, Warnings::Shown)?;
+        std::fs::write(which.committed("o"), &object)?;
+        let record = Record::of(&object)?;
+        record.write(&which.committed("toml"))?;
+        println!(
+            "{}.bpf.o: {} bytes, sources {}",
+            which.name(),
+            object.len(),
+            &record.sources_sha256[..16]
+        );
+        fit(which, &object)?;
+    }
     Ok(())
 }
 
-/// Proves that the committed object is the one of the committed sources.
+/// Proves that the committed objects are those of the committed sources.
 ///
 /// # Errors
-/// If sources, object and record do not belong together, or the sources do not build.
+/// If sources, objects and records do not belong together, or the sources do not build.
 pub fn check() -> Result<()> {
-    let recorded = Record::read(&committed("toml"))?;
-    let object = std::fs::read(committed("o")).context("read the committed object")?;
-    fit(&object).context("committed object")?;
+    Object::ALL.into_iter().try_for_each(check_one)
+}
+
+fn check_one(which: Object) -> Result<()> {
+    let name = which.name();
+    let recorded = Record::read(&which.committed("toml"))?;
+    let object = std::fs::read(which.committed("o")).context("read the committed object")?;
+    fit(which, &object).context("committed object")?;
     let present = Record::of(&object)?;
     if recorded.object_sha256 != present.object_sha256 {
-        bail!("leaktrace.bpf.o is not the object of its record: run `cargo xtask ebpf`");
+        bail!("{name}.bpf.o is not the object of its record: run `cargo xtask ebpf`");
     }
     if recorded.sources_sha256 != present.sources_sha256 {
         bail!("sources changed and the object did not: run `cargo xtask ebpf` and commit");
     }
-    let rebuilt = compile(Warnings::Denied)?;
-    fit(&rebuilt).context("rebuilt object")?;
+    let rebuilt = compile(which, Warnings::Denied)?;
+    fit(which, &rebuilt).context("rebuilt object")?;
     if (&recorded.rustc, &recorded.bpf_linker) != (&present.rustc, &present.bpf_linker) {
         println!(
-            "ebpf: ok; built with another toolchain ({}), so bytes were not compared",
+            "ebpf: {name} ok; built with another toolchain ({}), so bytes were not compared",
             recorded.rustc
         );
         return Ok(());
     }
     if rebuilt != object {
-        bail!("the sources build, but not to the committed bytes: run `cargo xtask ebpf`");
+        bail!(
+            "the sources of {name} build, but not to the committed bytes: run `cargo xtask ebpf`"
+        );
     }
     println!(
-        "ebpf: ok; {} bytes, rebuilt to the same bytes",
+        "ebpf: {name} ok; {} bytes, rebuilt to the same bytes",
         object.len()
     );
     Ok(())
-}
-
-fn committed(extension: &str) -> PathBuf {
-    root()
-        .join("leaktrace/src/bpf")
-        .join(format!("leaktrace.bpf.{extension}"))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,13 +130,14 @@ enum Warnings {
 }
 
 /// Builds the object in a target directory of its own and returns its bytes.
-fn compile(warnings: Warnings) -> Result<Vec<u8>> {
+fn compile(which: Object, warnings: Warnings) -> Result<Vec<u8>> {
     install::ebpf_toolchain()?;
     let target = target_dir().join("ebpf");
     let mut build = cargo();
     build
         .args(["build", "--quiet", "--release", "--locked"])
         .args(["--target", TARGET, "-Z", "build-std=core"])
+        .args(which.features())
         .args(PROFILE.iter().flat_map(|setting| ["--config", setting]))
         .current_dir(root().join("leaktrace-ebpf"))
         .env("CARGO_TARGET_DIR", &target)
@@ -113,7 +153,7 @@ fn compile(warnings: Warnings) -> Result<Vec<u8>> {
     }
     run(&mut build)?;
     let built = target.join(TARGET).join("release/leaktrace-ebpf");
-    let stripped = target.join("leaktrace.bpf.o");
+    let stripped = target.join(format!("{}.bpf.o", which.name()));
     // BTF is made and stays; DWARF, three quarters of the object, has done its work.
     run(Command::new(install::llvm_strip())
         .arg("--strip-debug")
@@ -158,11 +198,11 @@ fn cargo_home() -> Result<PathBuf> {
 }
 
 /// What must hold for any object that is committed.
-fn fit(object: &[u8]) -> Result<()> {
+fn fit(which: Object, object: &[u8]) -> Result<()> {
     if object.len() >= LIMIT {
         bail!("object has {} bytes, the limit is {LIMIT}", object.len());
     }
-    limits::check(object)?;
+    limits::check(which, object)?;
     for path in ["/root/", "/home/", "/work/", "/tmp/", "/usr/local/"] {
         if let Some(at) = object
             .windows(path.len())

@@ -1,4 +1,4 @@
-//! What an object may use so that Linux 6.1 loads it.
+//! What an object may use so that Linux 6.1 loads it, and the reduced one 5.10.
 //!
 //! Helpers are numbered in the order in which they came; one that is newer than 6.1 is refused.
 //!
@@ -12,17 +12,23 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 
+use crate::ebpf::Object;
+
 /// MAX_BPF_STACK (include/linux/filter.h).
 const LIMIT: u32 = 512;
 const ROUND: u32 = 32;
 /// The last helper of Linux 6.1, bpf_user_ringbuf_drain (include/uapi/linux/bpf.h).
 const LAST_HELPER: i32 = 209;
+/// The last one of Linux 5.10, bpf_redirect_peer.
+const LAST_REDUCED: i32 = 155;
 /// MAX_CALL_FRAMES (include/linux/bpf_verifier.h).
 const FRAMES: usize = 8;
 
 /// Instruction codes (include/uapi/linux/bpf.h).
 mod code {
     pub const CALL: u8 = 0x85;
+    pub const ATOMIC_64: u8 = 0xdb;
+    pub const ATOMIC_32: u8 = 0xc3;
     pub const LOAD_64: u8 = 0x18;
     pub const MOV_64: u8 = 0xbf;
     pub const ADD_64: u8 = 0x07;
@@ -39,6 +45,8 @@ struct Function {
     frame: u32,
     calls: Vec<Place>,
     helpers: Vec<i32>,
+    /// Has atomic operations other than an addition without a result (before 5.12).
+    atomics: bool,
 }
 
 /// One program and the chain of calls in it that takes the most.
@@ -69,15 +77,21 @@ pub fn depths(elf: &[u8]) -> Result<Vec<Deepest>> {
 ///
 /// # Errors
 /// If one does, or `elf` is no eBPF object.
-pub fn check(elf: &[u8]) -> Result<()> {
+pub fn check(which: Object, elf: &[u8]) -> Result<()> {
+    let (last, kernel) = match which {
+        Object::Full => (LAST_HELPER, "Linux 6.1"),
+        Object::Reduced => (LAST_REDUCED, "Linux 5.10"),
+    };
     for function in functions(elf)?.values() {
-        if let Some(helper) = function
-            .helpers
-            .iter()
-            .find(|id| !(0..=LAST_HELPER).contains(*id))
-        {
+        if which == Object::Reduced && function.atomics {
             bail!(
-                "`{}` calls helper {helper}, which Linux 6.1 does not have",
+                "`{}` has an atomic operation that {kernel} does not have",
+                function.name
+            );
+        }
+        if let Some(helper) = function.helpers.iter().find(|id| !(0..=last).contains(*id)) {
+            bail!(
+                "`{}` calls helper {helper}, which {kernel} does not have",
                 function.name
             );
         }
@@ -204,6 +218,7 @@ fn read(
             function.frame = function.frame.max(u32::try_from(-imm).unwrap_or(0));
         }
         copies[usize::from(dst)] = code == code::MOV_64 && src == code::FRAME;
+        function.atomics |= matches!(code, code::ATOMIC_32 | code::ATOMIC_64) && imm != 0;
         let target = relocations.get(&at);
         if code == code::CALL && src == code::PSEUDO_CALL {
             function.calls.push(match target {
@@ -275,9 +290,11 @@ mod tests {
 
     #[test]
     fn the_committed_object_loads_on_old_kernels() {
-        let path = crate::run::root().join("leaktrace/src/bpf/leaktrace.bpf.o");
-        let object = std::fs::read(path).unwrap();
-        check(&object).unwrap();
+        let reduced = std::fs::read(Object::Reduced.committed("o")).unwrap();
+        check(Object::Reduced, &reduced).unwrap();
+        let object = std::fs::read(Object::Full.committed("o")).unwrap();
+        check(Object::Full, &object).unwrap();
+        assert!(check(Object::Reduced, &object).is_err());
         let depths = depths(&object).unwrap();
         let exec = depths
             .iter()

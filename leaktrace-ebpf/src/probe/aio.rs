@@ -4,7 +4,6 @@
 //! the places of its ring, of which there is one more than requests may be in flight. With what
 //! io_submit has returned so far that tells how many are.
 
-use aya_ebpf::helpers::generated::bpf_loop;
 use leaktrace_common::{
     abi::NO_OFFSET,
     record::{Family, kind, ring::AioState},
@@ -13,7 +12,7 @@ use leaktrace_common::{
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{offset, read},
-    once,
+    once, rounds,
     tree::{self, Slot},
 };
 
@@ -38,7 +37,8 @@ pub fn of_current(slot: &mut Slot, only: u64, cause: u32) {
 #[inline(always)]
 pub fn of(slot: &mut Slot, mm: u64, only: u64, cause: u32) {
     let place = offset!(mm_aio);
-    if place == NO_OFFSET || mm == 0 {
+    // The loop below is too long for a verifier that goes through it round by round.
+    if cfg!(feature = "reduced") || place == NO_OFFSET || mm == 0 {
         return;
     }
     let table: u64 = read(mm, place);
@@ -56,20 +56,15 @@ pub fn states(slot: &Slot, table: u64, only: u64, cause: u32) {
         len: read(table, offset!(aio_table_len)),
         cause,
     };
-    // SAFETY: the callback has the signature that bpf_loop wants.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(
-            CONTEXTS,
-            state as *mut core::ffi::c_void,
-            (&raw mut contexts).cast(),
-            0,
-        );
+        rounds::go::<CONTEXTS, _>(CONTEXTS, state, &raw mut contexts);
     }
 }
 
 extern "C" fn state(index: u64, contexts: *mut Contexts) -> i64 {
     const SIZE: usize = HEADER + size_of::<AioState>();
-    // SAFETY: bpf_loop passes what `states` gave it; the slot lives as long as its task.
+    // SAFETY: it is what `states` gave; the slot lives as long as its task.
     let (contexts, slot) = unsafe { (&*contexts, &*(*contexts).slot) };
     if index >= u64::from(contexts.len) {
         return 1;

@@ -10,13 +10,13 @@
 //! is no acquisition but a fact, that a number holds a description, and the model takes it for
 //! one only if nothing else has told of it.
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::abi::Op;
 
 use super::{Arguments, file, uring};
 use crate::{
     kernel::{Chunk, Table, file_at, file_facts, offset, opaque, read, table_at},
-    once,
+    once, rounds,
     tree::{self, Slot},
 };
 
@@ -72,7 +72,8 @@ pub fn end(slot: &mut Slot, op: Op, result: i64) {
         slot.returned = result as u32;
         slot.count = u32::from(result >= 0);
     } else {
-        if op == Op::IO_URING_ENTER {
+        // Where that takes too long the walk at the end tells.
+        if op == Op::IO_URING_ENTER && !cfg!(feature = "reduced") {
             vanished(slot, &table);
         }
         compare(slot, &table);
@@ -122,23 +123,36 @@ fn compare(slot: &mut Slot, table: &Table) {
 fn tell(slot: &mut Slot, table: &Table) {
     let steps = slot.count;
     let mut state = State { slot, table };
-    // SAFETY: the callback has the signature that bpf_loop wants.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(
-            steps,
-            one as *mut core::ffi::c_void,
-            (&raw mut state).cast(),
-            0,
-        );
+        rounds::go::<{ 1 + NEAR + FAR }, _>(steps, one, &raw mut state);
     }
 }
 
+#[cfg(feature = "reduced")]
+extern "C" fn one(index: u64, _: *mut State) -> i64 {
+    once::appear_step(index as u32);
+    0
+}
+
+/// One number, by a function of its own.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub fn step(slot: &mut Slot, index: u32) {
+    let table = table_at(tree::current());
+    let fd = number(index, table.next_fd, slot);
+    if fd != NONE {
+        once::found(slot, tree::current, &table, Op(slot.op as u8), fd);
+    }
+}
+
+#[cfg(not(feature = "reduced"))]
 extern "C" fn one(index: u64, state: *mut State) -> i64 {
-    // SAFETY: bpf_loop passes what `tell` gave it; the slot lives as long as its task.
+    // SAFETY: it is what `tell` gave; the slot lives as long as its task.
     let (slot, table) = unsafe { (&mut *(*state).slot, &*(*state).table) };
     let fd = number(index as u32, table.next_fd, slot);
     if fd != NONE {
-        once::found(slot, table, Op(slot.op as u8), fd);
+        once::found(slot, tree::current, table, Op(slot.op as u8), fd);
     }
     0
 }
@@ -176,19 +190,14 @@ fn vanished(slot: &mut Slot, table: &Table) {
         return;
     }
     let mut state = State { slot, table };
-    // SAFETY: the callback has the signature that bpf_loop wants.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(
-            NEAR,
-            one_gone as *mut core::ffi::c_void,
-            (&raw mut state).cast(),
-            0,
-        );
+        rounds::go::<NEAR, _>(NEAR, one_gone, &raw mut state);
     }
 }
 
 extern "C" fn one_gone(index: u64, state: *mut State) -> i64 {
-    // SAFETY: bpf_loop passes what `vanished` gave it; the slot lives as long as its task.
+    // SAFETY: it is what `vanished` gave; the slot lives as long as its task.
     let (slot, table) = unsafe { (&mut *(*state).slot, &*(*state).table) };
     let (word, bit) = (index / 64 & 3, index & 63);
     // SAFETY: what `begin` left there.
@@ -206,7 +215,7 @@ extern "C" fn one_gone(index: u64, state: *mut State) -> i64 {
 const ADDFD: u64 = 0x4018_2103;
 
 /// Calls that wait for a supervisor which are looked through at most.
-const WAITING: u32 = 128;
+const WAITING: u32 = if cfg!(feature = "reduced") { 16 } else { 128 };
 
 struct Search {
     list: u64,
@@ -235,25 +244,20 @@ pub fn supervised(slot: &mut Slot) {
     };
     let context: *mut Search = &raw mut search;
     // SAFETY: eight bytes to where eight bytes are; `struct seccomp_notif_addfd` begins with the
-    // id. The callback has the signature that bpf_loop wants.
+    // id. The context is what the step takes.
     unsafe {
         bpf_probe_read_user(
             (&raw mut (*context).id).cast(),
             8,
             arguments.a2() as *const _,
         );
-        bpf_loop(
-            WAITING,
-            waiting as *mut core::ffi::c_void,
-            context.cast(),
-            0,
-        );
+        rounds::go::<WAITING, _>(WAITING, waiting, context);
         slot.before = core::ptr::read_volatile(&raw const (*context).task);
     }
 }
 
 extern "C" fn waiting(_index: u64, search: *mut Search) -> i64 {
-    // SAFETY: bpf_loop passes what `supervised` gave it.
+    // SAFETY: it is what `supervised` gave.
     let search = unsafe { &mut *search };
     if search.list == search.head || search.list == 0 {
         return 1;
@@ -280,6 +284,6 @@ pub fn added(slot: &mut Slot, result: i64) {
     };
     let table = table_at(task);
     if table.files == target.files {
-        once::found(target, &table, Op::SECCOMP_ADDFD, result as u32);
+        once::found(target, || task, &table, Op::SECCOMP_ADDFD, result as u32);
     }
 }

@@ -57,7 +57,7 @@ pub fn process(task: u64) {
     let walk = if table.files == 0 {
         0
     } else {
-        once::walk(slot, &table, walk_cause::EXIT)
+        once::walk(slot, tree::current, &table, walk_cause::EXIT)
     };
     last(slot, task, signal, walk);
 }

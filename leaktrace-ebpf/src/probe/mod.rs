@@ -17,10 +17,12 @@ pub mod stack;
 pub mod stay;
 pub mod task;
 pub mod uring;
+#[cfg_attr(feature = "reduced", path = "walk_by_rounds.rs")]
 pub mod walk;
 
 use core::ffi::c_void;
 
+#[cfg(not(feature = "reduced"))]
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use leaktrace_common::{
     abi::{self, NO_OFFSET, Op},
@@ -40,10 +42,40 @@ pub struct Arguments(pub(crate) u64);
 
 /// The registers of the call that the current task is in, as a pointer that the verifier knows the
 /// type of.
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub fn registers() -> u64 {
     // SAFETY: the task is typed by the helper.
     unsafe { bpf_task_pt_regs(tree::current_typed() as *mut _) as u64 }
+}
+
+/// The registers of the call that a task is in.
+///
+/// # Safety
+/// The task must be typed.
+#[cfg(not(feature = "reduced"))]
+#[inline(always)]
+pub unsafe fn registers_of(task: u64) -> u64 {
+    // SAFETY: by contract.
+    unsafe { bpf_task_pt_regs(task as *mut _) as u64 }
+}
+
+/// The registers of the call that a watched task is in, or was in last; 0: it has made none yet.
+///
+/// # Safety
+/// None.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub unsafe fn registers_of(task: u64) -> u64 {
+    tree::noted(crate::kernel::number(task)).map_or(0, |slot| slot.registers)
+}
+
+/// The registers of the call that the current task is in, as its tracepoint gave them: no helper
+/// tells them before 5.15.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub fn registers() -> u64 {
+    tree::noted(tree::current()).map_or(0, |slot| slot.registers)
 }
 
 /// The number of the call with these registers.
@@ -112,10 +144,7 @@ pub fn is_compat(task: u64) -> bool {
         // As compat_user_mode in arch/arm64/include/asm/ptrace.h: the processor's own word, where
         // the numbers of a task's flags differ between kernels.
         // SAFETY: by contract.
-        let state: u64 = unsafe {
-            let registers = bpf_task_pt_regs(task as *mut _) as u64;
-            load(registers, offset!(pt_regs_pstate))
-        };
+        let state: u64 = unsafe { load(registers_of(task), offset!(pt_regs_pstate)) };
         return state & PSR_MODE32 != 0;
     }
     // SAFETY: by contract. thread_info is embedded in task_struct on x86 (v4.9).
@@ -154,6 +183,7 @@ fn begin(regs: u64, op: Op) {
     let Some(slot) = tree::current_slot() else {
         return;
     };
+    keep(slot, regs);
     if is_compat(tree::current_typed()) {
         task::compat(slot);
         return;
@@ -250,11 +280,23 @@ fn alias() {
     }
 }
 
+/// Keeps the registers for those who cannot ask for them.
+#[inline(always)]
+fn keep(slot: &mut Slot, regs: u64) {
+    #[cfg(feature = "reduced")]
+    {
+        slot.registers = regs;
+    }
+    #[cfg(not(feature = "reduced"))]
+    let _ = (slot, regs);
+}
+
 #[inline(never)]
 fn end(context: *mut c_void, regs: u64, op: Op, result: i64) {
     let Some(slot) = tree::current_slot() else {
         return;
     };
+    keep(slot, regs);
     if is_compat(tree::current_typed()) {
         task::compat(slot);
         return;
@@ -296,7 +338,7 @@ fn dispatch(slot: &mut Slot, op: Op, arguments: Arguments, result: i64) {
         Op::MEMFD_CREATE => once::file::open(slot, op, arguments.a0(), 0, result),
         Op::USERFAULTFD | Op::FANOTIFY_INIT => {
             if result >= 0 {
-                maps::MAKERS.next();
+                maps::MAKERS.count();
             }
             once::file::plain(slot, op, result, u64::MAX);
         }

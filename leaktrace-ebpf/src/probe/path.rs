@@ -1,9 +1,12 @@
 //! Paths: the program's own string, or the kernel's dentries.
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str, bpf_probe_read_user_str};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
 use leaktrace_common::record::{TextRef, text_flag, text_kind};
 
-use crate::kernel::{Chunk, offset, read};
+use crate::{
+    kernel::{Chunk, offset, read},
+    rounds,
+};
 
 /// Components of a path that are followed at most.
 const DEPTH: u32 = 64;
@@ -33,18 +36,12 @@ pub unsafe fn walk<const AREA: usize>(dentry: u64, mnt: u64, out: *mut u8, text:
         out,
         text,
     };
-    // SAFETY: by contract; the callback has the signature that bpf_loop wants and outlives the
-    // call.
+    // SAFETY: by contract; the context is what the step takes.
     unsafe {
         (*text).len = 0;
         (*text).kind = text_kind::WALK;
         (*text).flags = text_flag::TRUNCATED;
-        bpf_loop(
-            DEPTH,
-            step::<AREA> as *mut core::ffi::c_void,
-            (&raw mut state).cast(),
-            0,
-        );
+        rounds::go::<DEPTH, _>(DEPTH, step::<AREA>, &raw mut state);
     }
 }
 
@@ -82,10 +79,17 @@ pub unsafe fn flags(text: *const TextRef) -> u8 {
     unsafe { core::ptr::read_volatile(&raw const (*text).flags) }
 }
 
+/// What is read of a `struct dentry` at once.
+#[cfg(not(feature = "reduced"))]
+type Dentry = Chunk<8>;
+/// Nothing, each member on its own: there the stack is short.
+#[cfg(feature = "reduced")]
+type Dentry = Chunk<0>;
+
 extern "C" fn step<const AREA: usize>(_index: u64, state: *mut Walk) -> i64 {
-    // SAFETY: bpf_loop passes what walk gave it.
+    // SAFETY: it is what `walk` gave.
     let state = unsafe { &mut *state };
-    let dentry = Chunk::<8>::read(state.dentry);
+    let dentry = Dentry::read(state.dentry);
     let parent: u64 = dentry.get(state.dentry, offset!(dentry_parent));
     let root: u64 = read(state.mnt, offset!(vfsmount_root));
     if state.dentry == root || state.dentry == parent {

@@ -1,6 +1,6 @@
 //! io_uring.
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::{
     abi::{NO_OFFSET, Op, fault},
     record::{
@@ -16,7 +16,7 @@ use crate::{
     emit::{self, HEADER, Position},
     kernel::{Detail, in_flight, offset, ones, read},
     maps::{RING_OPERATIONS, RINGS, count_fault},
-    once,
+    once, rounds,
     tree::{self, Slot},
 };
 
@@ -29,7 +29,7 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
         return;
     };
     RING_OPERATIONS.set(read(facts.file, offset!(file_op)));
-    once::ring::state(slot, facts.private_data, facts.file);
+    tell_state(slot, facts.private_data, facts.file);
     follow(facts.private_data);
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
@@ -83,7 +83,7 @@ pub fn register(slot: &mut Slot, result: i64) {
     }
     slot.begin_ns = 0;
     let file = file_of(arguments.a0());
-    once::ring::state(slot, read(file, offset!(file_private_data)), file);
+    tell_state(slot, read(file, offset!(file_private_data)), file);
     let argument = arguments.a2();
     let (first, count) = match arguments.a1() as u32 {
         REGISTER_BUFFERS => (argument, arguments.a3() & 0xffff_ffff),
@@ -104,14 +104,9 @@ pub fn register(slot: &mut Slot, result: i64) {
         first,
         count,
     };
-    // SAFETY: the callback has the signature that bpf_loop wants.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(
-            BUFFERS as u32,
-            one_buffer as *mut core::ffi::c_void,
-            (&raw mut context).cast(),
-            0,
-        );
+        rounds::go::<{ BUFFERS as u32 }, _>(BUFFERS as u32, one_buffer, &raw mut context);
     }
 }
 
@@ -123,7 +118,7 @@ struct Buffers {
 }
 
 extern "C" fn one_buffer(index: u64, context: *mut Buffers) -> i64 {
-    // SAFETY: bpf_loop passes what register gave it.
+    // SAFETY: it is what `register` gave.
     let context = unsafe { &mut *context };
     if index >= context.count {
         return 1;
@@ -252,6 +247,15 @@ struct Count {
     direct: u32,
 }
 
+/// As [`state`], where it can be told: the loop is too long for a verifier that goes through it round
+/// by round.
+#[inline(always)]
+fn tell_state(slot: &mut Slot, ring: u64, file: u64) {
+    if !cfg!(feature = "reduced") {
+        once::ring::state(slot, ring, file);
+    }
+}
+
 /// Tells what a ring has registered. `file` 0: which ring it is has been told.
 #[inline(always)]
 pub fn state(slot: &Slot, ring: u64, file: u64) {
@@ -263,14 +267,9 @@ pub fn state(slot: &Slot, ring: u64, file: u64) {
         direct: 0,
     };
     let context: *mut Count = &raw mut count;
-    // SAFETY: the callback has the signature that bpf_loop wants.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(
-            WORDS,
-            count_word as *mut core::ffi::c_void,
-            context.cast(),
-            0,
-        );
+        rounds::go::<WORDS, _>(WORDS, count_word, context);
     }
     let record = emit::reserve::<SIZE>(Family::Ring);
     if record.is_null() {
@@ -290,7 +289,7 @@ pub fn state(slot: &Slot, ring: u64, file: u64) {
 }
 
 extern "C" fn count_word(index: u64, count: *mut Count) -> i64 {
-    // SAFETY: bpf_loop passes what `state` gave it.
+    // SAFETY: it is what `state` gave.
     let count = unsafe { &mut *count };
     let first = (index as u32 & 0xffff) * 64;
     if first >= count.slots {

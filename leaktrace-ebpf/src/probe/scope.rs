@@ -1,6 +1,6 @@
 //! Scopes: marked by opening a file that is not there, or named by the environment.
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use leaktrace_common::record::{
     Family, TextRef, kind,
     scope::{NAME_LEN, PREFIX, Scope, VARIABLE, verb},
@@ -10,7 +10,7 @@ use super::path;
 use crate::{
     emit::{self, HEADER, Position},
     kernel::{offset, read},
-    once,
+    once, rounds,
     tree::{self, Slot},
 };
 
@@ -100,14 +100,9 @@ pub fn program(slot: &mut Slot) {
         entry: stack + 8 * (count + 2),
         found: 0,
     };
-    // SAFETY: the callback has the signature that bpf_loop wants and outlives the call.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(
-            ENTRIES,
-            look as *mut core::ffi::c_void,
-            (&raw mut search).cast(),
-            0,
-        );
+        rounds::go::<ENTRIES, _>(ENTRIES, look, &raw mut search);
     }
     // SAFETY: a local value, which the callback wrote.
     let found = unsafe { core::ptr::read_volatile(&raw const search.found) };
@@ -116,8 +111,44 @@ pub fn program(slot: &mut Slot) {
     }
 }
 
+#[cfg(feature = "reduced")]
 extern "C" fn look(_index: u64, search: *mut Search) -> i64 {
-    // SAFETY: bpf_loop passes what program gave it.
+    // SAFETY: it is what `program` gave.
+    let search = unsafe { &mut *search };
+    match once::scope_entry(search.entry) {
+        GO_ON => {
+            search.entry += 8;
+            0
+        }
+        found => {
+            search.found = found;
+            1
+        }
+    }
+}
+
+/// There is an entry, and it is not it.
+#[cfg(feature = "reduced")]
+const GO_ON: u64 = 1;
+
+/// One entry of the environment, by a function of its own. Gives the string's address, 0 at the end.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub fn entry(place: u64) -> u64 {
+    let (entry, _) = words(place);
+    if entry == 0 {
+        return 0;
+    }
+    let (first, second) = words(entry);
+    if first == word(VARIABLE, 0) && second == word(VARIABLE, 8) {
+        return entry;
+    }
+    GO_ON
+}
+
+#[cfg(not(feature = "reduced"))]
+extern "C" fn look(_index: u64, search: *mut Search) -> i64 {
+    // SAFETY: it is what `program` gave.
     let search = unsafe { &mut *search };
     let (entry, _) = words(search.entry);
     if entry == 0 {

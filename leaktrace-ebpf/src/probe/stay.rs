@@ -1,12 +1,16 @@
 //! Staying in a program on request, so that leaktrace sees whether it can be preempted there.
 
-use aya_ebpf::helpers::generated::bpf_loop;
 use leaktrace_common::abi::STAY_NS;
 
-use crate::{emit, maps};
+use crate::{emit, maps, rounds};
 
-/// Rounds at most: more than fit that time on any machine.
-const ROUNDS: u32 = 1 << 17;
+/// Rounds at most: more than fit that time on any machine. The kernels that need the reduced object
+/// preempt no program on a tracepoint.
+const ROUNDS: u32 = if cfg!(feature = "reduced") {
+    0
+} else {
+    1 << 17
+};
 
 /// PRCTL_STAY: goes round until it is time to leave.
 #[inline(never)]
@@ -15,19 +19,12 @@ pub fn long(nonce: u64) {
         return;
     }
     let mut until = emit::now() + STAY_NS;
-    // SAFETY: the callback has the signature that bpf_loop wants.
-    unsafe {
-        bpf_loop(
-            ROUNDS,
-            round as *mut core::ffi::c_void,
-            (&raw mut until).cast(),
-            0,
-        );
-    }
+    // SAFETY: the context is what the step takes.
+    unsafe { rounds::go::<ROUNDS, _>(ROUNDS, round, &raw mut until) };
 }
 
 extern "C" fn round(_: u64, until: *mut u64) -> i64 {
-    // SAFETY: bpf_loop passes what `long` gave it.
+    // SAFETY: it is what `long` gave.
     let until = unsafe { core::ptr::read_volatile(until) };
     i64::from(emit::now() >= until)
 }

@@ -17,7 +17,7 @@ use leaktrace_common::{
 use super::{Arguments, appear, mapping, path, stack};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{Address, Task, file_facts, load, offset, read},
+    kernel::{self, Address, Task, file_facts, load, offset, read},
     maps::{self, LAST_TABLE, TASKS, count_fault},
     once,
     tree::{self, Slot, describe, flag, process_flag, slot_for},
@@ -139,7 +139,12 @@ fn inherited(task: impl Task) {
     };
     let table = task.table();
     if table.files != 0 {
-        once::walk(slot, &table, walk_cause::FORK);
+        once::walk(
+            slot,
+            || kernel::number(task.address()),
+            &table,
+            walk_cause::FORK,
+        );
     }
 }
 
@@ -201,7 +206,7 @@ pub fn exec(task: u64, old_tid: Option<u32>, program: u64) {
     slot.tid = unsafe { load(task, offset!(task_pid)) };
     slot.op = 0;
     told(slot, task, old_tid, program);
-    once::walk(slot, &table, walk_cause::EXEC);
+    once::walk(slot, tree::current, &table, walk_cause::EXEC);
     once::scope::program(slot);
 }
 

@@ -9,7 +9,6 @@
 //! A request that is told to post no completion when it succeeds (IOSQE_CQE_SKIP_SUCCESS) is seen
 //! by the comparison of the table across io_uring_enter(2), unless another thread carries it out.
 
-use aya_ebpf::helpers::generated::bpf_loop;
 use leaktrace_common::{
     abi::Op,
     record::{Family, file::FdGone, header_flag, kind, task::taint},
@@ -20,7 +19,7 @@ use crate::{
     emit::{self, HEADER},
     kernel::{Table, file_at, number, offset, read},
     maps::{ACCEPTING, CLOSING},
-    once,
+    once, rounds,
     tree::{self, Slot, flag},
 };
 
@@ -224,18 +223,18 @@ pub fn told(slot: &mut Slot, op: Op, request: u64, result: u32) {
         let (first, second) = file::pair(read(request, offset!(uring_pipe_fds)));
         made.fds = [first as u32, second as u32];
     }
-    // SAFETY: the callback has the signature that bpf_loop wants.
+    // SAFETY: the context is what the step takes.
     unsafe {
-        bpf_loop(2, one as *mut core::ffi::c_void, (&raw mut made).cast(), 0);
+        rounds::go::<2, _>(2, one, &raw mut made);
     }
 }
 
 extern "C" fn one(index: u64, made: *mut Made) -> i64 {
-    // SAFETY: bpf_loop passes what `told` gave it; the slot lives as long as its task.
+    // SAFETY: it is what `told` gave; the slot lives as long as its task.
     let (made, slot, table) = unsafe { (&mut *made, &mut *(*made).slot, &*(*made).table) };
     let fd = if index == 0 { made.fds[0] } else { made.fds[1] };
     if fd != NONE {
-        once::found(slot, table, Op(made.op as u8), fd);
+        once::found(slot, tree::current, table, Op(made.op as u8), fd);
     }
     0
 }

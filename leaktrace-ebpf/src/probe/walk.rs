@@ -1,6 +1,5 @@
 //! The walk of an fd table: what is in it is the kernel's own word.
 
-use aya_ebpf::helpers::generated::bpf_loop;
 use leaktrace_common::abi::fault;
 use leaktrace_common::record::{
     file::{FdWalk, WALK_LEN, WalkEntry, walk_cause},
@@ -14,7 +13,7 @@ use crate::{
         read,
     },
     maps::{LAST_WALK, count_fault},
-    once,
+    once, rounds,
     tree::Slot,
 };
 
@@ -64,20 +63,10 @@ pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
         count_fault(fault::WALK_CUT);
     }
     let context: *mut State = &raw mut state;
-    // SAFETY: the callbacks have the signature that bpf_loop wants.
+    // SAFETY: the context is what the steps take.
     unsafe {
-        bpf_loop(
-            words,
-            count_word as *mut core::ffi::c_void,
-            context.cast(),
-            0,
-        );
-        bpf_loop(
-            words * 4,
-            send_part as *mut core::ffi::c_void,
-            context.cast(),
-            0,
-        );
+        rounds::go::<MOST_WORDS, _>(words, count_word, context);
+        rounds::go::<{ 4 * MOST_WORDS }, _>(words * 4, send_part, context);
         if (*context).sent == 0 {
             (*context).open = 0;
             send(&mut *context, 0, 0);
@@ -87,7 +76,7 @@ pub fn table(slot: &Slot, table: &Table, cause: u32) -> u32 {
 }
 
 extern "C" fn count_word(index: u64, state: *mut State) -> i64 {
-    // SAFETY: bpf_loop passes what table gave it.
+    // SAFETY: it is what `table` gave.
     let state = unsafe { &mut *state };
     let word: u64 = read(state.open.wrapping_add((index & 0xff_ffff) * 8), 0);
     state.total = state.total.wrapping_add(ones(word));
@@ -95,7 +84,7 @@ extern "C" fn count_word(index: u64, state: *mut State) -> i64 {
 }
 
 extern "C" fn send_part(index: u64, state: *mut State) -> i64 {
-    // SAFETY: bpf_loop passes what table gave it.
+    // SAFETY: it is what `table` gave.
     let state = unsafe { &mut *state };
     let index = index & 0xff_ffff;
     let mask: u16 = read(state.open.wrapping_add(index * 2), 0);
@@ -134,16 +123,10 @@ fn send(state: &mut State, base: u32, mask: u16) {
         seen: 0,
     };
     let context: *mut Part = &raw mut part;
-    // SAFETY: the record has room for header and payload; the callback has the signature that
-    // bpf_loop wants.
+    // SAFETY: the record has room for header and payload; the context is what the step takes.
     unsafe {
         // A loop of the kernel's: the verifier looks at its body once, not WALK_LEN times.
-        bpf_loop(
-            WALK_LEN as u32,
-            entry as *mut core::ffi::c_void,
-            context.cast(),
-            0,
-        );
+        rounds::go::<{ WALK_LEN as u32 }, _>(WALK_LEN as u32, entry, context);
         let payload = record.add(HEADER).cast::<FdWalk>();
         (*payload).walk = state.walk;
         (*payload).cause = u32::from(state.cause);
@@ -174,7 +157,7 @@ struct Part {
 }
 
 extern "C" fn entry(index: u64, part: *mut Part) -> i64 {
-    // SAFETY: bpf_loop passes what send gave it.
+    // SAFETY: it is what `send` gave.
     let part = unsafe { &mut *part };
     let index = index & (WALK_LEN as u64 - 1);
     if part.mask >> index & 1 == 0 {

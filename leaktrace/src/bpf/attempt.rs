@@ -92,6 +92,11 @@ fn became(probe: &probe::Probe, outcome: &Outcome) -> Probe {
             ProbeOutcome::Unsupported,
             Some(probe.without.to_owned()),
         ),
+        Outcome::LeftOut(why) => told(
+            probe,
+            ProbeOutcome::Unsupported,
+            Some(format!("{} ({why})", probe.without)),
+        ),
         Outcome::Refused(why) => told(probe, ProbeOutcome::Broken, Some(why.clone())),
     }
 }
@@ -108,6 +113,7 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         | Unavailable::Others
         | Unavailable::Files
         | Unavailable::Memory { .. }
+        | Unavailable::LockedMemory(_)
         | Unavailable::Load(_) => &[],
     };
     PROBES.iter().map(|probe| {

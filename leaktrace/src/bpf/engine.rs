@@ -19,6 +19,8 @@ pub struct Found {
     pub probes: (u32, u32),
     /// See [`crate::source::Kernel::nonce`].
     pub nonce: u64,
+    /// See [`crate::source::Start::loss_is_marked`].
+    pub loss_is_marked: bool,
 }
 
 /// What only a process can do that may load programs, run their iterators and look at others'

@@ -8,6 +8,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     btf::{Btf, TypeKind},
+    object::Object,
     probe::{MEMBERS, Need, PROBES, Probe},
 };
 use crate::report::{Coverage, CoverageStatus};
@@ -21,6 +22,8 @@ pub enum Outcome {
     NoHook,
     /// The kernel refused it; why.
     Refused(String),
+    /// It is not in the object that this kernel loads; what it needs.
+    LeftOut(&'static str),
 }
 
 /// By what a probe is reached.
@@ -44,6 +47,7 @@ impl Outcome {
             Outcome::Attached(_) => "attached".to_owned(),
             Outcome::NoHook => "this kernel has no such tracepoint".to_owned(),
             Outcome::Refused(why) => format!("refused: {why}"),
+            Outcome::LeftOut(why) => (*why).to_owned(),
         }
     }
 }
@@ -108,10 +112,11 @@ pub fn coverage(
     outcomes: &[(Probe, Outcome)],
     offsets: &Offsets,
     preemption: Preemption,
+    object: Object,
 ) -> Vec<Coverage> {
     Family::ALL
         .iter()
-        .map(|family| of_family(*family, outcomes, offsets, preemption))
+        .map(|family| of_family(*family, outcomes, offsets, preemption, object))
         .collect()
 }
 
@@ -120,6 +125,7 @@ fn of_family(
     outcomes: &[(Probe, Outcome)],
     offsets: &Offsets,
     preemption: Preemption,
+    object: Object,
 ) -> Coverage {
     let mine: Vec<_> = outcomes
         .iter()
@@ -136,6 +142,7 @@ fn of_family(
         .collect();
     reasons.extend(missing_members(family, offsets));
     reasons.extend(skipped(family, outcomes, preemption));
+    reasons.extend(object.not_shown(family).map(str::to_owned));
     let status = match (running, reasons.is_empty()) {
         (0, _) => CoverageStatus::None,
         (_, true) => CoverageStatus::Full,
@@ -206,7 +213,12 @@ mod tests {
 
     #[test]
     fn everything_attached_is_full() {
-        let coverage = coverage(&all_attached(), &complete(), Preemption::Impossible);
+        let coverage = coverage(
+            &all_attached(),
+            &complete(),
+            Preemption::Impossible,
+            Object::Full,
+        );
         assert_eq!(coverage.len(), 9);
         assert!(
             coverage
@@ -224,7 +236,7 @@ mod tests {
                 *outcome = Outcome::NoHook;
             }
         }
-        let coverage = coverage(&outcomes, &complete(), Preemption::Impossible);
+        let coverage = coverage(&outcomes, &complete(), Preemption::Impossible, Object::Full);
         let exit = coverage.iter().find(|one| one.family == "exit");
         assert_eq!(exit.map(|one| one.status), Some(CoverageStatus::Partial));
         assert!(
@@ -238,6 +250,34 @@ mod tests {
             count(&outcomes),
             (PROBES.len() as u32 - 1, PROBES.len() as u32)
         );
+    }
+
+    #[test]
+    fn the_reduced_object_shows_part_of_some_families_and_says_what_is_missing() {
+        let outcomes: Vec<_> = PROBES
+            .iter()
+            .map(|probe| match Object::Reduced.leaves_out(probe.program) {
+                Some(why) => (*probe, Outcome::LeftOut(why)),
+                None => (*probe, Outcome::Attached(Way::Tracepoint)),
+            })
+            .collect();
+        assert!(missing_required(&outcomes).is_empty());
+        let coverage = coverage(
+            &outcomes,
+            &complete(),
+            Preemption::Impossible,
+            Object::Reduced,
+        );
+        for one in &coverage {
+            let partial = ["file", "ring", "mapping", "task"].contains(&one.family.as_str());
+            let expected = match partial {
+                true => CoverageStatus::Partial,
+                false => CoverageStatus::Full,
+            };
+            assert_eq!(one.status, expected, "{}", one.family);
+            let why = one.reason.as_deref().unwrap_or("");
+            assert_eq!(why.contains("Linux 5."), partial, "{}: {why}", one.family);
+        }
     }
 
     #[test]
@@ -260,7 +300,7 @@ mod tests {
             .map(|probe| (*probe, Outcome::NoHook))
             .collect();
         assert!(
-            coverage(&outcomes, &complete(), Preemption::Impossible)
+            coverage(&outcomes, &complete(), Preemption::Impossible, Object::Full)
                 .iter()
                 .all(|one| one.status == CoverageStatus::None)
         );
@@ -268,7 +308,12 @@ mod tests {
 
     #[test]
     fn a_missing_member_makes_its_family_partial() {
-        let coverage = coverage(&all_attached(), &Offsets::UNKNOWN, Preemption::Impossible);
+        let coverage = coverage(
+            &all_attached(),
+            &Offsets::UNKNOWN,
+            Preemption::Impossible,
+            Object::Full,
+        );
         assert!(
             coverage
                 .iter()
@@ -278,7 +323,12 @@ mod tests {
 
     #[test]
     fn skipped_handlers_make_full_coverage_partial() {
-        let mut coverage = coverage(&all_attached(), &complete(), Preemption::Impossible);
+        let mut coverage = coverage(
+            &all_attached(),
+            &complete(),
+            Preemption::Impossible,
+            Object::Full,
+        );
         skipping(&mut coverage, 7);
         assert!(
             coverage
@@ -296,7 +346,7 @@ mod tests {
     #[test]
     fn what_can_be_skipped_is_partial_unless_a_function_shows_it() {
         let status = |outcomes: &[(Probe, Outcome)], family: &str| {
-            let coverage = coverage(outcomes, &complete(), Preemption::Possible);
+            let coverage = coverage(outcomes, &complete(), Preemption::Possible, Object::Full);
             let one = coverage.into_iter().find(|one| one.family == family);
             one.map(|one| (one.status, one.reason.unwrap_or_default()))
         };

@@ -33,6 +33,7 @@ use super::{
     local::Local,
     loss::Loss,
     mapped,
+    object::{self, Object},
     probe::{PROBES, Probe, WAYS},
     programs::Programs,
     syscalls,
@@ -47,9 +48,6 @@ const FILES: u32 = 56;
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
 const MEMORY: u64 = 152 << 20;
-
-/// The compiled programs. Aligned: the ELF reader takes its structures in place.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("leaktrace.bpf.o");
 
 /// Whose records are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +188,13 @@ pub enum Unavailable {
         /// Bytes left.
         room: u64,
     },
+    /// Before Linux 5.11 maps are locked memory.
+    #[error(
+        "the limit of locked memory (ulimit -l) is too small for the programs' maps, which this \
+         kernel counts there (before Linux 5.11), and may not be raised ({0}); raise it, or give \
+         CAP_SYS_RESOURCE"
+    )]
+    LockedMemory(std::io::Error),
     /// Anything else.
     #[error("cannot load eBPF programs ({0}); run `leaktrace doctor`")]
     Load(String),
@@ -268,13 +273,33 @@ pub(super) fn load_here(
         preemption,
     } = types?;
     let nonce = nonce();
-    let mut ebpf = create(loader, options, (reader, deputy), &offsets, nonce, &types)?;
-    let (links, outcomes) = attach(&mut ebpf, &types, preemption);
+    let which = Object::for_this_kernel();
+    let raised = match which {
+        Object::Full => Ok(()),
+        Object::Reduced => object::raise_locked_memory(),
+    };
+    let cpus = mapped::cpus().map_err(|why| Unavailable::Load(format!("{why:#}")))?;
+    let config = configuration(options, (reader, deputy), cpus, nonce);
+    let kernel = (&offsets, &types);
+    let mut ebpf = match (
+        create(loader, which, options, (&config, cpus), kernel),
+        raised,
+    ) {
+        (Err(Unavailable::NoPermission), Err(why)) => return Err(Unavailable::LockedMemory(why)),
+        (created, _) => created?,
+    };
+    let (links, outcomes) = attach(&mut ebpf, which, &types, preemption);
     require(&outcomes)?;
     // The kernel's types are several times what a run of a small program needs.
     drop(types);
     host::give_back_memory();
-    Local::new(ebpf, links, outcomes, &offsets, nonce, options, preemption)
+    let loaded = Loaded {
+        ebpf,
+        which,
+        links,
+        outcomes,
+    };
+    Local::new(loaded, &offsets, nonce, options, preemption)
         .map_err(|why| Unavailable::Load(format!("{why:#}")))
 }
 
@@ -310,20 +335,9 @@ fn require(outcomes: &[(Probe, Outcome)]) -> Result<(), Unavailable> {
     }
     Err(Unavailable::Probe {
         hook: probe.hook,
-        why: format!("{}{}", outcome.clause(), too_old()),
+        why: outcome.clause(),
         outcomes: outcomes.to_vec(),
     })
-}
-
-/// What the refusal of an old kernel comes down to. The programs were tried first: where a
-/// distribution has brought the features to an older kernel, they run.
-fn too_old() -> &'static str {
-    match version() {
-        Some(version) if version < (6, 1) => {
-            "; leaktrace needs bpf_loop and atomic additions with a result: Linux 6.1 or later"
-        }
-        _ => "",
-    }
 }
 
 /// Major and minor number of the running kernel.
@@ -334,19 +348,17 @@ fn version() -> Option<(u32, u32)> {
     Some((next()?, next()?))
 }
 
-fn create(
-    loader: EbpfLoader<'static>,
+fn configuration(
     options: &LoadOptions,
     (reader, deputy): (u32, Option<u32>),
-    offsets: &Offsets,
+    cpus: u32,
     nonce: u64,
-    types: &Btf,
-) -> Result<Ebpf, Unavailable> {
-    let (target_cgroup, target_buckets) = match options.scope {
-        Scope::Targets(targets) => (targets.cgroup.unwrap_or_default(), TARGET_BUCKETS),
-        Scope::Tree | Scope::System => ((0, 0), 1),
+) -> Config {
+    let target_cgroup = match options.scope {
+        Scope::Targets(targets) => targets.cgroup.unwrap_or_default(),
+        Scope::Tree | Scope::System => (0, 0),
     };
-    let config = Config {
+    Config {
         abi: ABI_VERSION,
         mode: match options.scope {
             Scope::Tree => abi::mode::TREE,
@@ -360,10 +372,22 @@ fn create(
         target_cgroup: target_cgroup.0,
         target_level: target_cgroup.1,
         stacks: u32::from(options.stacks == Stacks::Told),
-        reserved: 0,
+        cpu_bits: u32::BITS - (cpus - 1).leading_zeros(),
+    }
+}
+
+fn create(
+    loader: EbpfLoader<'static>,
+    which: Object,
+    options: &LoadOptions,
+    (config, cpus): (&Config, u32),
+    (offsets, types): (&Offsets, &Btf),
+) -> Result<Ebpf, Unavailable> {
+    let target_buckets = match options.scope {
+        Scope::Targets(_) => TARGET_BUCKETS,
+        Scope::Tree | Scope::System => 1,
     };
     let handlers = syscalls::table();
-    let cpus = mapped::cpus().map_err(|why| Unavailable::Load(format!("{why:#}")))?;
     let asked = options.loss.and_then(|loss| loss.ring_bytes);
     let ring_bytes = asked.unwrap_or(options.ring_bytes);
     let level = match options.diagnostics {
@@ -381,7 +405,7 @@ fn create(
         .map_max_entries("TARGETS", target_buckets)
         .map_max_entries("COUNTS", cpus * FAMILY_SLOTS as u32)
         .map_max_entries("TASKS", task_slots());
-    loader.load(OBJECT).map_err(|why| {
+    loader.load(which.bytes()).map_err(|why| {
         let text = chain(&why);
         if text.contains("ermission denied") || text.contains("not permitted") {
             Unavailable::NoPermission
@@ -420,6 +444,14 @@ fn nonce() -> u64 {
     }
 }
 
+/// What is in the kernel.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) which: Object,
+    pub(super) links: BTreeMap<&'static str, FdLink>,
+    pub(super) outcomes: Vec<(Probe, Outcome)>,
+}
+
 /// Links by program name, and what became of every probe.
 type Attached = (BTreeMap<&'static str, FdLink>, Vec<(Probe, Outcome)>);
 
@@ -453,7 +485,7 @@ impl Wanted {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, types: &Btf, preemption: Preemption) -> Attached {
+fn attach(ebpf: &mut Ebpf, which: Object, types: &Btf, preemption: Preemption) -> Attached {
     let mut wanted: Vec<_> = PROBES
         .iter()
         .map(|probe| Wanted::of(probe, preemption))
@@ -488,6 +520,10 @@ fn attach(ebpf: &mut Ebpf, types: &Btf, preemption: Preemption) -> Attached {
         .collect();
     let mut outcomes = Vec::new();
     for probe in PROBES {
+        if let Some(why) = which.leaves_out(probe.program) {
+            outcomes.push((*probe, Outcome::LeftOut(why)));
+            continue;
+        }
         let wanted = Wanted::of(probe, preemption);
         let mut outcome = Outcome::NoHook;
         let ways = probe.function.map_or(&[][..], |function| function.ways);

@@ -16,9 +16,10 @@ use super::{
     engine::{Engine, Found},
     health::{self, Outcome, Preemption},
     holders,
-    load::{self, LoadOptions},
+    load::{self, LoadOptions, Loaded},
     mapped::Set,
     maps::{self, Maps},
+    object::Object,
     probe::{PROBES, Probe, is_way},
     seed, selftest, statistics,
 };
@@ -36,6 +37,7 @@ pub type Watched = HashMap<MapData, u64, [u8; WATCHED_BYTES]>;
 /// Loaded and attached programs. Dropping them takes them out of the kernel.
 pub struct Local {
     ebpf: Ebpf,
+    which: Object,
     links: BTreeMap<&'static str, FdLink>,
     outcomes: Vec<(Probe, Outcome)>,
     again: Set,
@@ -59,15 +61,19 @@ impl std::fmt::Debug for Local {
 impl Local {
     /// Tests what has been attached, and gives with it what whoever reads needs to have.
     pub(super) fn new(
-        mut ebpf: Ebpf,
-        links: BTreeMap<&'static str, FdLink>,
-        outcomes: Vec<(Probe, Outcome)>,
+        loaded: Loaded,
         offsets: &Offsets,
         nonce: u64,
         options: &LoadOptions,
         preemption: Preemption,
     ) -> anyhow::Result<(Local, Found)> {
-        let mut coverage = health::coverage(&outcomes, offsets, preemption);
+        let Loaded {
+            mut ebpf,
+            which,
+            links,
+            outcomes,
+        } = loaded;
+        let mut coverage = health::coverage(&outcomes, offsets, preemption, which);
         selftest::contend(nonce).context("run the self-test")?;
         // What was skipped there is not of the run.
         let skipped = missed_by(&ebpf, &links).unwrap_or(0);
@@ -79,6 +85,7 @@ impl Local {
             coverage,
             probes: health::count(&outcomes),
             nonce,
+            loss_is_marked: which.marks_loss(),
         };
         let local = Local {
             diagnostics: match options.diagnostics {
@@ -89,6 +96,7 @@ impl Local {
             targets: set(&ebpf, "TARGETS")?,
             wanted: set(&ebpf, "WANTED")?,
             ebpf,
+            which,
             links,
             outcomes,
             skipped,
@@ -197,7 +205,7 @@ impl Engine for Local {
     }
 
     fn holders(&mut self, wanted: &[u64]) -> anyhow::Result<Vec<Holder>> {
-        holders::find(&mut self.ebpf, &mut self.wanted, wanted)
+        holders::find(&mut self.ebpf, self.which, &mut self.wanted, wanted)
     }
 
     fn missed(&mut self) -> anyhow::Result<Option<u64>> {

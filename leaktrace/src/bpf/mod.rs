@@ -17,6 +17,7 @@ mod local;
 pub mod loss;
 mod mapped;
 mod maps;
+pub mod object;
 pub mod probe;
 mod programs;
 mod ring;

@@ -69,6 +69,7 @@ impl Programs {
             coverage,
             probes,
             nonce,
+            loss_is_marked,
         } = found;
         let Maps {
             ring,
@@ -92,7 +93,10 @@ impl Programs {
             _maps: [counts, root, faults, identity],
             further,
             nonce,
-            start: start(coverage, probes)?,
+            start: Start {
+                loss_is_marked,
+                ..start(coverage, probes)?
+            },
             is_detached: false,
         })
     }
@@ -181,7 +185,6 @@ fn start(coverage: Vec<Coverage>, probes: (u32, u32)) -> anyhow::Result<Start> {
         self_pid: std::process::id(),
         coverage,
         probes,
-        loss_is_marked: true,
         ..Start::default()
     })
 }

@@ -86,6 +86,7 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
         coverage,
         probes,
         nonce,
+        loss_is_marked,
     } = reply
     else {
         return Err(unexpected());
@@ -101,6 +102,7 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
             coverage,
             probes,
             nonce,
+            loss_is_marked,
         },
         further,
     })

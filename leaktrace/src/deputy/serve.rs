@@ -192,11 +192,13 @@ impl Deputy {
             coverage,
             probes,
             nonce,
+            loss_is_marked,
         } = found;
         let loaded = Reply::Loaded {
             coverage,
             probes,
             nonce,
+            loss_is_marked,
         };
         let mut fds = maps.fds().to_vec();
         fds.push(census.as_fd());

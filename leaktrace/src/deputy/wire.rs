@@ -202,6 +202,8 @@ pub enum Reply {
         probes: (u32, u32),
         /// The number by which the held child makes itself known.
         nonce: u64,
+        /// See [`crate::source::Start::loss_is_marked`].
+        loss_is_marked: bool,
     },
     /// What came of the attempt.
     Attempted {

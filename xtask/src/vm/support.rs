@@ -139,7 +139,7 @@ impl Support {
                 lines.push(format!("{release}: {name}: {why}"));
             }
         }
-        lines.extend(build(found));
+        lines.extend(build(found, counts_skipped(row)));
         if found.asked != Asked::Start {
             lines.extend(self.left_out(found));
         }
@@ -183,11 +183,6 @@ impl Support {
         let Some((_, version)) = reason.rsplit_once("Linux ") else {
             return false;
         };
-        let number = |text: &str| {
-            let series = series_of(text).ok()?;
-            let (major, minor) = series.split_once('.')?;
-            Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
-        };
         number(&row.series) < number(version) && number(version).is_some()
     }
 }
@@ -202,8 +197,20 @@ impl Row {
     }
 }
 
+/// Major and minor number of a version.
+fn number(text: &str) -> Option<(u32, u32)> {
+    let series = series_of(text).ok()?;
+    let (major, minor) = series.split_once('.')?;
+    Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+}
+
+/// Whether a kernel counts the programs that it skips: `recursion_misses` of `bpf_prog_info`.
+fn counts_skipped(row: &Row) -> bool {
+    number(&row.series) >= Some((5, 12))
+}
+
 /// What is wrong with the parallel build.
-fn build(found: &Found) -> Option<String> {
+fn build(found: &Found, counts_skipped: bool) -> Option<String> {
     let release = &found.kernel.release;
     match &found.make {
         None => Some(format!("{release}: no parallel build")),
@@ -217,7 +224,11 @@ fn build(found: &Found) -> Option<String> {
         {
             None
         }
-        Some(make) if make.status != 0 || make.lost != 0 || make.not_run != Some(0) => {
+        Some(make)
+            if make.status != 0
+                || make.lost != 0
+                || make.not_run != counts_skipped.then_some(0) =>
+        {
             Some(format!("{release}: `make -j8`: {make:?}"))
         }
         Some(_) => None,

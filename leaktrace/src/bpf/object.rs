@@ -1,0 +1,148 @@
+//! The two builds of the programs: what is loaded wherever it can be, and what older kernels load.
+
+use std::io;
+
+use aya::{
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported},
+};
+use leaktrace_common::record::Family;
+
+/// The compiled programs. Aligned: the ELF reader takes its structures in place.
+static FULL: &[u8] = aya::include_bytes_aligned!("leaktrace.bpf.o");
+static REDUCED: &[u8] = aya::include_bytes_aligned!("reduced.bpf.o");
+
+/// A build of the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// What is loaded wherever it can be.
+    Full,
+    /// The same without bpf_loop (Linux 5.17), atomic operations with a result (5.12) and functions
+    /// that take pointers (5.12).
+    Reduced,
+}
+
+/// Programs that the reduced object leaves out, and why, after `which`.
+const LEFT_OUT: [(&str, &str); 2] = [
+    ("io_uring_submit_req", "needs bpf_loop, Linux 5.17"),
+    ("io_uring_complete", "needs bpf_loop, Linux 5.17"),
+];
+
+/// What the other programs of the reduced object do not show of a family.
+const NOT_SHOWN: [(Family, &str); 4] = [
+    (
+        Family::Ring,
+        "what a ring has registered and what aio has in flight is not seen (bpf_loop, Linux 5.17)",
+    ),
+    (
+        Family::Mapping,
+        "who else has a file mapped is not looked up (iterator task_vma, Linux 5.12)",
+    ),
+    (
+        Family::Task,
+        "a call that was waiting before is not seen (bpf_task_pt_regs, Linux 5.15)",
+    ),
+    (
+        Family::Task,
+        "with --cgroup, programs started in cgroups below it are not seen \
+         (bpf_get_current_ancestor_cgroup_id, Linux 5.14)",
+    ),
+];
+
+impl Object {
+    /// What this kernel takes: it is asked for what the full object cannot be without. One that
+    /// does not answer is no reason to show less.
+    pub fn for_this_kernel() -> Object {
+        match is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop) {
+            Ok(false) => Object::Reduced,
+            Ok(true) | Err(_) => Object::Full,
+        }
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(self) -> &'static [u8] {
+        match self {
+            Object::Full => FULL,
+            Object::Reduced => REDUCED,
+        }
+    }
+
+    /// Why it is without a program, if it is: a clause after the program's name.
+    pub fn leaves_out(self, program: &str) -> Option<&'static str> {
+        match self {
+            Object::Full => None,
+            Object::Reduced => LEFT_OUT
+                .iter()
+                .find(|(name, _)| *name == program)
+                .map(|(_, why)| *why),
+        }
+    }
+
+    /// What it does not show of a family where all its programs run, a clause each.
+    pub fn not_shown(self, family: Family) -> impl Iterator<Item = &'static str> {
+        NOT_SHOWN
+            .into_iter()
+            .filter(move |(of, _)| self == Object::Reduced && *of == family)
+            .map(|(_, clause)| clause)
+    }
+
+    /// Whether its records say whose records were lost.
+    pub fn marks_loss(self) -> bool {
+        self == Object::Full
+    }
+
+    /// The iterator over mappings is as old as what the full object needs.
+    pub(super) fn looks_up_mappings(self) -> bool {
+        self == Object::Full
+    }
+}
+
+/// Before Linux 5.11 the kernel counts maps and programs as locked memory of the user, whose limit
+/// is small by default. Raised for this process, which nothing of the watched comes from.
+///
+/// # Errors
+/// The limit may not be raised: that takes CAP_SYS_RESOURCE.
+pub(super) fn raise_locked_memory() -> io::Result<()> {
+    let all = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the structure is only read.
+    match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::probe::PROBES;
+
+    #[test]
+    fn the_reduced_object_has_what_it_does_not_leave_out() {
+        for probe in PROBES {
+            let has = |object: Object| {
+                let name = probe.program.as_bytes();
+                object.bytes().windows(name.len()).any(|at| at == name)
+            };
+            assert!(has(Object::Full), "{}", probe.program);
+            assert_eq!(Object::Full.leaves_out(probe.program), None);
+            let left_out = Object::Reduced.leaves_out(probe.program).is_some();
+            assert_eq!(has(Object::Reduced), !left_out, "{}", probe.program);
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_names_the_feature_and_its_kernel() {
+        for clause in LEFT_OUT
+            .iter()
+            .map(|(_, why)| *why)
+            .chain(NOT_SHOWN.iter().map(|(_, why)| *why))
+        {
+            assert!(clause.contains("Linux 5."), "{clause}");
+        }
+        assert_eq!(Object::Full.not_shown(Family::Ring).count(), 0);
+        assert_eq!(Object::Reduced.not_shown(Family::Ring).count(), 1);
+    }
+}
