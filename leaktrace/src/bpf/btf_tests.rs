@@ -280,7 +280,7 @@ fn registers_of_arm64_are_found() {
     assert_eq!((found.pt_regs_first, found.pt_regs_orig_ax), (0, 280));
     assert_eq!((found.pt_regs_sp, found.pt_regs_ip), (248, 256));
     assert_eq!((found.pt_regs_fp, found.pt_regs_lr), (232, 240));
-    assert_eq!(found.pt_regs_pstate, 264);
+    assert_eq!((found.pt_regs_cx, found.pt_regs_pstate), (24, 264));
 }
 
 proptest! {

@@ -86,16 +86,19 @@ const SYSCALL_FAMILIES: &[Family] = &[
     Family::Name,
 ];
 
-/// What the kernel calls next to sys_enter, behind seccomp, and where it has sys_exit.
-const CALLED: &str = if cfg!(target_arch = "aarch64") {
-    "invoke_syscall"
+/// What the kernel calls next to sys_enter. On arm64 there is none: `syscall_trace_enter` comes
+/// before seccomp has answered, and `invoke_syscall`, which comes behind it, cannot be had (7.2).
+const CALLED: Option<Function> = if cfg!(target_arch = "aarch64") {
+    None
 } else {
-    "trace_syscall_enter"
+    function_by("f_sys_enter", "trace_syscall_enter", CALLS)
 };
-const RETURNED: &str = if cfg!(target_arch = "aarch64") {
-    "syscall_trace_exit"
+
+/// What has sys_exit in it.
+const RETURNED: Option<Function> = if cfg!(target_arch = "aarch64") {
+    function_by("f_sys_exit", "syscall_trace_exit", CALLS)
 } else {
-    "trace_syscall_exit"
+    function_by("f_sys_exit", "trace_syscall_exit", CALLS)
 };
 
 /// Every probe, in the order of attaching: those that take in new tasks come first, the
@@ -206,7 +209,7 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "releases are not seen",
-        function: function_by("f_sys_enter", CALLED, CALLS),
+        function: CALLED,
         skips: SYSCALL_FAMILIES,
     },
     Probe {
@@ -215,7 +218,7 @@ pub const PROBES: &[Probe] = &[
         families: SYSCALL_FAMILIES,
         need: Need::Required,
         without: "acquisitions are not seen",
-        function: function_by("f_sys_exit", RETURNED, CALLS),
+        function: RETURNED,
         skips: SYSCALL_FAMILIES,
     },
 ];
