@@ -315,6 +315,7 @@ pub(crate) fn file(id: FileId, mode: u32) -> Found {
         entries: 0,
         birth_ns: None,
         wall_ns: None,
+        clock_was_set: false,
         holds_pid: None,
         elsewhere: None,
     }

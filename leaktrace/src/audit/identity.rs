@@ -82,12 +82,14 @@ pub(super) fn identify(
             entries,
             birth_ns,
             wall_ns,
+            clock_was_set,
             holds_pid,
             elsewhere,
         } => {
             let born = birth_ns.map(|birth_ns| Born {
                 birth_ns,
                 clock_set_ns: clock_set(*wall_ns, answer.time_ns, start),
+                clock_was_set: *clock_was_set,
             });
             if !same_file(created, id, *mode, born, start) {
                 return None;
@@ -222,6 +224,8 @@ struct Born {
     birth_ns: u64,
     /// How far, ns. When is not known, so births may be off by that.
     clock_set_ns: u64,
+    /// Whether it was: it may have been set and set back, and a birth in between be anywhere.
+    clock_was_set: bool,
 }
 
 /// How far the wall clock was set between attach and a look.
@@ -244,6 +248,11 @@ fn born_then(created: &Created, born: Option<Born>, start: &Start) -> bool {
     let (Some(born), Some(at)) = (born, created.resource.acquired) else {
         return !foreign;
     };
+    // It was made here under this name, and something of its type has it: what is older would have
+    // to have been moved there since. In another namespace it may well be another's.
+    if born.clock_was_set && !foreign {
+        return true;
+    }
     let elapsed = i128::from(at.0) - i128::from(start.clock.boottime_ns);
     let made = i128::from(start.clock.realtime_ns) + elapsed;
     let slack = BIRTH_SLACK_NS + elapsed.max(0) / SLEW + i128::from(born.clock_set_ns);

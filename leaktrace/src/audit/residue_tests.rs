@@ -156,6 +156,7 @@ fn without_an_identity_type_and_birth_decide() {
         entries: 3,
         birth_ns,
         wall_ns: None,
+        clock_was_set: false,
         holds_pid: None,
         elsewhere: None,
     };
@@ -182,7 +183,7 @@ fn without_an_identity_type_and_birth_decide() {
 
 #[test]
 fn a_clock_that_was_set_back_meanwhile_hides_nothing() {
-    let judge = |wall_ns| {
+    let judge = |wall_ns, clock_was_set| {
         let (mut run, child) = with_child("mkdir");
         run.creates(child, 20, Kind::Directory, "/tmp/d", None);
         run.answer(|_| Found::File {
@@ -193,17 +194,20 @@ fn a_clock_that_was_set_back_meanwhile_hides_nothing() {
             // An hour before attach, by a clock that now shows that hour.
             birth_ns: Some(EPOCH - 3_600_000 * MS + 20 * MS),
             wall_ns,
+            clock_was_set,
             holds_pid: None,
             elsewhere: None,
         });
         run.judge().verdict
     };
     assert_eq!(
-        judge(Some(EPOCH - 3_600_000 * MS + 60 * MS)),
+        judge(Some(EPOCH - 3_600_000 * MS + 60 * MS), true),
         Verdict::Findings
     );
-    assert_eq!(judge(Some(EPOCH + 1_000 * MS)), Verdict::Clean);
-    assert_eq!(judge(None), Verdict::Clean);
+    // It has been set on again since.
+    assert_eq!(judge(Some(EPOCH + 1_000 * MS), true), Verdict::Findings);
+    assert_eq!(judge(Some(EPOCH + 1_000 * MS), false), Verdict::Clean);
+    assert_eq!(judge(None, false), Verdict::Clean);
 }
 
 #[test]
@@ -215,6 +219,7 @@ fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
         entries: 0,
         birth_ns,
         wall_ns: None,
+        clock_was_set: false,
         holds_pid: None,
         elsewhere: None,
     };
@@ -256,6 +261,7 @@ fn a_left_directory_is_one_finding_with_everything_in_it() {
             entries: 3,
             birth_ns: None,
             wall_ns: None,
+            clock_was_set: false,
             holds_pid: None,
             elsewhere: None,
         },

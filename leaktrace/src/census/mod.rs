@@ -25,6 +25,7 @@ pub mod host;
 pub mod limit;
 pub mod memory;
 
+mod clock;
 mod directory;
 mod inode;
 mod mount;
@@ -219,6 +220,9 @@ pub enum Found {
         /// in captures of versions that did not look.
         #[serde(default)]
         wall_ns: Option<u64>,
+        /// Whether that clock was set since attach, however it stands now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        clock_was_set: bool,
         /// A short regular file's first line, if it is a decimal number (pid files).
         holds_pid: Option<u32>,
         /// Its path as leaktrace sees it, if that is not the one that was asked about.

@@ -14,7 +14,7 @@ use std::{
 use leaktrace_common::record::FileIdentity;
 
 use super::{
-    Found, Identify, clause, directory, host,
+    Found, Identify, clause, clock, directory, host,
     inode::{self, Sought},
     namespace::{Own, Place},
     process,
@@ -255,6 +255,7 @@ fn describe(fd: BorrowedFd<'_>, identify: &dyn Identify) -> Found {
         entries,
         birth_ns,
         wall_ns: Some(host::wall_ns()),
+        clock_was_set: clock::was_set(),
         holds_pid,
         elsewhere: None,
     }

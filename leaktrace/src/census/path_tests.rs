@@ -73,6 +73,7 @@ fn a_file_has_size_birth_and_identity() {
         birth_ns,
         wall_ns,
         holds_pid,
+        clock_was_set: _,
         elsewhere: None,
     } = look(&path)
     else {

@@ -5,8 +5,8 @@ use std::{io, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Census, Found, Identify, Question, host, mount, mq, namespace::Own, path, process,
-    stack::Resolver, sysv,
+    Answer, Census, Found, Identify, Question, clock, host, mount, mq, namespace::Own, path,
+    process, stack::Resolver, sysv,
 };
 use crate::launch::privilege;
 
@@ -40,6 +40,7 @@ impl Looking {
     /// # Errors
     /// When our own namespaces cannot be read.
     pub fn new() -> io::Result<Looking> {
+        clock::watch();
         Ok(Looking { own: Own::read()? })
     }
 
@@ -74,6 +75,7 @@ impl LiveCensus {
         identify: Box<dyn Identify>,
         mut further: Option<Box<dyn Further>>,
     ) -> io::Result<LiveCensus> {
+        clock::watch();
         let own = Own::read()?;
         let (requests, mut inbox) = mpsc::channel::<Request>(1);
         let thread = thread::Builder::new()

@@ -34,6 +34,7 @@ fn items() -> Vec<Item> {
         entries: 0,
         birth_ns: Some(5),
         wall_ns: None,
+        clock_was_set: false,
         holds_pid: None,
         elsewhere: None,
     };
