@@ -183,8 +183,8 @@ fn other_way_of_completions(_ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `trace_syscall_enter(regs, …)` has the tracepoint sys_enter in it (kernel/entry/
-/// syscall-common.c, v7.0). arm64 has no such function; `invoke_syscall(regs, …)` comes behind the
-/// tracepoint there, and is not called where seccomp has answered (arch/arm64/kernel/syscall.c, v6.1).
+/// syscall-common.c, v7.0). arm64 has none, and the functions beside its tracepoint are of no use:
+/// one comes before seccomp has answered, the other (`invoke_syscall`) cannot be had on v7.2.
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_sys_enter(_ctx: ProbeContext) -> u32 {

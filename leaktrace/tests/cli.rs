@@ -37,7 +37,13 @@ impl Drop for Scratch {
 fn unprivileged(binary: &Path, words: &[&str]) -> Command {
     use std::os::unix::process::CommandExt;
     if !binary.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_leaktrace"), binary).unwrap();
+        // By another process: a test beside this one may fork while a copy is open for writing
+        // here, and what is open for writing anywhere is not executed (ETXTBSY, execve(2)).
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_leaktrace"))
+            .arg(binary)
+            .status();
+        assert!(copied.unwrap().success());
     }
     let mut command = Command::new(binary);
     command.args(words).stdin(Stdio::null());

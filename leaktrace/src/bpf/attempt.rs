@@ -111,7 +111,7 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         | Unavailable::NoDeputy(_)
         | Unavailable::Deputy(_)
         | Unavailable::Others
-        | Unavailable::Files
+        | Unavailable::Files(_)
         | Unavailable::Memory { .. }
         | Unavailable::LockedMemory(_)
         | Unavailable::Load(_) => &[],

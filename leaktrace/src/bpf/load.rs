@@ -41,9 +41,11 @@ use super::{
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Files that are opened from here on: 19 maps, up to 16 programs and their links, an iterator at a time,
-/// and what the census looks at.
-const FILES: u32 = 56;
+/// Files that are opened from here on: 19 maps, up to 14 programs and their links, an iterator at a time,
+/// and what the census looks at. Where functions are used there are two programs more that make the
+/// kernel go that way, with a link each.
+const FILES: u32 = 50;
+const FILES_BY_FUNCTIONS: u32 = 56;
 
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
@@ -172,10 +174,10 @@ pub enum Unavailable {
     Others,
     /// The process may not open what it needs to.
     #[error(
-        "leaktrace needs {FILES} more open files of its own, which the limit (ulimit -n) does not \
+        "leaktrace needs {0} more open files of its own, which the limit (ulimit -n) does not \
          allow"
     )]
-    Files,
+    Files(u32),
     /// To load the programs would take more memory than the cgroup has, and the kernel would end
     /// leaktrace, or something else in there.
     #[error(
@@ -256,7 +258,7 @@ pub(super) fn load_here(
     }
     let _rights = privilege::taken_up();
     if !has_room_for(FILES) {
-        return Err(Unavailable::Files);
+        return Err(Unavailable::Files(FILES));
     }
     if let Some(room) = memory::room().filter(|room| *room < MEMORY) {
         return Err(Unavailable::Memory { room });
@@ -272,6 +274,9 @@ pub(super) fn load_here(
         offsets,
         preemption,
     } = types?;
+    if preemption == Preemption::Possible && !has_room_for(FILES_BY_FUNCTIONS) {
+        return Err(Unavailable::Files(FILES_BY_FUNCTIONS));
+    }
     let nonce = nonce();
     let which = Object::for_this_kernel();
     let raised = match which {
