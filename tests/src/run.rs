@@ -289,6 +289,18 @@ fn no_more_fds() -> std::io::Result<()> {
     // SAFETY: passes no memory.
     match unsafe { libc::syscall(libc::SYS_close_range, from, to, libc::CLOSE_RANGE_CLOEXEC) } {
         0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
+        _ => one_by_one(std::io::Error::last_os_error()),
     }
+}
+
+/// The flag is of Linux 5.11.
+fn one_by_one(refused: std::io::Error) -> std::io::Result<()> {
+    if refused.raw_os_error() != Some(libc::EINVAL) {
+        return Err(refused);
+    }
+    for fd in 3..1024 {
+        // SAFETY: passes no memory; a number that is not open is no harm.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
 }
