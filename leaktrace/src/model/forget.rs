@@ -26,7 +26,7 @@ impl Forgetting {
     pub(super) fn gap(&mut self, now: KtimeNs) {
         self.last_gap = now.0;
         if self.at == 0 {
-            self.at = now.0 + WAIT;
+            self.at = now.0.saturating_add(WAIT);
         }
     }
 
@@ -38,7 +38,7 @@ impl Forgetting {
     /// Once more later, if what was lost last may not have been found to be gone yet.
     fn done(&mut self, now: KtimeNs) {
         self.at = match now.0.saturating_sub(self.last_gap) < WAIT {
-            true => now.0 + WAIT,
+            true => now.0.saturating_add(WAIT),
             false => 0,
         };
     }

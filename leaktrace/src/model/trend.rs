@@ -40,7 +40,8 @@ impl Trend {
             // Nothing happened since: what is open now was open all the time.
             let quiet = (now - self.until) / self.interval;
             for step in (1..=quiet.min(POINTS as u64)).rev() {
-                let at = self.until + (quiet + 1 - step) * self.interval;
+                let ahead = (quiet + 1 - step).saturating_mul(self.interval);
+                let at = self.until.saturating_add(ahead);
                 self.points.push((at, open));
                 if self.points.len() >= 2 * POINTS {
                     self.thin();
@@ -51,7 +52,7 @@ impl Trend {
             }
         }
         self.least = open;
-        self.until = now - now % self.interval + self.interval;
+        self.until = (now - now % self.interval).saturating_add(self.interval);
     }
 
     /// Halves the points; of each two the lesser stays.
@@ -61,7 +62,7 @@ impl Trend {
             (last.0, pair[0].1.min(last.1))
         });
         self.points = pairs.collect();
-        self.interval *= 2;
+        self.interval = self.interval.saturating_mul(2);
     }
 
     /// The points, with the interval that is running as the last one.
