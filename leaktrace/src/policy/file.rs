@@ -189,7 +189,7 @@ pub fn schema() -> String {
 /// # Errors
 /// The first thing that is wrong.
 pub fn parse(name: &str, text: &str) -> Result<Policy, FileError> {
-    let raw: Raw = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
+    let raw: Raw = from_toml(text)?;
     let reader = Reader { name, text };
     reader.policy(raw)
 }
@@ -199,9 +199,32 @@ pub fn parse(name: &str, text: &str) -> Result<Policy, FileError> {
 /// # Errors
 /// The first thing that is wrong.
 pub fn parse_suppressions(name: &str, text: &str) -> Result<Vec<Allow>, FileError> {
-    let raw: RawSuppressions = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
+    let raw: RawSuppressions = from_toml(text)?;
     let reader = Reader { name, text };
     reader.allows(raw.allow)
+}
+
+/// So many brackets open at once are no policy.
+const DEEPEST: usize = 64;
+
+/// The parser goes down a level for each inline table in another, without a bound: a file of nothing
+/// but `{a=` would end leaktrace by the end of its stack.
+fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, FileError> {
+    let mut open = 0_usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > DEEPEST {
+            return Err(FileError {
+                line: Some(line_at(text, at)),
+                text: format!("more than {DEEPEST} brackets are open here"),
+            });
+        }
+    }
+    toml::from_str(text).map_err(|error| toml_error(text, &error))
 }
 
 /// toml's message in one line; an unknown key with the nearest known one.
