@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{Outcome, Place, Run};
+use leaktrace_tests::{Outcome, Place, Run, patience};
 use serde_json::Value;
 
 use crate::STEPS;
@@ -55,7 +55,10 @@ impl<'a> Service<'a> {
     fn wait_for(&self, file: &str, has: impl Fn(&str) -> bool) {
         let started = Instant::now();
         while !std::fs::read_to_string(self.place.root().join(file)).is_ok_and(|text| has(&text)) {
-            assert!(started.elapsed() < PATIENCE, "{file} did not come");
+            assert!(
+                started.elapsed() < patience(PATIENCE),
+                "{file} did not come"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{NOBODY, Objects, Outcome, Place, Run, Sudoer, pristine};
+use leaktrace_tests::{NOBODY, Objects, Outcome, Place, Run, Sudoer, patience, pristine};
 use serde_json::Value;
 
 use crate::capabilities::{SHOW, as_nobody, shown};
@@ -147,7 +147,7 @@ impl Running {
         let leaktrace = as_nobody(place, binary, &["sh", "-c", script]).spawn(place);
         let started = Instant::now();
         while !place.cwd().join("ready").exists() {
-            assert!(started.elapsed() < PATIENCE, "it never ran");
+            assert!(started.elapsed() < patience(PATIENCE), "it never ran");
             std::thread::sleep(Duration::from_millis(5));
         }
         let deputy = deputy_of(leaktrace.id()).expect("a deputy");
@@ -261,12 +261,18 @@ fn killing_leaktrace_ends_the_deputy_and_leaves_nothing_in_the_kernel() {
     let is_there = |pid: &u32| Path::new(&format!("/proc/{pid}")).exists();
     let stays = |pid: &&u32| is_there(pid) && command_of(**pid).iter().any(|word| word == "deputy");
     while is_there(&running.deputy) || sudo.iter().any(|pid| stays(&pid)) {
-        assert!(started.elapsed() < PATIENCE, "the deputy is still there");
+        assert!(
+            started.elapsed() < patience(PATIENCE),
+            "the deputy is still there"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let status = place.cwd().join("status");
     while !status.exists() {
-        assert!(started.elapsed() < PATIENCE, "the command did not end");
+        assert!(
+            started.elapsed() < patience(PATIENCE),
+            "the command did not end"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(fs::read_to_string(status).expect("a status"), "0\n");
@@ -645,7 +651,7 @@ impl Socket {
             .expect("run systemd-socket-activate");
         let begun = Instant::now();
         while !Path::new(SOCKET).exists() {
-            assert!(begun.elapsed() < PATIENCE, "nobody listens");
+            assert!(begun.elapsed() < patience(PATIENCE), "nobody listens");
             std::thread::sleep(Duration::from_millis(10));
         }
         let socket = Self(listening);

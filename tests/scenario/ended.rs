@@ -3,7 +3,7 @@
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{Objects, Place, Run, Terminal, leaktrace};
+use leaktrace_tests::{Objects, Place, Run, Terminal, leaktrace, patience};
 
 use crate::check_sh;
 
@@ -56,7 +56,7 @@ impl<'a> UnderWay<'a> {
 fn until(what: &str, mut is: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is() {
-        assert!(started.elapsed() < PATIENCE, "never {what}");
+        assert!(started.elapsed() < patience(PATIENCE), "never {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{Objects, Place};
+use leaktrace_tests::{Objects, Place, patience};
 
 use crate::check_sh;
 
@@ -25,7 +25,10 @@ fn killing_leaktrace_leaves_nothing_and_does_not_touch_the_command() {
 fn until(place: &Place, file: &str) {
     let started = Instant::now();
     while !place.cwd().join(file).exists() {
-        assert!(started.elapsed() < Duration::from_secs(90), "never {file}");
+        assert!(
+            started.elapsed() < patience(Duration::from_secs(90)),
+            "never {file}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{Place, leaktrace};
+use leaktrace_tests::{Place, leaktrace, patience};
 use serde_json::Value;
 
 /// As long as a busy machine may need.
@@ -65,7 +65,7 @@ impl Daemon {
             if says(&metrics) {
                 return metrics;
             }
-            assert!(begun.elapsed() < PATIENCE, "{metrics}");
+            assert!(begun.elapsed() < patience(PATIENCE), "{metrics}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -21,7 +21,7 @@ mod terminal;
 mod turn;
 
 pub use binary::leaktrace;
-pub use machine::{at_own_speed, is_emulated};
+pub use machine::{at_own_speed, is_emulated, patience};
 pub use objects::Objects;
 pub use outcome::Outcome;
 pub use place::{Place, copy_program};

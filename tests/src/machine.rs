@@ -1,5 +1,10 @@
 //! What the machine under a scenario can and cannot show.
 
+use std::time::Duration;
+
+/// So much longer an emulated machine may take.
+const EMULATED: u32 = 4;
+
 /// Ends a scenario that times things where the machine is emulated: that says nothing of
 /// leaktrace. It ends as one that did not run, never as one that passed.
 ///
@@ -13,4 +18,11 @@ pub fn at_own_speed() {
 #[must_use]
 pub fn is_emulated() -> bool {
     std::env::var_os("LEAKTRACE_VM").is_some_and(|machine| machine == "emulated")
+}
+
+/// How long to wait for what has to come: longer where the machine is emulated, by one that has
+/// other things to do as well.
+#[must_use]
+pub fn patience(usual: Duration) -> Duration {
+    usual * if is_emulated() { EMULATED } else { 1 }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::machine::patience;
+
 /// Kinds of objects: bpftool's word, and the line of fdinfo that has the id.
 const KINDS: [(&str, &str); 3] = [
     ("prog", "prog_id:"),
@@ -36,7 +38,10 @@ impl Objects {
                 assert!(all.is_subset(&loaded()), "bpftool does not list {all:?}");
                 return Self(all);
             }
-            assert!(started.elapsed() < PATIENCE, "{pid} has only {all:?}");
+            assert!(
+                started.elapsed() < patience(PATIENCE),
+                "{pid} has only {all:?}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -55,7 +60,7 @@ impl Objects {
                 return;
             }
             assert!(
-                started.elapsed() < Duration::from_secs(30),
+                started.elapsed() < patience(Duration::from_secs(30)),
                 "left in the kernel: {left:?}"
             );
             std::thread::sleep(Duration::from_millis(50));

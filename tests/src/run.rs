@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::machine::is_emulated;
+use crate::machine::patience;
 use crate::outcome::Outcome;
 use crate::place::Place;
 use crate::turn::{Alone, among_others};
@@ -15,9 +15,6 @@ use crate::turn::{Alone, among_others};
 /// A run may not take longer than this, unless it is known to be long; one that does is killed
 /// and fails its scenario.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// So much longer where the machine is emulated, by one that has other things to do as well.
-const EMULATED: u32 = 4;
 
 /// What makes a run one of a user who can trace nothing.
 pub const NOBODY: [&str; 4] = [
@@ -148,8 +145,7 @@ impl<'a> Run<'a> {
         let place = self.place.or(own.as_ref()).expect("one of the two");
         let started = Instant::now();
         let (mut child, files) = self.start(place);
-        let slower = if is_emulated() { EMULATED } else { 1 };
-        let status = wait(&mut child, started, self.patience * slower);
+        let status = wait(&mut child, started, patience(self.patience));
         Outcome::new(
             status,
             started.elapsed(),

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::machine::patience;
+
 /// A pane that runs one shell script. Ended with all in it when dropped.
 #[derive(Debug)]
 pub struct Terminal {
@@ -80,7 +82,7 @@ impl Terminal {
     /// Waits until the screen is as `wanted` says.
     ///
     /// # Panics
-    /// If it is not within a minute: machines may be busy.
+    /// If it is not within a minute, longer where the machine is emulated: machines may be busy.
     #[track_caller]
     pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let started = Instant::now();
@@ -90,7 +92,7 @@ impl Terminal {
                 return screen;
             }
             assert!(
-                started.elapsed() < Duration::from_secs(60),
+                started.elapsed() < patience(Duration::from_secs(60)),
                 "never {what}:\n{screen}"
             );
             std::thread::sleep(Duration::from_millis(50));

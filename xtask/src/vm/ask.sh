@@ -50,6 +50,10 @@ cd /root || exit 1
 rm -r /make
 [ "$LEAKTRACE_ASK" = start ] && exit 0
 
+# What a scenario needs and a stock kernel has apart.
+while read -r module; do
+    busybox insmod "/modules/$module" || echo "VM-NO-MODULE $module"
+done </modules/order
 export LEAKTRACE_BIN=/usr/local/bin/leaktrace
 echo VM-LIST
 scenario --list

@@ -191,6 +191,7 @@ mod tests {
             series: "6.1".to_owned(),
             release: "6.1.0".to_owned(),
             image: PathBuf::new(),
+            modules: PathBuf::new(),
         };
         let ended = Ended {
             text: text.to_owned(),
@@ -216,6 +217,7 @@ mod tests {
             series: "6.1".to_owned(),
             release: "6.1.0".to_owned(),
             image: PathBuf::new(),
+            modules: PathBuf::new(),
         };
         let ended = Ended {
             text: "VM-DOCTOR\n{\"facts\":".to_owned(),

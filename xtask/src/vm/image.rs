@@ -15,10 +15,11 @@ use crate::run::{cargo, root, run, target_dir};
 use crate::test::{self, Profile};
 
 /// What the scenarios run. The shell and the rest of a small system come along.
-const PACKAGES: [&str; 35] = [
+const PACKAGES: [&str; 37] = [
     "base-files",
     "bash",
     "bpftool",
+    "bsdutils",
     "btrfs-progs",
     "bubblewrap",
     "busybox-static",
@@ -33,6 +34,7 @@ const PACKAGES: [&str; 35] = [
     "gzip",
     "hostname",
     "iproute2",
+    "libc-bin",
     "libc6-dev",
     "libcap2-bin",
     "libxml2-utils",
@@ -284,6 +286,20 @@ pub fn write(base: &Path, programs: &Programs, command: &str, out: &Path) -> Res
         archive.directory(&below_root(&dir))?;
         archive.tree_as(&dir, &below_root(&dir))?;
     }
+    archive.end()
+}
+
+/// Puts a kernel's modules behind the first `length` bytes of an image.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub fn add_modules(image: &Path, length: u64, modules: &Path) -> Result<()> {
+    let file = File::options().append(true).open(image)?;
+    // What was there for another kernel.
+    file.set_len(length)?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    archive.directory("modules")?;
+    archive.tree_as(modules, "modules")?;
     archive.end()
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::Arch;
 use super::apt::{Apt, Suite};
+use super::{Arch, modules};
 
 /// Every suite that has kernels, from the oldest on.
 const SUITES: [Suite; 6] = [
@@ -26,6 +26,8 @@ pub struct Kernel {
     pub release: String,
     /// Its image.
     pub image: PathBuf,
+    /// The modules that scenarios need, with the order in which they are loaded.
+    pub modules: PathBuf,
 }
 
 /// Fetches the newest kernel of each series, unless it is there.
@@ -42,6 +44,7 @@ pub fn fetch(cache: &Path, arch: Arch, series: &[String]) -> Result<Vec<Kernel>>
     )?;
     let mut names = apt.names("linux-image-")?;
     names.extend(apt.names("linux-binary-")?);
+    names.extend(apt.names("linux-modules-")?);
     series
         .iter()
         .map(|series| one(&apt, &dir, arch, series, &names))
@@ -53,7 +56,8 @@ fn one(apt: &Apt, dir: &Path, arch: Arch, series: &str, names: &[String]) -> Res
         .with_context(|| format!("Debian has no kernel {series} for {}", arch.debian()))?;
     let place = dir.join(&release);
     let image = place.join("vmlinuz");
-    if !image.exists() {
+    let modules = place.join("modules");
+    if !image.exists() || !modules.exists() {
         std::fs::create_dir_all(&place)?;
         let unpacked = place.join("unpacked");
         // From 6.19 on linux-image-* is empty and the image is in linux-binary-*; what is too
@@ -64,6 +68,12 @@ fn one(apt: &Apt, dir: &Path, arch: Arch, series: &str, names: &[String]) -> Res
             .find(|package| names.contains(package))
             .with_context(|| format!("find the package of {release}"))?;
         apt.unpack(&package, &unpacked)?;
+        // From 7.2 on modules have a package of their own.
+        let apart = format!("linux-modules-{release}");
+        if names.contains(&apart) {
+            apt.unpack(&apart, &unpacked)?;
+        }
+        modules::take(&unpacked, &modules)?;
         let found = find(&unpacked)?.with_context(|| format!("`{package}` has no vmlinuz"))?;
         std::fs::copy(found, place.join("vmlinuz.part"))?;
         std::fs::rename(place.join("vmlinuz.part"), &image)?;
@@ -73,6 +83,7 @@ fn one(apt: &Apt, dir: &Path, arch: Arch, series: &str, names: &[String]) -> Res
         series: series.to_owned(),
         release,
         image,
+        modules,
     })
 }
 

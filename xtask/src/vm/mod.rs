@@ -8,6 +8,7 @@ mod cpio;
 mod found;
 mod image;
 mod kernel;
+mod modules;
 mod qemu;
 mod support;
 mod table;
@@ -157,7 +158,9 @@ impl Arch {
 
 const ASK: &str = include_str!("ask.sh");
 
-/// A guest that takes longer has hung: one that runs scenarios, and one that only starts leaktrace.
+/// A guest that takes longer has hung: one that runs every scenario, one that runs some, and one that
+/// only starts leaktrace.
+const PATIENCE_FOR_ALL: Duration = Duration::from_secs(5400);
 const PATIENCE: Duration = Duration::from_secs(1800);
 const PATIENCE_TO_START: Duration = Duration::from_secs(480);
 
@@ -190,8 +193,12 @@ pub fn vm(options: &Options) -> Result<()> {
             image::write(&base, &programs, &command, &image)?;
         }
     }
+    let length = std::fs::metadata(&image)?.len();
     let mut found = Vec::new();
     for kernel in &kernels {
+        if asked != Asked::Start {
+            image::add_modules(&image, length, &kernel.modules)?;
+        }
         found.push(one(kernel, options, &asked, &image, &dir)?);
     }
     image::remove(&image);
@@ -267,6 +274,7 @@ fn one(
         &console,
         match asked {
             Asked::Start => PATIENCE_TO_START,
+            Asked::Scenarios(names) if names.is_empty() => PATIENCE_FOR_ALL,
             Asked::Scenarios(_) => PATIENCE,
         },
     )?;
