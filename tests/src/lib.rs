@@ -9,6 +9,7 @@
 //! A scenario panics where a claim does not hold, with the report in the message. None of them
 //! skips: `environment_can_run_the_others` says what is missing.
 
+mod arm32;
 mod binary;
 mod machine;
 mod objects;
@@ -20,6 +21,7 @@ mod table;
 mod terminal;
 mod turn;
 
+pub use arm32::write_arm32;
 pub use binary::leaktrace;
 pub use machine::{at_own_speed, is_emulated, patience};
 pub use objects::Objects;

@@ -95,6 +95,7 @@ impl Programs {
             nonce,
             start: Start {
                 loss_is_marked,
+                page_bytes: host::page_bytes(),
                 ..start(coverage, probes)?
             },
             is_detached: false,

@@ -152,7 +152,19 @@ const ALIASES: &[usize] = &[
     364,
 ];
 
-#[cfg(not(target_arch = "x86_64"))]
+/// The same of arm64's (arch/arm/tools/syscall.tbl): open, close, creat, link, unlink, execve,
+/// rename, mkdir, rmdir, pipe, dup2, munmap, mmap2, fcntl64, shmget, openat, mkdirat, unlinkat,
+/// timerfd_create, eventfd2, epoll_create1, dup3, pipe2, inotify_init1, accept4, memfd_create,
+/// execveat. There a process is one or the other from its exec on, which returns with the registers
+/// of the new program: so the numbers of execve and execveat of 64 bits are among them, of which
+/// the first is that of fcntl64.
+#[cfg(target_arch = "aarch64")]
+const ALIASES: &[usize] = &[
+    5, 6, 8, 9, 10, 11, 38, 39, 40, 42, 63, 91, 192, 221, 281, 307, 322, 323, 328, 350, 356, 357,
+    358, 359, 360, 366, 385, 387,
+];
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ALIASES: &[usize] = &[];
 
 /// The dispatch table of the programs: syscall number to operation.

@@ -99,9 +99,14 @@ pub fn name() -> String {
 pub fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0) * u64::from(page_bytes())
+}
+
+/// How long a page of memory is here.
+pub fn page_bytes() -> u32 {
     // SAFETY: reads no memory.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages.unwrap_or(0) * u64::try_from(page).unwrap_or(4096)
+    u32::try_from(page).unwrap_or(4096)
 }
 
 /// leaktrace's version, the kernel's release and the machine.

@@ -351,7 +351,14 @@ fn registers(ip: u64, fp: u64, _lr: u64) -> framehop::UnwindRegsNative {
     framehop::UnwindRegsNative::new(ip, STACK, fp)
 }
 
+/// Addresses of programs have 48 bits, where they do not ask for more (Documentation/arch/arm64/
+/// memory.rst). Above them is the signature of a return address that is signed, as those of
+/// programs are that were built with -mbranch-protection, where the processor does it.
+#[cfg(target_arch = "aarch64")]
+const LAST_ADDRESS: u64 = (1 << 48) - 1;
+
 #[cfg(target_arch = "aarch64")]
 fn registers(_ip: u64, fp: u64, lr: u64) -> framehop::UnwindRegsNative {
-    framehop::UnwindRegsNative::new(lr, STACK, fp)
+    let unsigned = framehop::aarch64::PtrAuthMask::from_max_known_address(LAST_ADDRESS);
+    framehop::UnwindRegsNative::new_with_ptr_auth_mask(unsigned, lr, STACK, fp)
 }

@@ -8,7 +8,6 @@ use leaktrace_common::{
 use super::{
     Model,
     facts::Kind,
-    mapping::PAGE,
     process::ProcessId,
     space::{Mapping, Sync},
 };
@@ -21,8 +20,7 @@ impl Model {
         if mm == 0 || begin == 0 || self.is_listed(header, mm) {
             return;
         }
-        let up = |address: u64| address.div_ceil(PAGE).saturating_mul(PAGE);
-        let (begin, end) = (up(begin), up(end));
+        let (begin, end) = (self.page.up(begin), self.page.up(end));
         let space = self.space_of(mm, id);
         let image = space.image;
         let old = space.heap_end.replace(end).unwrap_or(begin);

@@ -31,10 +31,6 @@ const MAP_LOCKED: u32 = 0x2000;
 const MAP_HUGETLB: u32 = 0x4_0000;
 const MAP_STACK: u32 = 0x2_0000;
 
-/// Lengths count in pages; 4096 is the smallest page there is, so a range never becomes longer
-/// than the kernel's.
-pub(super) const PAGE: u64 = 4096;
-
 /// Files under these that are mapped shared but for reading only are caches of the C library
 /// and other system data (glibc's gconv-modules.cache in every localised program): runtime
 /// noise, which private mappings are too.
@@ -58,12 +54,6 @@ impl Release {
     }
 }
 
-/// Where a range of so many bytes ends.
-pub(super) fn end_of(start: u64, bytes: u64) -> u64 {
-    let bytes = bytes.div_ceil(PAGE).saturating_mul(PAGE);
-    start.saturating_add(bytes)
-}
-
 impl Model {
     /// Whether what a call did was there when the address space was read from the kernel: a
     /// record is written after its call has taken effect.
@@ -82,7 +72,7 @@ impl Model {
         };
         let (kind, path) = self.classify(header, map);
         let mapping = Mapping {
-            end: end_of(map.address, map.bytes),
+            end: self.page.end_of(map.address, map.bytes),
             kind,
             op: Op::MMAP.0,
             tid: header.tid,
@@ -179,10 +169,11 @@ impl Model {
 
     /// madvise decided whether a child gets a copy of a range.
     pub(super) fn advised(&mut self, id: ProcessId, from: u64, to: u64, advice: u64) {
+        let to = self.page.end_of(from, to - from);
         if let Some(space) = self.space_of_process(id) {
             match advice {
-                MADV_DONTFORK => space.keep_from_children(from, end_of(from, to - from)),
-                _ => space.give_to_children(from, end_of(from, to - from)),
+                MADV_DONTFORK => space.keep_from_children(from, to),
+                _ => space.give_to_children(from, to),
             }
         }
     }
@@ -234,7 +225,7 @@ impl Model {
             self.refuse_unmap(header, process, unmap);
             return;
         }
-        let end = end_of(unmap.address, unmap.bytes);
+        let end = self.page.end_of(unmap.address, unmap.bytes);
         let cut = self.unmap_range(
             header,
             process,
@@ -367,9 +358,10 @@ impl Model {
         };
         let known = self.ledger.ipc(&(what::SHM, attach.ipc_ns, attach.id));
         // The size of a segment that others made is not told; a page it has at least.
-        let bytes = known.and_then(|made| made.resource.bytes).unwrap_or(PAGE);
+        let bytes = known.and_then(|made| made.resource.bytes);
+        let bytes = bytes.unwrap_or(self.page.bytes());
         let mapping = Mapping {
-            end: end_of(attach.address, bytes),
+            end: self.page.end_of(attach.address, bytes),
             kind: Kind::ShmAttach,
             op: Op::SHMAT.0,
             tid: header.tid,

@@ -40,6 +40,7 @@ mod life;
 mod mapping;
 mod names;
 mod open_ranks;
+mod page;
 mod path;
 mod phase;
 mod process;
@@ -85,6 +86,7 @@ use self::{
     hash::NumberMap,
     ledger::{Extent, Ledger},
     names::Names,
+    page::Page,
     process::{Origin, Process, ProcessId, Processes},
     remains::Remains,
     reread::MapSeeds,
@@ -166,6 +168,7 @@ pub struct Model {
     descriptions: Descriptions,
     names: Names,
     spaces: NumberMap<u64, Space>,
+    page: Page,
     /// Kept between calls, so that an munmap takes no memory.
     cuts: Vec<Cut>,
     walks: NumberMap<u32, Walking>,

@@ -8,7 +8,6 @@ use leaktrace_common::{
 use super::{
     Model,
     facts::Kind,
-    mapping::{PAGE, end_of},
     process::{Listing, ProcessId},
     space::Mapping,
 };
@@ -42,7 +41,7 @@ impl Model {
             }
             return;
         }
-        let new_end = end_of(remap.new_address, remap.new_bytes);
+        let new_end = self.page.end_of(remap.new_address, remap.new_bytes);
         let stays = remap.old_bytes == 0 || remap.flags & MREMAP_DONTUNMAP != 0;
         if stays {
             let space = self.space_of(remap.mm, process);
@@ -58,7 +57,9 @@ impl Model {
                 ..mapping.clone()
             };
             let over = self.add_mapping(header, process, remap.mm, remap.new_address, copy);
-            self.space_of(remap.mm, process).is_remapped(remap, over);
+            let bytes = self.page.up(remap.new_bytes);
+            self.space_of(remap.mm, process)
+                .is_remapped(remap, over, bytes);
             return;
         }
         self.move_range(header, process, remap, new_end);
@@ -67,8 +68,10 @@ impl Model {
     /// Moves a mapping, or makes it longer or shorter where it is.
     fn move_range(&mut self, header: &Header, id: ProcessId, remap: &Remap, new_end: u64) {
         let mut cuts = Vec::new();
+        let old_end = self.page.end_of(remap.old_address, remap.old_bytes);
+        let bytes = self.page.up(remap.new_bytes);
+        let is_whole = self.page.up(remap.old_bytes) != bytes;
         let space = self.space_of(remap.mm, id);
-        let old_end = end_of(remap.old_address, remap.old_bytes);
         // Only this may be about several mappings, which keep what they are.
         if remap.new_address == remap.old_address && new_end <= old_end {
             let (mm, now) = (remap.mm, header.time_ns);
@@ -89,7 +92,6 @@ impl Model {
         }
         // Only a move that changes no length may be about several mappings. Gaps stay gaps, and
         // what lies where they would go stays (remap_move in mm/mremap.c, v6.17).
-        let is_whole = remap.old_bytes.div_ceil(PAGE) != remap.new_bytes.div_ceil(PAGE);
         let pieces = match is_whole {
             true => cuts.get(..1).unwrap_or_default(),
             false => &cuts,
@@ -111,7 +113,7 @@ impl Model {
                 space.keep_from_children(start, end);
             }
         }
-        self.space_of(remap.mm, id).is_remapped(remap, over);
+        self.space_of(remap.mm, id).is_remapped(remap, over, bytes);
     }
 
     /// What is mapped is to be read from the kernel.

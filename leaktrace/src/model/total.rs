@@ -14,6 +14,7 @@ use leaktrace_common::record::{
 use super::{
     Model,
     facts::{Kind, Trust},
+    page::Page,
     process::ProcessId,
     space::Space,
     walk::DIFFERED,
@@ -26,8 +27,6 @@ const MAP_GROWSDOWN: u32 = 0x100;
 const MAP_HUGETLB: u32 = 0x4_0000;
 const MREMAP_FIXED: u32 = 2;
 
-const PAGE: u64 = 4096;
-
 impl Space {
     /// A range up to `to` was mapped over so many bytes of what calls had mapped. The rest may have
     /// been the image's, if a place was asked for. The kernel counts what grows downwards as stack,
@@ -39,23 +38,22 @@ impl Space {
         }
     }
 
-    /// The same of a range that was moved.
-    pub(super) fn is_remapped(&mut self, remap: &Remap, over: u64) {
-        let bytes = remap.new_bytes.div_ceil(PAGE).saturating_mul(PAGE);
+    /// The same of a range that was moved, and has so many bytes of whole pages now.
+    pub(super) fn is_remapped(&mut self, remap: &Remap, over: u64, bytes: u64) {
         if remap.flags & MREMAP_FIXED != 0 && over != bytes {
             self.image = None;
         }
     }
 
     /// Pages that calls have mapped; `None` if their lengths are not known.
-    fn pages(&self) -> Option<u64> {
+    fn pages(&self, page: Page) -> Option<u64> {
         let mut pages = 0;
         for (start, mapping) in self.iter() {
             if matches!(mapping.kind, Kind::ShmAttach | Kind::Hugetlb) {
                 return None;
             }
             if mapping.kind != Kind::Heap {
-                pages += (mapping.end - start) / PAGE;
+                pages += (mapping.end - start) / page.bytes();
             }
         }
         Some(pages)
@@ -64,7 +62,8 @@ impl Space {
 
 impl Model {
     /// Compares what is mapped at the end of a process with the kernel's own count, where there is
-    /// one: from Linux 6.16 on, and if no other process uses the address space.
+    /// one: from Linux 6.16 on, and if no other process uses the address space. What the programs
+    /// read is in the smallest pages.
     pub(super) fn check_total(&mut self, id: ProcessId, exit: &ExitProcess) {
         let Some(space) = self.spaces.get(&exit.mm) else {
             return;
@@ -73,10 +72,10 @@ impl Model {
             return;
         };
         let trusted = !matches!(process.trust, Trust::Tainted { .. }) && process.unfollowed == 0;
-        if exit.mm != process.mm || space.users != [id] || !trusted {
+        if exit.mm != process.mm || space.users != [id] || !trusted || !self.page.is_smallest() {
             return;
         }
-        let (Some(image), Some(pages)) = (space.image, space.pages()) else {
+        let (Some(image), Some(pages)) = (space.image, space.pages(self.page)) else {
             return;
         };
         let kernel = exit.rest_vm.wrapping_sub(image);

@@ -90,6 +90,7 @@ impl Gallery {
                 if start.loss_is_marked {
                     self.model.attribute_loss();
                 }
+                self.model.set_page(start.page_bytes);
                 self.start = *start;
             }
             Item::Records(records) => {

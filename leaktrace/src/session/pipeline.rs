@@ -91,6 +91,7 @@ impl Pipeline {
                 if start.loss_is_marked {
                     self.model.attribute_loss();
                 }
+                self.model.set_page(start.page_bytes);
                 self.start = *start;
             }
             Item::Records(records) => {

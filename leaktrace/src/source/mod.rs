@@ -56,6 +56,9 @@ pub struct Start {
     /// Whether the next record of a task says that others of it were lost.
     #[serde(default)]
     pub loss_is_marked: bool,
+    /// How long a page of memory is, bytes; 0: not known.
+    #[serde(default)]
+    pub page_bytes: u32,
 }
 
 /// What a run ends with. Written at the tail of a capture.
