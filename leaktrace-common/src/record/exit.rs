@@ -8,8 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct ExitGroup {
     /// Its argument.
     pub code: i32,
-    /// Zero.
-    pub reserved: u32,
+    /// Threads that had not begun to end, with this one (`signal->live`, which do_exit in
+    /// kernel/exit.c lowers before pthread_join(3) can return); 0 in older captures.
+    pub live: u32,
 }
 
 /// A thread ends, others of its process go on.

@@ -24,6 +24,8 @@ pub fn group(slot: &mut Slot, code: i32) {
     const SIZE: usize = HEADER + size_of::<ExitGroup>();
     once::exit::pending(slot);
     aio::of_current(slot, 0, aio_cause::EXIT);
+    let signal: u64 = read(tree::current(), offset!(task_signal));
+    let live: i32 = read(signal, offset!(signal_live));
     let record = emit::reserve_vital::<SIZE>(Family::Exit);
     if record.is_null() {
         return;
@@ -32,7 +34,7 @@ pub fn group(slot: &mut Slot, code: i32) {
     unsafe {
         let payload = record.add(HEADER).cast::<ExitGroup>();
         (*payload).code = code;
-        (*payload).reserved = 0;
+        (*payload).live = live.cast_unsigned();
         emit::finish(record, kind::EXIT_GROUP, SIZE, slot, Position::default());
     }
 }

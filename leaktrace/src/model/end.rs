@@ -2,7 +2,7 @@
 
 use leaktrace_common::record::{
     Header,
-    exit::{ExitMm, ExitProcess, exit_flag},
+    exit::{ExitGroup, ExitMm, ExitProcess, exit_flag},
     header_flag,
     task::Reap,
 };
@@ -19,13 +19,19 @@ use crate::id::{KtimeNs, ProcessKey, TableId};
 const SIGNAL_GROUP_EXIT: u32 = 4;
 
 impl Model {
-    pub(super) fn exit_group(&mut self, header: &Header) {
+    /// A thread that was joined may be told as ended only later: below Linux 6.16
+    /// sched_process_exit comes behind what wakes pthread_join(3).
+    pub(super) fn exit_group(&mut self, header: &Header, exit: &ExitGroup) {
         if let Some(id) = self.live_of(header)
             && let Some(process) = self.processes.get_mut(id)
             && process.exit_group.is_none()
         {
             process.exit_group = Some(KtimeNs(header.time_ns));
-            process.threads_at_exit = process.threads.saturating_sub(1);
+            let live = match exit.live {
+                0 => process.threads,
+                live => live.min(process.threads),
+            };
+            process.threads_at_exit = live.saturating_sub(1);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use leaktrace_common::{
     abi::Op,
-    record::{ipc::what, kind},
+    record::{exit::ExitGroup, ipc::what, kind},
 };
 
 use super::{
@@ -12,6 +12,8 @@ use super::{
     tests::{begin, own, play, process, stdio},
     trigger::{self, TriggerKind},
 };
+
+const CLONE_THREAD: u64 = 0x1_0000;
 
 #[test]
 fn an_exit_without_a_walk_falls_back_and_is_tainted() {
@@ -22,6 +24,20 @@ fn an_exit_without_a_walk_falls_back_and_is_tainted() {
     let root = process(&facts, 100);
     assert_eq!(own(&root.end.as_ref().unwrap().held), [3]);
     assert!(matches!(root.trust, Trust::Tainted { .. }));
+}
+
+#[test]
+fn a_thread_that_has_begun_to_end_was_not_running_at_exit_group() {
+    for (live, left) in [(0, 1), (1, 0), (2, 1), (3, 1)] {
+        let (mut script, root) = begin();
+        script.fork(&root, &root.thread(101), CLONE_THREAD);
+        let group = ExitGroup { code: 0, live };
+        script.record(&root, kind::EXIT_GROUP, 0, &group, &[]);
+        script.exit_with(&root, 0, 0);
+        let facts = play(&mut script).facts();
+        let conduct = &process(&facts, 100).conduct;
+        assert_eq!(conduct.threads_left, left, "{live} live");
+    }
 }
 
 #[test]

@@ -302,7 +302,7 @@ impl Model {
             Body::Stack(stack) => self.stack(header, stack),
             Body::Image(image, text) => self.image(header, image, text),
             Body::Scope(scope, text) => self.scope(header, scope, text),
-            Body::ExitGroup(_) => self.exit_group(header),
+            Body::ExitGroup(exit) => self.exit_group(header, exit),
             Body::ExitThread(_) => self.exit_thread(header),
             Body::ExitProcess(exit) => self.exit_process(header, exit),
             Body::ExitMm(exit) => self.exit_mm(header, exit),
