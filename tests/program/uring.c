@@ -2,6 +2,7 @@
 // the step that its second argument names, and prints the numbers that /proc then lists.
 //
 // uring plain|sqpoll|async STEPS
+// uring probe OP: ends with 0 if the kernel has the operation, else with 1.
 //
 // By raw system calls: what happens is what is written here.
 #define _GNU_SOURCE
@@ -67,6 +68,17 @@ static void setup(const char *mode) {
     unsigned *array = (unsigned *)(rings + params.sq_off.array);
     for (unsigned i = 0; i < params.sq_entries; i++)
         array[i] = i;
+}
+
+// Whether the kernel has an operation.
+static int has(int op) {
+    struct {
+        struct io_uring_probe head;
+        struct io_uring_probe_op ops[256];
+    } probe = {0};
+    if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_PROBE, &probe, 256) < 0)
+        fail("io_uring_register");
+    return op < probe.head.ops_len && (probe.head.ops[op].flags & IO_URING_OP_SUPPORTED);
 }
 
 static struct io_uring_sqe *request(int op) {
@@ -172,6 +184,8 @@ static void accepting(void) {
 }
 
 static void piped(void) {
+    if (!has(OP_PIPE))
+        return;
     int ends[2];
     struct io_uring_sqe *entry = request(OP_PIPE);
     entry->fd = 0;
@@ -190,6 +204,8 @@ static void direct(void) {
 }
 
 static void installed(void) {
+    if (!has(OP_FIXED_FD_INSTALL))
+        return;
     struct io_uring_sqe *entry = request(OP_FIXED_FD_INSTALL);
     entry->fd = 0;
     entry->flags |= IOSQE_FIXED_FILE;
@@ -257,6 +273,10 @@ static void list(void) {
 int main(int argc, char **argv) {
     if (argc != 3)
         return 2;
+    if (strcmp(argv[1], "probe") == 0) {
+        setup("plain");
+        _exit(!has(atoi(argv[2])));
+    }
     setup(argv[1]);
     for (int i = 0; i < atoi(argv[2]) && i < (int)(sizeof steps / sizeof *steps); i++)
         steps[i]();

@@ -23,7 +23,9 @@ fn an_open_that_finds_no_number_names_the_call() {
     let outcome = check_steps(&["limit-fds 12", "open-till-full /etc/hosts"]).end();
     outcome.clean();
     let note = outcome.fired("LT504");
-    assert_eq!(note["resource"]["syscall"], "openat", "{outcome}");
+    // Which of the two is the C library's choice.
+    let call = note["resource"]["syscall"].as_str();
+    assert!(matches!(call, Some("open" | "openat")), "{outcome}");
     let message = note["message"].as_str().unwrap_or_default();
     assert!(
         message.contains("EMFILE") && message.contains("12"),

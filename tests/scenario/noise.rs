@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use leaktrace_tests::{Place, Run, alone};
+use leaktrace_tests::{Place, Run, alone, is_emulated};
 
 /// A process that is ended with its scenario.
 struct Noise(Child);
@@ -60,8 +60,10 @@ fn a_busy_machine_neither_blames_the_command_nor_fills_the_ring() {
         shm = shm.0
     );
     let _files = Noise::of("sh", &["-c", &files]);
+    // Emulated, a start takes seconds by itself.
+    let runs = if is_emulated() { 5 } else { 50 };
     let started = Instant::now();
-    for _ in 0..50 {
+    for _ in 0..runs {
         let outcome = Run::check(["true"]).at(&place).alone(&alone).end();
         outcome.spotless();
         let produced = outcome.report["events"]["produced"]
@@ -70,8 +72,8 @@ fn a_busy_machine_neither_blames_the_command_nor_fills_the_ring() {
         assert!(produced <= 300, "{produced} records\n{outcome}");
     }
     assert!(
-        started.elapsed().as_secs() < 60,
-        "{:?} for 50 runs",
+        started.elapsed().as_secs() < 60 || is_emulated(),
+        "{:?} for {runs} runs",
         started.elapsed()
     );
 }

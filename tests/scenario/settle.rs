@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leaktrace_tests::{Alone, Outcome, Run, alone};
+use leaktrace_tests::{Alone, Outcome, Run, alone, at_own_speed};
 
 use crate::check_sh;
 
@@ -15,6 +15,7 @@ fn startup(alone: &Alone) -> Duration {
 /// Runs `script`, which must end `from` to `to` milliseconds after its start.
 #[track_caller]
 fn between(from: u64, to: u64, run: Run<'_>) -> Outcome {
+    at_own_speed();
     let alone = alone();
     let slack = startup(&alone) + Duration::from_millis(300);
     let outcome = run.alone(&alone).end();

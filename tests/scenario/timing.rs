@@ -1,6 +1,6 @@
 //! Timing is true: known delays come back as what they were.
 
-use leaktrace_tests::{Outcome, alone};
+use leaktrace_tests::{Outcome, alone, at_own_speed};
 use serde_json::Value;
 
 use crate::check_steps;
@@ -38,6 +38,7 @@ fn within(value: &Value, ns: f64, share: f64) {
 
 #[test]
 fn known_delays_come_back_as_what_they_were() {
+    at_own_speed();
     let (outcome, child) = run(2 << 30);
     outcome.clean();
     let timing = &child["timing_ns"];
