@@ -9,15 +9,19 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{btf_tracepoint, kprobe},
-    programs::{BtfTracePointContext, ProbeContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
 
 use leaktrace_common::{abi::NO_OFFSET, record::ring::ring_exit};
 
 use crate::{
     kernel::{Address, load, offset, read},
-    probe, tree,
+    probe::{
+        self,
+        exit_times::{self, time},
+    },
+    tree,
 };
 
 #[btf_tracepoint(function = "sys_enter")]
@@ -273,5 +277,36 @@ fn f_complete(ctx: ProbeContext) -> u32 {
     let request = argument(registers, offset!(pt_regs_dx));
     let entry = argument(registers, offset!(pt_regs_cx));
     probe::uring::completed(&completion(ring, request, entry));
+    0
+}
+
+#[fentry(function = "exit_mmap")]
+fn enter_exit_mmap(_ctx: FEntryContext) -> i32 {
+    exit_times::note::<{ time::UNMAP_BEGAN }>();
+    0
+}
+
+#[fexit(function = "exit_mmap")]
+fn leave_exit_mmap(_ctx: FExitContext) -> i32 {
+    exit_times::note::<{ time::UNMAP_ENDED }>();
+    0
+}
+
+#[fentry(function = "exit_files")]
+fn enter_exit_files(_ctx: FEntryContext) -> i32 {
+    exit_times::note::<{ time::FILES_BEGAN }>();
+    0
+}
+
+#[fexit(function = "exit_files")]
+fn leave_exit_files(_ctx: FExitContext) -> i32 {
+    exit_times::note::<{ time::FILES_ENDED }>();
+    0
+}
+
+/// What do_exit calls behind exit_task_work, where the last references go.
+#[fentry(function = "sched_autogroup_exit_task")]
+fn enter_autogroup_exit(_ctx: FEntryContext) -> i32 {
+    exit_times::tell();
     0
 }

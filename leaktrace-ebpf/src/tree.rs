@@ -57,7 +57,8 @@ pub struct Slot {
     pub returned: u32,
     /// Who opened the description in `before`, if it has more than one reference.
     pub cred: u32,
-    pub reserved: u32,
+    /// Which times of its exit are noted in `room`.
+    pub exit_times: u32,
     /// What the call being told needs.
     pub room: Room,
 }

@@ -21,6 +21,7 @@ mod endured;
 mod environment;
 mod epoll_stale;
 mod exit_status;
+mod exit_times;
 mod flock_kept;
 mod formats;
 mod held;

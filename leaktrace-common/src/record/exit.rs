@@ -85,3 +85,21 @@ pub struct ExitNotify {
     /// The signal, SIGCHLD as a rule.
     pub signal: u32,
 }
+
+/// When the last thread of a process was in the kernel's functions of exit, ns of CLOCK_BOOTTIME;
+/// 0: not seen. The header's time is the entry of `sched_autogroup_exit_task`: all is released by
+/// then (do_exit in kernel/exit.c, v5.10 to v7.3).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExitTimes {
+    /// `exit_mmap` was entered, by its last user.
+    pub unmap_began_ns: u64,
+    /// And left.
+    pub unmap_ended_ns: u64,
+    /// `exit_files` was entered.
+    pub files_began_ns: u64,
+    /// And left.
+    pub files_ended_ns: u64,
+}
+
+const _: () = assert!(size_of::<ExitTimes>() == 32);

@@ -197,6 +197,8 @@ pub mod kind {
     pub const EXIT_NOTIFY: u16 = 0x0905;
     /// Signals were pending or blocked at the end ([`super::call::ExitPending`]).
     pub const EXIT_PENDING: u16 = 0x0906;
+    /// When the kernel's functions of exit were entered and left ([`super::exit::ExitTimes`]).
+    pub const EXIT_TIMES: u16 = 0x0907;
     /// Low byte, in every family: a call told as it is ([`super::call::Call`]).
     pub const CALL: u16 = 0x7f;
 }

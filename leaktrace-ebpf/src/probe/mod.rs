@@ -4,6 +4,7 @@ pub mod aio;
 pub mod appear;
 pub mod call;
 pub mod exit;
+pub mod exit_times;
 pub mod file;
 pub mod ipc;
 pub mod mapping;

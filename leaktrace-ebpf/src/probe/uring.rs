@@ -195,7 +195,8 @@ fn asked(slot: &mut Slot, request: u64) -> Option<(Op, u32)> {
 /// comparison of io_uring_enter(2) is under way already if the task is in it.
 #[inline(always)]
 fn compared(slot: &mut Slot) {
-    if slot.op != 0 {
+    // At its end the room has times, and there is no table any more.
+    if slot.op != 0 || slot.exit_times != 0 {
         return;
     }
     if !is_worker(slot) {

@@ -5,7 +5,7 @@ use crate::model::facts::Families;
 use crate::{
     audit::{Scope, cleanup_line, questions},
     id::{KtimeNs, ProcessKey},
-    model::facts::{Counts, Kind, Refused, Trust},
+    model::facts::{Counts, ExitFunctions, Kind, Refused, Span, Trust},
     report::{Coverage, CoverageStatus, FamilyEvents, Level, Report, Summary, Verdict},
 };
 
@@ -269,12 +269,21 @@ fn durations_are_differences_of_what_was_seen() {
         (phases.stop, phases.exit_mmap, phases.files),
         (Some(2 * MS), Some(4 * MS), Some(2 * MS))
     );
+    assert_eq!(phases.in_exit_files, None, "this kernel did not tell");
     let end = run.end_of(child);
+    end.functions = Some(ExitFunctions {
+        exit_mmap: Span::within(at(30).0, at(34).0, at(1), at(36)),
+        exit_files: Span::within(at(34).0, at(35).0, at(1), at(36)),
+        released: at(36),
+    });
     end.exit_mm = Some(at(29));
     let timing = process(&run.judge(), child).timing_ns;
     let phases = timing.kernel_phases.unwrap_or_default();
     assert_eq!(phases.exit_mmap, None, "came before sched_process_exit");
     assert_eq!(phases.files, Some(6 * MS));
+    let parts = (phases.in_exit_mmap, phases.in_exit_files);
+    assert_eq!(parts, (Some(4 * MS), Some(MS)));
+    assert_eq!(phases.last_references, Some(MS));
 }
 
 #[test]

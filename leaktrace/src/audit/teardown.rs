@@ -8,7 +8,7 @@ use crate::{
     id::KtimeNs,
     model::{
         facts::{EndFacts, ProcessFacts},
-        trigger::{self, TriggerKind},
+        trigger::{self, EndTiming, TriggerKind},
     },
     report::{KernelPhases, Timing},
     sink::human,
@@ -66,7 +66,7 @@ pub fn timing(process: &ProcessFacts, trigger: Option<&Trigger>) -> Timing {
     Timing {
         teardown: timing.teardown_ns,
         kernel: timing.kernel_ns,
-        kernel_phases: began.map(|began| phases(end, began)),
+        kernel_phases: began.map(|began| phases(end, began, &timing)),
         reap: timing.reap_ns,
         r#async: None,
         by_class: trigger
@@ -75,13 +75,16 @@ pub fn timing(process: &ProcessFacts, trigger: Option<&Trigger>) -> Timing {
     }
 }
 
-fn phases(end: &EndFacts, began: KtimeNs) -> KernelPhases {
+fn phases(end: &EndFacts, began: KtimeNs, timing: &EndTiming) -> KernelPhases {
     let unmapped_after = end.exit_mm.filter(|at| *at >= end.at);
     let after = unmapped_after.unwrap_or(end.at);
     KernelPhases {
         stop: end.at.since(began),
         exit_mmap: unmapped_after.and_then(|at| at.since(end.at)),
         files: end.notified.and_then(|at| at.since(after)),
+        in_exit_mmap: timing.exit_mmap_ns,
+        in_exit_files: timing.exit_files_ns,
+        last_references: timing.last_references_ns,
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{
     engine::Engine as _,
     health::{Outcome, Way},
-    load::{self, LoadOptions, Scope, Unavailable, load_here},
+    inside::{self, INSIDE},
+    load::{self, ExitTimes, LoadOptions, Scope, Unavailable, load_here},
     probe::{self, ITERATORS, PROBES},
 };
 use crate::{
@@ -46,6 +47,7 @@ pub fn attempt_here() -> Attempt {
             Attempt {
                 error: None,
                 probes: probes.chain(seeds).map(verified).collect(),
+                functions: functions(programs.inside()),
                 coverage: found.coverage,
             }
         }
@@ -64,6 +66,7 @@ impl From<Unavailable> for Attempt {
         Attempt {
             error: Some(why.to_string()),
             probes: none_tried(&why),
+            functions: Vec::new(),
             coverage: Vec::new(),
         }
     }
@@ -71,9 +74,13 @@ impl From<Unavailable> for Attempt {
 
 /// The whole system, where that may be shown.
 fn scope() -> LoadOptions {
-    match privilege::may_show_others() {
+    let options = match privilege::may_show_others() {
         true => LoadOptions::system(),
         false => LoadOptions::tree(),
+    };
+    LoadOptions {
+        exit_times: ExitTimes::Told,
+        ..options
     }
 }
 
@@ -150,4 +157,22 @@ fn iterators(outcome: ProbeOutcome, reason: Option<String>) -> impl Iterator<Ite
         reason: reason.clone(),
         verified: None,
     })
+}
+
+/// The kernel's functions that time the parts of exit: all or none can be had.
+fn functions(inside: &inside::Attached) -> Vec<Probe> {
+    INSIDE
+        .iter()
+        .map(|one| Probe {
+            name: one.program.to_owned(),
+            hook: one.hook(),
+            need: Need::Optional,
+            outcome: match inside {
+                Ok(_) => ProbeOutcome::Attaches,
+                Err(_) => ProbeOutcome::Unsupported,
+            },
+            reason: inside.as_ref().err().cloned(),
+            verified: None,
+        })
+        .collect()
 }

@@ -21,6 +21,8 @@ pub struct Found {
     pub nonce: u64,
     /// See [`crate::source::Start::loss_is_marked`].
     pub loss_is_marked: bool,
+    /// See [`crate::source::Start::untimed`].
+    pub untimed: Option<String>,
 }
 
 /// What only a process can do that may load programs, run their iterators and look at others'

@@ -30,6 +30,7 @@ use super::{
     btf, diagnostics,
     engine::Found,
     health::{self, Outcome, Preemption, Way},
+    inside,
     local::Local,
     loss::Loss,
     mapped,
@@ -85,6 +86,8 @@ pub struct LoadOptions {
     pub diagnostics: Diagnostics,
     /// Stacks of acquisitions.
     pub stacks: Stacks,
+    /// Times in the kernel's functions of exit.
+    pub exit_times: ExitTimes,
     /// Loss on demand, for tests.
     pub loss: Option<Loss>,
 }
@@ -93,6 +96,18 @@ pub struct LoadOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stacks {
     /// No: the code is pruned by the verifier.
+    #[default]
+    Off,
+    /// They are.
+    Told,
+}
+
+/// Whether the parts of exit are timed, where the kernel lets programs into its functions. It takes long
+/// to let them in and out: the kernel waits until every task has left what it replaces
+/// (`bpf_trampoline_update` in kernel/bpf/trampoline.c, v6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExitTimes {
+    /// No: a run starts and ends as quickly as it can.
     #[default]
     Off,
     /// They are.
@@ -117,6 +132,7 @@ impl LoadOptions {
             wake_bytes: 512 << 10,
             diagnostics: Diagnostics::Off,
             stacks: Stacks::Off,
+            exit_times: ExitTimes::Off,
             // What is malformed has been refused before anything ran.
             loss: Loss::from_environment().ok().flatten(),
         }
@@ -295,6 +311,10 @@ pub(super) fn load_here(
     };
     let (links, outcomes) = attach(&mut ebpf, which, &types, preemption);
     require(&outcomes)?;
+    let inside = match options.exit_times {
+        ExitTimes::Off => Ok(Vec::new()),
+        ExitTimes::Told => inside::attach(&mut ebpf, &types),
+    };
     // The kernel's types are several times what a run of a small program needs.
     drop(types);
     host::give_back_memory();
@@ -302,6 +322,7 @@ pub(super) fn load_here(
         ebpf,
         which,
         links,
+        inside,
         outcomes,
     };
     Local::new(loaded, &offsets, nonce, options, preemption)
@@ -454,6 +475,7 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) which: Object,
     pub(super) links: BTreeMap<&'static str, FdLink>,
+    pub(super) inside: inside::Attached,
     pub(super) outcomes: Vec<(Probe, Outcome)>,
 }
 
@@ -649,13 +671,13 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 pub(super) fn short(text: &str) -> String {
     let line = match text.split_once("Verifier output:") {
         None => text.lines().next().unwrap_or(text),
-        Some((_, log)) => log
+        Some((error, log)) => log
             .lines()
             .map(str::trim)
             .take_while(|line| !line.starts_with("verification time"))
             .filter(|line| !line.is_empty())
             .last()
-            .unwrap_or(text),
+            .unwrap_or_else(|| error.trim_end().trim_end_matches('.')),
     };
     line.chars().take(200).collect()
 }
@@ -674,5 +696,9 @@ mod tests {
             "combined stack size of 2 calls is 560. Too large"
         );
         assert_eq!(short("no such file"), "no such file");
+        assert_eq!(
+            short("not permitted (os error 1). Verifier output: \n"),
+            "not permitted (os error 1)"
+        );
     }
 }

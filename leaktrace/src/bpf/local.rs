@@ -15,7 +15,7 @@ use super::{
     diagnostics::Diagnostics,
     engine::{Engine, Found},
     health::{self, Outcome, Preemption},
-    holders,
+    holders, inside,
     load::{self, LoadOptions, Loaded},
     mapped::Set,
     maps::{self, Maps},
@@ -39,6 +39,7 @@ pub struct Local {
     ebpf: Ebpf,
     which: Object,
     links: BTreeMap<&'static str, FdLink>,
+    inside: inside::Attached,
     outcomes: Vec<(Probe, Outcome)>,
     again: Set,
     targets: Set,
@@ -71,6 +72,7 @@ impl Local {
             mut ebpf,
             which,
             links,
+            inside,
             outcomes,
         } = loaded;
         let mut coverage = health::coverage(&outcomes, offsets, preemption, which);
@@ -86,6 +88,7 @@ impl Local {
             probes: health::count(&outcomes),
             nonce,
             loss_is_marked: which.marks_loss(),
+            untimed: inside.as_ref().err().cloned(),
         };
         let local = Local {
             diagnostics: match options.diagnostics {
@@ -98,6 +101,7 @@ impl Local {
             ebpf,
             which,
             links,
+            inside,
             outcomes,
             skipped,
             missed: None,
@@ -108,6 +112,11 @@ impl Local {
     /// What became of every probe.
     pub(super) fn outcomes(&self) -> &[(Probe, Outcome)] {
         &self.outcomes
+    }
+
+    /// What became of the programs in the kernel's functions.
+    pub(super) fn inside(&self) -> &inside::Attached {
+        &self.inside
     }
 
     /// Instructions that the verifier went through for a program; `None`: it is not loaded, or
@@ -218,6 +227,9 @@ impl Engine for Local {
         self.check()?;
         // Closing a link waits until no program of it runs any more.
         self.links.clear();
+        if let Ok(links) = &mut self.inside {
+            links.clear();
+        }
         Ok(())
     }
 

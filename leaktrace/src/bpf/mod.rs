@@ -11,6 +11,7 @@ pub mod engine;
 pub mod health;
 mod holders;
 mod identity;
+mod inside;
 mod iterator;
 mod load;
 mod local;
@@ -28,7 +29,9 @@ mod syscalls;
 
 pub use attempt::{attempt, attempt_here};
 pub use identity::Identities;
-pub use load::{Diagnostics, LoadOptions, Scope, Stacks, Targets, Unavailable, load, load_for};
+pub use load::{
+    Diagnostics, ExitTimes, LoadOptions, Scope, Stacks, Targets, Unavailable, load, load_for,
+};
 pub use local::{Local, Watched};
 pub use maps::Maps;
 pub use programs::{Programs, WANTED};

@@ -70,6 +70,7 @@ impl Programs {
             probes,
             nonce,
             loss_is_marked,
+            untimed,
         } = found;
         let Maps {
             ring,
@@ -96,6 +97,7 @@ impl Programs {
             start: Start {
                 loss_is_marked,
                 page_bytes: host::page_bytes(),
+                untimed,
                 ..start(coverage, probes)?
             },
             is_detached: false,

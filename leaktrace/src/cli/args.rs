@@ -5,7 +5,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::value::{self, FormatSpec};
-use crate::{bpf::Stacks, policy::OrderMode};
+use crate::{
+    bpf::{ExitTimes, Stacks},
+    policy::OrderMode,
+};
 
 /// Where reports go.
 #[derive(Clone, Debug, Default, Args)]
@@ -68,7 +71,7 @@ pub struct JudgeArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
     /// Read a capture instead of running something; needs no privileges.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "capture", "user", "settle", "if_unavailable", "stacks"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "capture", "user", "settle", "if_unavailable", "stacks", "exit_times"])]
     pub from: Option<PathBuf>,
     /// Write a capture of the run.
     #[arg(long, value_name = "FILE")]
@@ -90,6 +93,9 @@ pub struct LaunchArgs {
     /// Show the functions that acquired what findings are about.
     #[arg(short = 'k', long)]
     pub stacks: bool,
+    /// Time the parts of each process's exit in the kernel, for JSON; takes longer to start and to end.
+    #[arg(long)]
+    pub exit_times: bool,
     /// What to do where tracing is not possible [default: skip].
     #[arg(long, value_name = "WHAT")]
     pub if_unavailable: Option<IfUnavailable>,
@@ -129,6 +135,14 @@ impl LaunchArgs {
         match self.stacks {
             true => Stacks::Told,
             false => Stacks::Off,
+        }
+    }
+
+    /// Whether the parts of exit are timed.
+    pub fn exit_times(&self) -> ExitTimes {
+        match self.exit_times {
+            true => ExitTimes::Told,
+            false => ExitTimes::Off,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     target::{self, Selection},
 };
 use crate::{
-    bpf::{self, LoadOptions, Programs, Stacks, Targets, Unavailable},
+    bpf::{self, ExitTimes, LoadOptions, Programs, Stacks, Targets, Unavailable},
     census::{
         LiveCensus, host,
         process::{self, Identity},
@@ -38,8 +38,12 @@ pub(super) struct Attached {
 }
 
 /// Loads for the whole system. Inside a runtime.
-pub(super) fn load(verbose: u8) -> Result<Attached, Failure> {
-    let options = command::load_options(LoadOptions::system(), verbose);
+pub(super) fn load(exit_times: ExitTimes, verbose: u8) -> Result<Attached, Failure> {
+    let options = LoadOptions {
+        exit_times,
+        ..LoadOptions::system()
+    };
+    let options = command::load_options(options, verbose);
     let mut kernel = bpf::load(&options).map_err(|why| Failure {
         code: exit::UNAVAILABLE,
         because: Because::Unavailable,
@@ -72,10 +76,16 @@ pub(super) fn load(verbose: u8) -> Result<Attached, Failure> {
 }
 
 /// Loads for the processes that the options name, and for those below them.
-pub(super) fn load_targets(targets: &TargetArgs) -> Result<Attached, Failure> {
+pub(super) fn load_targets(
+    targets: &TargetArgs,
+    exit_times: ExitTimes,
+) -> Result<Attached, Failure> {
     let selection = Selection::new(targets)?;
     let cgroup = selection.cgroup.as_ref().and_then(|cgroup| cgroup.unified);
-    let options = LoadOptions::targets(Targets { cgroup });
+    let options = LoadOptions {
+        exit_times,
+        ..LoadOptions::targets(Targets { cgroup })
+    };
     let mut kernel = bpf::load(&options).map_err(|why| unavailable(&why, exit::UNAVAILABLE))?;
     let census = kernel.census()?;
     let start = start_of(&selection, None, &mut kernel);
@@ -114,7 +124,7 @@ pub(super) fn run(
             census,
             start,
             there,
-        } = load(verbose)?;
+        } = load(ExitTimes::Told, verbose)?;
         let capture = capture.as_ref().map(command::begin_capture).transpose()?;
         let purpose = Purpose::SystemDurations;
         let mut live = Live::begin(kernel, census, start, Policy::default(), purpose, capture)?;
@@ -139,6 +149,7 @@ pub(super) struct Judged<'a> {
     pub(super) capture: Option<&'a Path>,
     pub(super) policy: &'a Policy,
     pub(super) stacks: Stacks,
+    pub(super) exit_times: ExitTimes,
     pub(super) verbose: u8,
     pub(super) quiet: bool,
 }
@@ -155,6 +166,7 @@ pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, 
         let cgroup = selection.cgroup.as_ref().and_then(|cgroup| cgroup.unified);
         let options = LoadOptions {
             stacks: run.stacks,
+            exit_times: run.exit_times,
             ..LoadOptions::targets(Targets { cgroup })
         };
         let mut kernel = bpf::load(&command::load_options(options, run.verbose))

@@ -14,7 +14,7 @@ use super::{
     output::{self, Content},
 };
 use crate::{
-    bpf::{self, Diagnostics, LoadOptions, Programs, Stacks, Unavailable},
+    bpf::{self, Diagnostics, ExitTimes, LoadOptions, Programs, Stacks, Unavailable},
     census::{LiveCensus, host},
     id::KtimeNs,
     launch::{
@@ -55,6 +55,8 @@ pub(super) struct RunSpec<'a> {
     pub(super) purpose: Purpose,
     /// Whether stacks are wanted.
     pub(super) stacks: Stacks,
+    /// Whether the parts of exit are timed.
+    pub(super) exit_times: ExitTimes,
     /// As counted on the command line.
     pub(super) verbose: u8,
 }
@@ -151,6 +153,7 @@ impl Run<'_> {
         let mut kernel = match bpf::load(&load_options(
             LoadOptions {
                 stacks: self.spec.stacks,
+                exit_times: self.spec.exit_times,
                 ..LoadOptions::tree()
             },
             self.spec.verbose,
@@ -158,6 +161,12 @@ impl Run<'_> {
             Ok(kernel) => kernel,
             Err(why) => return self.unavailable(&why, held, signals).await,
         };
+        if let (Purpose::Verdict, Some(why)) = (self.spec.purpose, &kernel.start().untimed) {
+            super::complain(&format!(
+                "leaktrace: the parts of exit are not timed: {}\n",
+                escape_str(why)
+            ));
+        }
         let census = kernel.census()?;
         announce(&mut held, &kernel)?;
         let mut temp_roots = self.start.temp_roots.clone();

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     audit::{Command, outcome},
+    bpf::ExitTimes,
     hist::{self, By, HistReport},
     launch::Found,
     policy::Policy,
@@ -65,6 +66,7 @@ pub(super) fn run(args: &HistArgs, found: Found) -> Outcome {
                 policy: &Policy::default(),
                 purpose: Purpose::Durations,
                 stacks: args.run.launch.stacks(),
+                exit_times: ExitTimes::Told,
                 verbose: args.output.verbose,
             };
             match command::run(spec, found)? {

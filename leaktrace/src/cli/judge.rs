@@ -68,6 +68,7 @@ fn attached(call: &Judging, policy: &Policy) -> Outcome {
         capture: call.run.capture.as_deref(),
         policy,
         stacks: call.run.launch.stacks(),
+        exit_times: call.run.launch.exit_times(),
         verbose: call.output.verbose,
         quiet: call.output.quiet > 0,
     };
@@ -106,6 +107,7 @@ fn live(call: &Judging, policy: &Policy, found: Found) -> Outcome {
         policy,
         purpose: Purpose::Verdict,
         stacks: call.run.launch.stacks(),
+        exit_times: call.run.launch.exit_times(),
         verbose: call.output.verbose,
     };
     let ran = command::run(spec, found)?;

@@ -13,7 +13,7 @@ use super::{
     exit,
 };
 use crate::{
-    bpf::{self, LoadOptions},
+    bpf::{self, ExitTimes, LoadOptions},
     census::{LiveCensus, host},
     id::ProcessKey,
     launch::{Found, Freezer, Signals},
@@ -65,7 +65,7 @@ fn attached(args: &DoctorArgs) -> Result<Parity, Failure> {
             census,
             start,
             there,
-        } = attach::load(0)?;
+        } = attach::load(ExitTimes::Off, 0)?;
         let purpose = Purpose::Pictures;
         let mut live = Live::begin(kernel, census, start, Policy::default(), purpose, None)?;
         live.take(Item::Records(there));

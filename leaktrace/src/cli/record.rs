@@ -63,6 +63,7 @@ fn command(args: &RecordArgs, outputs: Outputs, found: Found) -> Outcome {
         policy: &policy,
         purpose: Purpose::Verdict,
         stacks: args.launch.stacks(),
+        exit_times: args.launch.exit_times(),
         verbose: args.verbose,
     };
     let pipeline = match command::run(spec, found)? {

@@ -32,6 +32,7 @@ use super::{
     policy,
     scrape::{self, Page},
 };
+use crate::bpf::ExitTimes;
 use crate::{
     census::{cgroup, host},
     launch::{Signals, signals},
@@ -138,8 +139,8 @@ fn read(
 ) -> anyhow::Result<()> {
     let run = async {
         let begun = match targets.names_some() {
-            true => attach::load_targets(targets),
-            false => attach::load(0),
+            true => attach::load_targets(targets, ExitTimes::Told),
+            false => attach::load(ExitTimes::Told, 0),
         };
         let Attached {
             mut kernel,

@@ -29,6 +29,7 @@ use super::{
     target::Choice,
     value,
 };
+use crate::bpf::ExitTimes;
 use crate::{
     bpf::{self, LoadOptions},
     census::host,
@@ -155,7 +156,7 @@ fn read(
     let run = async {
         let begun = match prepared {
             Some(prepared) => begin_command(prepared),
-            None => attach::load(0).map(|attached| (attached, None)),
+            None => attach::load(ExitTimes::Off, 0).map(|attached| (attached, None)),
         };
         let (mut attached, child) = match begun {
             Ok(begun) => begun,

@@ -12,6 +12,7 @@ pub(super) fn body(number: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Decode
         kind::EXIT_MM => Body::ExitMm(plain(number, bytes)?),
         kind::EXIT_PENDING => Body::ExitPending(plain(number, bytes)?),
         kind::EXIT_NOTIFY => Body::ExitNotify(plain(number, bytes)?),
+        kind::EXIT_TIMES => Body::ExitTimes(plain(number, bytes)?),
         _ => return Ok(None),
     }))
 }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use leaktrace_common::record::{
     Family, Header,
     call::{Call, ExitPending},
-    exit::{ExitGroup, ExitMm, ExitNotify, ExitProcess, ExitThread},
+    exit::{ExitGroup, ExitMm, ExitNotify, ExitProcess, ExitThread, ExitTimes},
     file::{FdAcquire, FdGone, FdLock, FdRange, FdRelease, FdTable},
     ipc::{IpcGet, IpcRemove, MqOpen, MqUnlink, ShmAttach, ShmDetach},
     kind as kinds,
@@ -152,6 +152,8 @@ pub enum Body<'a> {
     ExitNotify(ExitNotify),
     /// `EXIT_PENDING`
     ExitPending(ExitPending),
+    /// `EXIT_TIMES`
+    ExitTimes(ExitTimes),
     /// `CALL` of any family.
     Call(Call),
 }

@@ -217,6 +217,7 @@ fn every_kind_of_the_contract_is_decoded() {
                 kind::SCOPE,
                 kind::NAMESPACES,
                 kind::EXIT_PENDING,
+                kind::EXIT_TIMES,
             ];
             let first = low >= 1 && low <= counts[family as usize - 1];
             first || low == kind::CALL || others.contains(&number)

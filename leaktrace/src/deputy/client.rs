@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     bpf::{
-        Diagnostics, LoadOptions, Maps, Scope, Stacks, Unavailable,
+        Diagnostics, ExitTimes, LoadOptions, Maps, Scope, Stacks, Unavailable,
         engine::{Engine, Found},
     },
     census::{
@@ -72,6 +72,7 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
         wake_bytes: options.wake_bytes,
         diagnostics: options.diagnostics == Diagnostics::Stderr,
         stacks: options.stacks == Stacks::Told,
+        exit_times: options.exit_times == ExitTimes::Told,
     });
     let (mut deputy, reply, fds) = match options.scope {
         Scope::Tree => Deputy::first(Grant::Own, &load),
@@ -87,6 +88,7 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
         probes,
         nonce,
         loss_is_marked,
+        untimed,
     } = reply
     else {
         return Err(unexpected());
@@ -103,6 +105,7 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
             probes,
             nonce,
             loss_is_marked,
+            untimed,
         },
         further,
     })

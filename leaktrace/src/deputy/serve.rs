@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     bpf::{
-        self, Diagnostics, Identities, LoadOptions, Local, Maps, Scope, Stacks,
+        self, Diagnostics, ExitTimes, Identities, LoadOptions, Local, Maps, Scope, Stacks,
         engine::{Engine, Found},
     },
     census::{Answer, Found as Seen, Identify, Looking, Question, host},
@@ -168,6 +168,10 @@ impl Deputy {
                 true => Stacks::Told,
                 false => Stacks::Off,
             },
+            exit_times: match load.exit_times {
+                true => ExitTimes::Told,
+                false => ExitTimes::Off,
+            },
             loss: None,
         };
         let (mut engine, found) = match bpf::load_for(&options, self.user.pid) {
@@ -193,12 +197,14 @@ impl Deputy {
             probes,
             nonce,
             loss_is_marked,
+            untimed,
         } = found;
         let loaded = Reply::Loaded {
             coverage,
             probes,
             nonce,
             loss_is_marked,
+            untimed,
         };
         let mut fds = maps.fds().to_vec();
         fds.push(census.as_fd());

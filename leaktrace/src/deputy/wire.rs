@@ -127,6 +127,8 @@ pub struct Load {
     pub diagnostics: bool,
     /// Whether stacks of acquisitions are told.
     pub stacks: bool,
+    /// Whether the parts of exit are timed.
+    pub exit_times: bool,
 }
 
 /// What leaktrace asks.
@@ -204,6 +206,8 @@ pub enum Reply {
         nonce: u64,
         /// See [`crate::source::Start::loss_is_marked`].
         loss_is_marked: bool,
+        /// See [`crate::source::Start::untimed`].
+        untimed: Option<String>,
     },
     /// What came of the attempt.
     Attempted {

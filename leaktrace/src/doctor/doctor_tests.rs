@@ -42,6 +42,15 @@ fn good() -> Facts {
                 probe("sys_enter", Need::Required, ProbeOutcome::Attaches, None),
                 probe("exit_mmap", Need::Optional, ProbeOutcome::Attaches, None),
             ],
+            functions: vec![Probe {
+                hook: "fentry/exit_files".to_owned(),
+                ..probe(
+                    "enter_exit_files",
+                    Need::Optional,
+                    ProbeOutcome::Attaches,
+                    None,
+                )
+            }],
             coverage: vec![full("file"), full("exit")],
         },
         ..Facts::default()
@@ -213,10 +222,24 @@ bpffs       not mounted (not needed)
 probes      1 of 2 attach, 4321 instructions verified
   sys_enter            tp_btf/sys_enter             required  attaches
   exit_mmap            tp_btf/exit_mmap             optional  not in this kernel: no such\\x1b hook
+functions   the parts of exit are timed
+  enter_exit_files     fentry/exit_files            optional  attaches
 coverage    full: file, exit
 cost        while leaktrace runs, every system call on this machine takes about 70 ns longer
 
 ready: top, hist, check
 "
     );
+}
+
+#[test]
+fn functions_that_cannot_be_had_are_one_line() {
+    let mut facts = good();
+    facts.attempt.functions[0].outcome = ProbeOutcome::Unsupported;
+    facts.attempt.functions[0].reason = Some("not\x1b permitted".to_owned());
+    let text = render(&diagnose(facts));
+    let line =
+        "\nfunctions   not had, so the parts of exit are not timed: not\\x1b permitted\ncoverage";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("\nready: top, hist, check\n"), "{text}");
 }

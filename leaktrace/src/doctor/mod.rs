@@ -92,6 +92,9 @@ pub struct Attempt {
     pub error: Option<String>,
     /// Every probe of the table.
     pub probes: Vec<Probe>,
+    /// The programs in the kernel's functions, which time the parts of exit; no verdict rests on them.
+    #[serde(default)]
+    pub functions: Vec<Probe>,
     /// What follows for each family.
     pub coverage: Vec<Coverage>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BtfFacts, Capability, DeputyFacts, Diagnosis, Facts, Need, ProbeOutcome};
+use super::{BtfFacts, Capability, DeputyFacts, Diagnosis, Facts, Need, Probe, ProbeOutcome};
 use crate::{
     deputy::{self, Through},
     report::CoverageStatus,
@@ -37,6 +37,7 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     line(&mut out, "tracefs", &mount(&facts.tracefs));
     line(&mut out, "bpffs", &mount(&facts.bpffs));
     probes(&mut out, facts);
+    functions(&mut out, facts);
     coverage(&mut out, facts);
     if diagnosis.is_ready() {
         line(
@@ -131,28 +132,52 @@ fn probes(out: &mut String, facts: &Facts) {
     }
     line(out, "probes", &text);
     for probe in probes {
-        let need = match probe.need {
-            Need::Required => "required",
-            Need::Optional => "optional",
-        };
-        let outcome = match probe.outcome {
-            ProbeOutcome::Attaches => "attaches",
-            ProbeOutcome::Unsupported => "not in this kernel",
-            ProbeOutcome::Broken => "BROKEN",
-            ProbeOutcome::NotTried => "not tried",
-        };
-        let reason = probe
-            .reason
-            .as_deref()
-            .map(|why| format!(": {}", escape_str(why)));
-        let _ = writeln!(
-            out,
-            "  {:<20} {:<28} {need}  {outcome}{}",
-            probe.name,
-            probe.hook,
-            reason.unwrap_or_default()
-        );
+        one(out, probe);
     }
+}
+
+/// A line where none of them can be had: one reason is that of all.
+fn functions(out: &mut String, facts: &Facts) {
+    let functions = &facts.attempt.functions;
+    let Some(first) = functions.first() else {
+        return;
+    };
+    if let Some(why) = &first.reason {
+        let text = format!(
+            "not had, so the parts of exit are not timed: {}",
+            escape_str(why)
+        );
+        line(out, "functions", &text);
+        return;
+    }
+    line(out, "functions", "the parts of exit are timed");
+    for probe in functions {
+        one(out, probe);
+    }
+}
+
+fn one(out: &mut String, probe: &Probe) {
+    let need = match probe.need {
+        Need::Required => "required",
+        Need::Optional => "optional",
+    };
+    let outcome = match probe.outcome {
+        ProbeOutcome::Attaches => "attaches",
+        ProbeOutcome::Unsupported => "not in this kernel",
+        ProbeOutcome::Broken => "BROKEN",
+        ProbeOutcome::NotTried => "not tried",
+    };
+    let reason = probe
+        .reason
+        .as_deref()
+        .map(|why| format!(": {}", escape_str(why)));
+    let _ = writeln!(
+        out,
+        "  {:<20} {:<28} {need}  {outcome}{}",
+        probe.name,
+        probe.hook,
+        reason.unwrap_or_default()
+    );
 }
 
 /// Full families on one line; why others are not stands under advice.

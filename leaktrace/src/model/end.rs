@@ -2,14 +2,14 @@
 
 use leaktrace_common::record::{
     Header,
-    exit::{ExitGroup, ExitMm, ExitProcess, exit_flag},
+    exit::{ExitGroup, ExitMm, ExitProcess, ExitTimes, exit_flag},
     header_flag,
     task::Reap,
 };
 
 use super::{
     EXITS, Mode, Model,
-    facts::{EndFacts, Families, Kind, ProcessFacts, SampleKind},
+    facts::{EndFacts, ExitFunctions, Families, Kind, ProcessFacts, SampleKind, Span},
     process::{self, Extent, Gone, Process, ProcessId, Sampled},
     scope, trigger,
 };
@@ -283,6 +283,24 @@ impl Model {
         }
     }
 
+    /// Below Linux 6.16 two threads that leave together may both tell it: the later one is right.
+    pub(super) fn exit_times(&mut self, header: &Header, times: &ExitTimes) {
+        let Some(id) = self.processes.find(header.pid, header.start_ns) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(id)
+            && let Some(end) = &mut process.end
+        {
+            let released = KtimeNs(header.time_ns);
+            let span = |began, ended| Span::within(began, ended, process.key.start, released);
+            end.functions = Some(ExitFunctions {
+                exit_mmap: span(times.unmap_began_ns, times.unmap_ended_ns),
+                exit_files: span(times.files_began_ns, times.files_ended_ns),
+                released,
+            });
+        }
+    }
+
     pub(super) fn exit_notify(&mut self, header: &Header) {
         let Some(id) = self.processes.find(header.pid, header.start_ns) else {
             return;
@@ -400,6 +418,9 @@ impl Model {
         if before == Sampled::No {
             self.sample_some(key, SampleKind::Teardown, timing.teardown_ns);
             self.sample_some(key, SampleKind::Kernel, timing.kernel_ns);
+            self.sample_some(key, SampleKind::ExitMmap, timing.exit_mmap_ns);
+            self.sample_some(key, SampleKind::ExitFiles, timing.exit_files_ns);
+            self.sample_some(key, SampleKind::LastReferences, timing.last_references_ns);
         }
         self.sample_some(key, SampleKind::Reap, timing.reap_ns);
     }

@@ -328,3 +328,38 @@ fn what_the_loader_opens_is_counted_and_takes_no_part() {
     assert!(root.releases.is_empty());
     assert_eq!(trigger::teardown(root).1, TriggerKind::ExitGroup);
 }
+
+#[test]
+fn times_in_functions_are_told_where_they_are_in_order() {
+    use leaktrace_common::record::exit::ExitTimes;
+    let (mut script, root) = begin();
+    script.exit(&root, 0, &stdio());
+    let at = script.now;
+    let times = ExitTimes {
+        unmap_began_ns: at - 90,
+        unmap_ended_ns: at - 40,
+        files_began_ns: at - 30,
+        files_ended_ns: at - 20,
+    };
+    let functions = |times: ExitTimes| {
+        let mut script = script.clone();
+        script.record(&root, kind::EXIT_TIMES, 0, &times, &[]);
+        let facts = play(&mut script).facts();
+        let process = process(&facts, 100);
+        let timing = super::trigger::timing(process);
+        let released = process.end.as_ref().and_then(|end| end.functions);
+        let released = released.map(|all| all.released.0).expect("told");
+        let last = timing.last_references_ns.map(|ns| released - ns);
+        (timing.exit_mmap_ns, timing.exit_files_ns, last)
+    };
+    assert_eq!(functions(times), (Some(50), Some(10), Some(at - 20)));
+    // Not seen, before the process began, after all was released, the wrong way round.
+    for (began, ended) in [(0, at), (1, at), (at, u64::MAX), (at - 20, at - 30)] {
+        let times = ExitTimes {
+            files_began_ns: began,
+            files_ended_ns: ended,
+            ..times
+        };
+        assert_eq!(functions(times), (Some(50), None, None), "{began} {ended}");
+    }
+}

@@ -344,6 +344,8 @@ pub struct EndFacts {
     pub exit_mm: Option<KtimeNs>,
     /// The parent was sent the exit signal: end of exit.
     pub notified: Option<KtimeNs>,
+    /// When it was in the kernel's functions, where that could be had.
+    pub functions: Option<ExitFunctions>,
     /// The kernel reaps it at once.
     pub autoreap: bool,
     /// Whether the walk of the fd table is complete; `held` is the kernel's word then.
@@ -365,6 +367,46 @@ pub struct EndFacts {
     pub map_count: u32,
     /// Mapped pages at the end; 0 unknown.
     pub total_vm: u64,
+}
+
+/// When a process that ended was in the kernel's functions of exit (`do_exit` in kernel/exit.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExitFunctions {
+    /// `exit_mmap`, if it was the last user of its address space: it is unmapped.
+    pub exit_mmap: Option<Span>,
+    /// `exit_files`: it leaves its fd table, and what is in one that nobody shares is closed.
+    pub exit_files: Option<Span>,
+    /// All is released: `exit_task_work` is over, where the last references went.
+    pub released: KtimeNs,
+}
+
+/// From one time to one that is not before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Its beginning.
+    pub began: KtimeNs,
+    /// Its length, ns.
+    pub ns: u64,
+}
+
+impl Span {
+    /// Between two times that were seen (0: one was not), within two others.
+    pub fn within(
+        began_ns: u64,
+        ended_ns: u64,
+        earliest: KtimeNs,
+        latest: KtimeNs,
+    ) -> Option<Span> {
+        let (began, ended) = (KtimeNs(began_ns), KtimeNs(ended_ns));
+        let lies_within = began_ns != 0 && began >= earliest && ended <= latest;
+        let ns = ended.since(began).filter(|_| lies_within)?;
+        Some(Span { began, ns })
+    }
+
+    /// Its end.
+    pub fn ended(self) -> KtimeNs {
+        KtimeNs(self.began.0.saturating_add(self.ns))
+    }
 }
 
 /// Sets of signals; bit n - 1 is signal n.
@@ -808,17 +850,26 @@ pub enum SampleKind {
     Reap,
     /// What goes on after that; once per process.
     Async,
+    /// Unmapping the address space at exit; once per process.
+    ExitMmap,
+    /// Leaving the fd table at exit; once per process.
+    ExitFiles,
+    /// From there to the release of the last references; once per process.
+    LastReferences,
 }
 
 impl SampleKind {
     /// Every kind.
-    pub const ALL: [SampleKind; 6] = [
+    pub const ALL: [SampleKind; 9] = [
         SampleKind::Release,
         SampleKind::Hold,
         SampleKind::Teardown,
         SampleKind::Kernel,
         SampleKind::Reap,
         SampleKind::Async,
+        SampleKind::ExitMmap,
+        SampleKind::ExitFiles,
+        SampleKind::LastReferences,
     ];
 
     /// Name used in reports.
@@ -830,6 +881,9 @@ impl SampleKind {
             SampleKind::Kernel => "kernel",
             SampleKind::Reap => "reap",
             SampleKind::Async => "async",
+            SampleKind::ExitMmap => "exit_mmap",
+            SampleKind::ExitFiles => "exit_files",
+            SampleKind::LastReferences => "last_references",
         }
     }
 }

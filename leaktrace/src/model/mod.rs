@@ -308,6 +308,7 @@ impl Model {
             Body::ExitMm(exit) => self.exit_mm(header, exit),
             Body::ExitNotify(_) => self.exit_notify(header),
             Body::ExitPending(pending) => self.exit_pending(header, pending),
+            Body::ExitTimes(times) => self.exit_times(header, times),
             Body::Call(call) => self.call(header, call),
         }
         if !self.acquired_fds.is_empty() {

@@ -89,7 +89,7 @@ impl Actor {
 }
 
 /// Writes records.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Script {
     bytes: Vec<u8>,
     /// Time of the next record, ns; each takes 1,000.

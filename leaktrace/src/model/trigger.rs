@@ -57,6 +57,12 @@ pub struct EndTiming {
     pub kernel_ns: Option<u64>,
     /// End of exit to the parent's wait return.
     pub reap_ns: Option<u64>,
+    /// The kernel's function `exit_mmap`: the address space is unmapped.
+    pub exit_mmap_ns: Option<u64>,
+    /// Its function `exit_files`: the fd table is left.
+    pub exit_files_ns: Option<u64>,
+    /// From there until the last references have gone.
+    pub last_references_ns: Option<u64>,
 }
 
 /// How long each part of an end took; nothing for a live process.
@@ -67,7 +73,12 @@ pub fn timing(process: &ProcessFacts) -> EndTiming {
     let finished = end.finished();
     let (trigger, _) = teardown(process);
     let kernel = end.fatal_signal.or(end.exit_group);
+    let functions = end.functions.unwrap_or_default();
+    let files = functions.exit_files;
     EndTiming {
+        exit_mmap_ns: functions.exit_mmap.map(|span| span.ns),
+        exit_files_ns: files.map(|span| span.ns),
+        last_references_ns: files.and_then(|span| functions.released.since(span.ended())),
         teardown_ns: trigger.and_then(|trigger| finished.since(trigger)),
         kernel_ns: kernel.and_then(|begin| finished.since(begin)),
         // An autoreaped process is gone at its end: nobody waits for it.

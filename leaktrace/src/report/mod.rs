@@ -604,6 +604,16 @@ pub struct KernelPhases {
     pub exit_mmap: Option<u64>,
     /// From there to the signal to the parent: files, task work.
     pub files: Option<u64>,
+    /// In the kernel's function `exit_mmap`; this and what follows are null where the kernel lets no
+    /// program into its functions (`doctor` says so).
+    #[serde(default)]
+    pub in_exit_mmap: Option<u64>,
+    /// In its function `exit_files`: the fd table is left, and closed if nobody shares it.
+    #[serde(default)]
+    pub in_exit_files: Option<u64>,
+    /// From there until what was closed is released: the last references go, sockets linger.
+    #[serde(default)]
+    pub last_references: Option<u64>,
 }
 
 /// One resource. Fields that do not apply are absent.

@@ -327,7 +327,7 @@ impl Telling {
         let mut family = out.0.encode_descriptor(
             "leaktrace_cleanup",
             "How long giving back takes: release is one call, hold from acquisition to release, \
-             teardown, kernel and reap are once for each process.",
+             teardown, kernel, reap and the parts of exit are once for each process.",
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;

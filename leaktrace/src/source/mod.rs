@@ -59,6 +59,9 @@ pub struct Start {
     /// How long a page of memory is, bytes; 0: not known.
     #[serde(default)]
     pub page_bytes: u32,
+    /// Why the parts of exit are not timed although that was asked for, a clause.
+    #[serde(default)]
+    pub untimed: Option<String>,
 }
 
 /// What a run ends with. Written at the tail of a capture.
