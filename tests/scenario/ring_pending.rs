@@ -52,6 +52,7 @@ impl Network {
     }
 
     fn send(&self, place: &Place, to: &str, wait: &str) -> leaktrace_tests::Outcome {
+        crate::uring::needs(47, "IORING_OP_SEND_ZC", "6.0");
         let inside = format!("--net={}", self.0);
         let command = ["nsenter", &inside, "python3", "-c", SEND, to, wait];
         Run::check(command).at(place).args(["--settle", "1s"]).end()

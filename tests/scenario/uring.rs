@@ -32,9 +32,6 @@ const NEWER: [(u32, usize, usize); 2] = [
     (54, 7, 1), // IORING_OP_FIXED_FD_INSTALL, Linux 6.8
 ];
 
-/// IORING_OP_SOCKET, without which there is nobody to accept.
-const SOCKET: u32 = 45;
-
 /// Whether the kernel has an operation of io_uring.
 fn has(operation: u32) -> bool {
     let probed = Command::new(program("uring"))
@@ -45,8 +42,9 @@ fn has(operation: u32) -> bool {
     probed.success()
 }
 
-fn needs_sockets() {
-    assert!(has(SOCKET), "not run: needs IORING_OP_SOCKET, Linux 5.19");
+/// Ends a scenario of an operation that the kernel does not have.
+pub fn needs(operation: u32, name: &str, since: &str) {
+    assert!(has(operation), "not run: needs {name}, Linux {since}");
 }
 
 /// Every step in a process of its own, which ends there, under one run.
@@ -64,7 +62,8 @@ fn fds(process: &Value) -> Vec<&Value> {
 }
 
 fn right_at_each_step(mode: &str) {
-    needs_sockets();
+    // Without it there is nobody to accept.
+    needs(45, "IORING_OP_SOCKET", "5.19");
     let newer = NEWER.map(|(operation, from, fds)| (from, if has(operation) { fds } else { 0 }));
     let outcome = stops(mode, 1..=AFTER.len());
     outcome.clean();
@@ -130,7 +129,8 @@ fn the_polling_thread_makes_and_closes() {
 
 #[test]
 fn a_request_that_tells_no_completion_is_declared() {
-    needs_sockets();
+    // Without it there is nobody to accept.
+    needs(45, "IORING_OP_SOCKET", "5.19");
     for mode in ["plain", "async", "sqpoll"] {
         let outcome = stops(mode, 13..=13);
         // The table is read again, live and at the end. Of the listener it is not known whether

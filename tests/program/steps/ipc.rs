@@ -49,10 +49,12 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
         ("shm_unlink", [path]) => drop(done(unsafe { libc::shm_unlink(c(path)?.as_ptr()) })?),
         ("sem_open", [path]) => {
             let flags = libc::O_CREAT | libc::O_EXCL;
-            let at = unsafe { libc::sem_open(c(path)?.as_ptr(), flags, 0o600, 1) };
+            let at = unsafe { libc::sem_open(semaphore(path)?.as_ptr(), flags, 0o600, 1) };
             done(if at == libc::SEM_FAILED { -1 } else { 0 })?;
         }
-        ("sem_unlink", [path]) => drop(done(unsafe { libc::sem_unlink(c(path)?.as_ptr()) })?),
+        ("sem_unlink", [path]) => drop(done(unsafe {
+            libc::sem_unlink(semaphore(path)?.as_ptr())
+        })?),
         ("mq_open", [name, path]) => {
             let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
             let attributes = std::ptr::null_mut::<libc::mq_attr>();
@@ -68,4 +70,12 @@ pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
 
 fn id(made: &Made, name: &str) -> Result<i32> {
     made.ids.get(name).copied().context("no such id")
+}
+
+/// The name of a semaphore: glibc puts `sem.` before it, by which it is known, and musl nothing.
+fn semaphore(path: &str) -> Result<std::ffi::CString> {
+    match cfg!(target_env = "musl") {
+        true => c(&path.replacen('/', "/sem.", 1)),
+        false => c(path),
+    }
 }

@@ -57,7 +57,7 @@ fn one(apt: &Apt, dir: &Path, arch: Arch, series: &str, names: &[String]) -> Res
     let place = dir.join(&release);
     let image = place.join("vmlinuz");
     let modules = place.join("modules");
-    if !image.exists() || !modules.exists() {
+    if !image.exists() || !modules::are_in(&modules) {
         std::fs::create_dir_all(&place)?;
         let unpacked = place.join("unpacked");
         // From 6.19 on linux-image-* is empty and the image is in linux-binary-*; what is too

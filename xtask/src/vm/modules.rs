@@ -8,19 +8,28 @@ use anyhow::{Context, Result};
 
 use crate::run::output;
 
-/// File systems, the device that some are mounted from, and what checks btrfs' sums, which it asks
-/// for by the name of an algorithm.
-const WANTED: [&str; 6] = [
+/// File systems, the device that some are mounted from, what checks btrfs' sums, which it asks for
+/// by the name of an algorithm, and a network interface.
+const WANTED: [&str; 7] = [
     "fuse",
     "overlay",
     "loop",
     "crc32c_generic",
     "crc32c-intel",
     "btrfs",
+    "veth",
 ];
 
 /// The names of the modules, in the order in which they can be loaded.
 pub const ORDER: &str = "order";
+
+/// What was wanted when they were taken.
+const STAMP: &str = "wanted";
+
+/// Whether all that is wanted has been taken.
+pub fn are_in(dir: &Path) -> bool {
+    std::fs::read_to_string(dir.join(STAMP)).is_ok_and(|wanted| wanted == WANTED.join(" "))
+}
 
 /// Copies from an unpacked package what is wanted and what that needs. What the package does not
 /// have is part of the kernel.
@@ -38,6 +47,8 @@ pub fn take(unpacked: &Path, into: &Path) -> Result<()> {
         one(&plain(name), &all, &part, &mut order)?;
     }
     std::fs::write(part.join(ORDER), order.join("\n") + "\n")?;
+    std::fs::write(part.join(STAMP), WANTED.join(" "))?;
+    let _ = std::fs::remove_dir_all(into);
     Ok(std::fs::rename(part, into)?)
 }
 
