@@ -3,6 +3,8 @@
 //! `spin hold-mappings P N`: the same with mappings.
 //! `spin fork N`: N processes one after the other that end at once; prints how many there were.
 //! `spin churn S`: for S seconds short processes, four at a time, each with a few resources.
+//! `spin exec S`: for S seconds two processes execute this program anew, one time after the other; prints
+//! how often each did.
 //! `spin mappings N`: N mappings, then the end without giving one back.
 //! `spin threads N`: N threads, then the end with all of them there.
 //! `spin tree N`: N processes that live at the same time.
@@ -32,6 +34,8 @@ fn main() -> Result<()> {
         }
         "fork" => return many::fork(count),
         "churn" => return many::churn(std::time::Duration::from_secs(count)),
+        "exec" => return many::exec(std::time::Duration::from_secs(count)),
+        many::AGAIN => return many::again(count, args.next().context("how many?")?.parse()?),
         "mappings" => return many::mappings(count),
         "threads" => return many::threads(count),
         "tree" => return many::tree(count),
@@ -113,6 +117,9 @@ fn operation(what: &str) -> Result<fn()> {
         },
         "socket" => || unsafe {
             libc::close(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
+        },
+        "dup" => || unsafe {
+            libc::close(libc::dup(0));
         },
         "mmap" => || unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;

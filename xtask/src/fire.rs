@@ -2,7 +2,7 @@
 //! minutes and all of the machine.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -21,14 +21,8 @@ const BOMB: &str = "import os, signal, sys\n\
     \x20   children.append(pid)\n\
     for pid in children: os.kill(pid, signal.SIGKILL)\n\
     for pid in children: os.waitpid(pid, 0)\n";
-/// Two that execute a program as fast as they can, for ten seconds.
-const EXEC: &str = "import os, time\n\
-    worker = os.fork()\n\
-    end = time.monotonic() + 10\n\
-    while time.monotonic() < end:\n\
-    \x20   os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)\n\
-    if worker == 0: os._exit(0)\n\
-    os.waitpid(worker, 0)\n";
+/// Seconds for which two processes execute a program as fast as they can.
+const EXEC_SECONDS: &str = "10";
 /// Stops leaktrace, its parent, for ten seconds and goes on meanwhile.
 const SUSPEND: &str = "import os, signal, time\n\
     os.kill(os.getppid(), signal.SIGSTOP)\n\
@@ -36,11 +30,38 @@ const SUSPEND: &str = "import os, signal, time\n\
     while time.monotonic() < end:\n\
     \x20   for _ in range(1000): os.close(os.dup(0))\n\
     os.kill(os.getppid(), signal.SIGCONT)\n";
-/// Opens and closes, some 800 ns a pair untraced: more than a million operations a second, for
-/// about a minute.
+/// Opens and closes, some 800 ns a pair untraced: about a minute.
 const PAIRS: &str = "40000000";
+/// Copies of an fd, made and closed: more than a million operations a second, for a minute and more.
+const COPIES: &str = "80000000";
 
-/// Prints a table: target, processes, records, lost, tables compared and different, verdict.
+/// What a target does and how often, if its output says so.
+#[derive(Clone, Copy)]
+enum Rate {
+    /// It does not.
+    Unsaid,
+    /// How often all in all, a number a line, in [`EXEC_SECONDS`].
+    Executed,
+    /// The ns that a pair of operations took.
+    Pairs,
+}
+
+impl Rate {
+    /// A second's.
+    fn read(self, output: &str) -> Option<f64> {
+        let mut numbers = output
+            .lines()
+            .filter_map(|line| line.split(' ').next()?.parse::<f64>().ok());
+        match self {
+            Rate::Unsaid => None,
+            Rate::Executed => Some(numbers.sum::<f64>() / EXEC_SECONDS.parse::<f64>().ok()?),
+            Rate::Pairs => Some(2e9 / numbers.next()?),
+        }
+    }
+}
+
+/// Prints a table: target, what it did in a second, processes, records, lost, tables compared and different,
+/// verdict.
 ///
 /// # Errors
 /// If something does not build or run, counts do not add up, tables differ, or a target that
@@ -52,19 +73,22 @@ pub fn fire(profile: Profile) -> Result<()> {
     let spin = target_dir().join("release/spin").display().to_string();
     let python = |script| vec!["/usr/bin/python3", "-S", "-E", "-c", script];
     println!(
-        "{:<22} {:>6} {:>9} {:>12} {:>11} {:>13} {:<12}",
-        "", "s", "processes", "records", "lost", "differ", "verdict"
+        "{:<22} {:>6} {:>10} {:>9} {:>12} {:>11} {:>13} {:<12}",
+        "", "s", "a second", "processes", "records", "lost", "differ", "verdict"
     );
     let mut wrong = Vec::new();
-    for (name, command) in [
-        ("10,000 processes", python(BOMB)),
-        ("exec for 10 s", python(EXEC)),
-        ("fds for a minute", vec![&spin[..], "open", PAIRS]),
-        ("suspended for 10 s", python(SUSPEND)),
+    let spin = |what, count| vec![&spin[..], what, count];
+    for (name, command, rate) in [
+        ("10,000 processes", python(BOMB), Rate::Unsaid),
+        ("exec for 10 s", spin("exec", EXEC_SECONDS), Rate::Executed),
+        ("open and close", spin("open", PAIRS), Rate::Pairs),
+        ("dup and close", spin("dup", COPIES), Rate::Pairs),
+        ("suspended for 10 s", python(SUSPEND), Rate::Unsaid),
     ] {
         let started = Instant::now();
-        let report = check(&leaktrace, &command).with_context(|| name.to_owned())?;
-        if !line(name, started.elapsed().as_secs_f64(), &report) {
+        let (report, output) = check(&leaktrace, &command).with_context(|| name.to_owned())?;
+        let rate = rate.read(&output);
+        if !line(name, (started.elapsed().as_secs_f64(), rate), &report) {
             wrong.push(name);
         }
     }
@@ -74,23 +98,23 @@ pub fn fire(profile: Profile) -> Result<()> {
     Ok(())
 }
 
-fn check(leaktrace: &Path, command: &[&str]) -> Result<Value> {
+/// The report, and what the target said.
+fn check(leaktrace: &Path, command: &[&str]) -> Result<(Value, String)> {
     let file = target_dir().join("fire.json");
     let mut check = as_root(leaktrace)?;
     check
         .args(["check", "-f", &format!("json:{}", file.display()), "--"])
-        .args(command);
-    let status = quiet(&mut check).status().context("start leaktrace")?;
+        .args(command)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let Output { status, stdout, .. } = check.output().context("start leaktrace")?;
     let text = std::fs::read(&file).with_context(|| format!("{status}; read its report"))?;
-    serde_json::from_slice(&text).context("read its report")
-}
-
-fn quiet(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::null()).stdout(Stdio::null())
+    let report = serde_json::from_slice(&text).context("read its report")?;
+    Ok((report, String::from_utf8_lossy(&stdout).into_owned()))
 }
 
 /// Prints one, and says whether it is right.
-fn line(name: &str, seconds: f64, report: &Value) -> bool {
+fn line(name: &str, (seconds, rate): (f64, Option<f64>), report: &Value) -> bool {
     let count = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
     let events = &report["events"];
     let (produced, received, lost) = (
@@ -101,7 +125,8 @@ fn line(name: &str, seconds: f64, report: &Value) -> bool {
     let check = &report["self_check"];
     let verdict = report["verdict"].as_str().unwrap_or("none");
     println!(
-        "{name:<22} {seconds:>6.1} {:>9} {produced:>12} {lost:>11} {:>6}/{:<6} {verdict:<12}",
+        "{name:<22} {seconds:>6.1} {:>10} {:>9} {produced:>12} {lost:>11} {:>6}/{:<6} {verdict:<12}",
+        rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
         report["processes"].as_array().map_or(0, Vec::len),
         count(&check["differed"]),
         count(&check["compared"]),

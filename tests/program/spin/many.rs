@@ -1,5 +1,6 @@
 //! Great numbers: of processes, of threads, of mappings.
 
+use std::os::unix::process::CommandExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -20,6 +21,40 @@ pub fn fork(count: u64) -> Result<()> {
     }
     println!("{count}");
     Ok(())
+}
+
+/// What [`exec`] executes: `spin again UNTIL COUNT`, the time in ns of CLOCK_MONOTONIC.
+pub const AGAIN: &str = "again";
+
+/// Two processes that execute this program anew until the time is over; each prints how often it did.
+pub fn exec(time: Duration) -> Result<()> {
+    let until = monotonic_ns() + u64::try_from(time.as_nanos())?;
+    ensure!(unsafe { libc::fork() } >= 0, "no process can be made");
+    again(until, 0)
+}
+
+/// See [`AGAIN`]; `count` times it was executed before.
+pub fn again(until: u64, count: u64) -> Result<()> {
+    if monotonic_ns() < until {
+        let args = [AGAIN.to_owned(), until.to_string(), (count + 1).to_string()];
+        let why = std::process::Command::new("/proc/self/exe")
+            .args(args)
+            .exec();
+        return Err(why.into());
+    }
+    println!("{count}");
+    while unsafe { libc::wait(std::ptr::null_mut()) } > 0 {}
+    Ok(())
+}
+
+/// CLOCK_MONOTONIC, ns.
+fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Short processes until the time is over; prints how many.
