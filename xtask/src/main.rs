@@ -96,6 +96,9 @@ enum Task {
         /// release build
         #[arg(long, conflicts_with_all = ["quick", "names"])]
         start: bool,
+        /// So many parallel builds, one after the other
+        #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+        makes: u32,
         /// Start this binary
         #[arg(long, value_name = "PATH", requires = "start")]
         binary: Option<std::path::PathBuf>,
@@ -210,6 +213,7 @@ fn perform(task: Task) -> Result<()> {
             quick,
             last,
             start,
+            makes,
             binary,
             names,
         } => vm::vm(&vm::Options {
@@ -220,6 +224,7 @@ fn perform(task: Task) -> Result<()> {
             quick,
             last,
             start,
+            makes,
             binary,
             names,
         }),

@@ -39,6 +39,8 @@ pub struct Options {
     pub last: bool,
     /// No scenarios: a clean run, a leak and a parallel build.
     pub start: bool,
+    /// How many parallel builds, one after the other.
+    pub makes: u32,
     /// What is started then; else the release build.
     pub binary: Option<PathBuf>,
     /// Only scenarios whose name contains one of these.
@@ -54,6 +56,7 @@ pub const ENDS: Options = Options {
     quick: false,
     last: false,
     start: true,
+    makes: 1,
     binary: None,
     names: Vec::new(),
 };
@@ -163,6 +166,7 @@ const ASK: &str = include_str!("ask.sh");
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(5400);
 const PATIENCE: Duration = Duration::from_secs(1800);
 const PATIENCE_TO_START: Duration = Duration::from_secs(480);
+const PATIENCE_FOR_A_MAKE: Duration = Duration::from_secs(120);
 
 /// Boots the kernels one by one, prints the table and compares it with the recorded one.
 ///
@@ -248,12 +252,14 @@ fn command(options: &Options, support: &Support, asked: &Asked) -> String {
             ("all", words.join(" "))
         }
     };
+    let makes = options.makes;
     let machine = match options.accelerator {
         Accelerator::Tcg => "emulated",
         Accelerator::Kvm => "native",
     };
     format!(
-        "export LEAKTRACE_VM={machine} LEAKTRACE_ASK={what} LEAKTRACE_SCENARIOS='{scenarios}'\n{ASK}"
+        "export LEAKTRACE_VM={machine} LEAKTRACE_ASK={what} LEAKTRACE_MAKES={makes} \
+         LEAKTRACE_SCENARIOS='{scenarios}'\n{ASK}"
     )
 }
 
@@ -273,7 +279,7 @@ fn one(
         options.accelerator,
         &console,
         match asked {
-            Asked::Start => PATIENCE_TO_START,
+            Asked::Start => PATIENCE_TO_START + PATIENCE_FOR_A_MAKE * (options.makes - 1),
             Asked::Scenarios(names) if names.is_empty() => PATIENCE_FOR_ALL,
             Asked::Scenarios(_) => PATIENCE,
         },
