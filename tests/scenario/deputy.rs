@@ -463,7 +463,7 @@ def heard(ours):
         body += some
     return json.loads(body) if kind == 1 else {"reply": "bytes", "length": len(body)}
 load = {"ask": "load", "version": 1, "scope": "tree", "ring_bytes": 65536, "wake_bytes": 4096,
-        "diagnostics": False, "stacks": False}
+        "diagnostics": False, "stacks": False, "exit_times": False}
 said = {}
 ours, child = start()
 said["before"] = ask(ours, {"ask": "seed"})
