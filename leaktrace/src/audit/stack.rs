@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leaktrace_common::abi::Op;
+
 use crate::{
     audit::{ask::Scope, case::Case, evidence::Evidence, finding},
     census::{Answer, Found, Question},
@@ -166,8 +168,19 @@ fn is_runtime(frame: &str) -> bool {
         RUNTIME_FILES.iter().any(|begin| file.starts_with(begin)) || name.starts_with("0x")
     });
     of_file
+        || is_call(name)
         || RUNTIME_NAMES.iter().any(|begin| name.starts_with(begin))
         || frame.contains(" at /rustc/")
+}
+
+/// Whether a function is a system call itself, as a C library has it that is linked into the
+/// program: `open`, `__openat64`, or musl's way to all that may wait (src/thread/__syscall_cp.c).
+fn is_call(name: &str) -> bool {
+    let bare = name.trim_start_matches('_');
+    let bare = bare.strip_suffix("64").unwrap_or(bare);
+    bare == "sccp"
+        || bare.starts_with("syscall_cp")
+        || Op::ALL.iter().any(|(_, call)| *call == bare)
 }
 
 #[cfg(test)]
@@ -192,6 +205,31 @@ mod tests {
         assert_eq!(site(&[]), None);
         assert_eq!(function("<A as B>::c at /x/y at/z.rs:1"), "<A as B>::c");
         assert_eq!(function("main"), "main");
+    }
+
+    #[test]
+    fn calls_of_a_library_within_the_program_are_not_its_own() {
+        let of = |names: &[&str]| {
+            frames(names)
+                .iter()
+                .map(|it| format!("{it} in /app"))
+                .collect()
+        };
+        let site_of = |names: &[&str]| {
+            let stack: Vec<String> = of(names);
+            site(&stack).map(str::to_owned)
+        };
+        let own = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            site_of(&["sccp", "open", "app::fd::step", "main"]),
+            own("app::fd::step")
+        );
+        assert_eq!(
+            site_of(&["__syscall_cp_c", "__openat64", "load", "main"]),
+            own("load")
+        );
+        assert_eq!(site_of(&["open_cache", "main"]), own("open_cache"));
+        assert_eq!(site_of(&["sccp", "open"]), own("sccp"));
     }
 
     #[test]
