@@ -29,8 +29,8 @@ assert libc.syscall(426, ring, 1, wait, GETEVENTS if wait else 0, None, 0) == 1
 os._exit(0)
 ";
 
-/// A network of its own with an address at which nobody answers: what is sent there waits for three
-/// seconds for a neighbour.
+/// A network of its own with an address at which nobody answers: what is sent there waits for a
+/// minute for a neighbour, which a machine that is busy needs too.
 struct Network(String);
 
 impl Network {
@@ -43,7 +43,8 @@ impl Network {
             .status();
         assert!(made.is_ok_and(|it| it.success()), "make a network");
         let setup = "ip link add v0 type veth peer name v1 && ip addr add 10.9.0.1/24 dev v0 \
-                     && ip link set v0 up && ip link set v1 up && ip link set lo up";
+                     && ip link set v0 up && ip link set v1 up && ip link set lo up \
+                     && echo 60 >/proc/sys/net/ipv4/neigh/v0/mcast_solicit";
         let done = Command::new("nsenter")
             .args([&format!("--net={}", network.0), "sh", "-c", setup])
             .status();
