@@ -257,7 +257,7 @@ fn question(created: &Created, facts: &Facts, start: &Start) -> Option<Question>
         mnt_ns: created.namespace,
         through: Vec::new(),
         id: resource.id.filter(|_| foreign),
-        bound: (foreign && resource.id.is_none())
+        bound: foreign
             .then(|| bound::paths(created, path, facts))
             .flatten(),
     })
@@ -296,7 +296,14 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
         }
         let identified = identity::identify(suspect.created, answer, facts, start);
         // The way to where it is was guessed: another thing there says nothing.
-        let guessed = matches!(&suspect.question, Question::Path { bound: Some(_), .. });
+        let guessed = matches!(
+            &suspect.question,
+            Question::Path {
+                id: None,
+                bound: Some(_),
+                ..
+            }
+        );
         if let (
             true,
             None,

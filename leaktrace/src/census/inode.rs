@@ -146,6 +146,11 @@ fn on(point: &Path, id: FileId, identify: &dyn Identify) -> io::Result<Sought> {
                 "it is not in the subvolume that is mounted here",
             ));
         }
+        // It knows only those inodes of which somebody has asked for a handle (shmem_encode_fh in
+        // mm/shmem.c): a file that is there is not found either.
+        Err(_) if look == Look::Tmpfs => {
+            return Err(io::Error::other("a tmpfs does not find files by number"));
+        }
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)) => {
             return Ok(Sought::Gone);
         }

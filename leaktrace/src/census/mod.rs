@@ -80,9 +80,9 @@ pub enum Question {
         /// may lead nowhere once that is gone, while the file is still there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<FileId>,
-        /// Without that: the paths of leaktrace's own namespace that may lead to it once its own
-        /// is gone, as it was made under a mount of what is mounted elsewhere too. Empty but there:
-        /// none can be told.
+        /// The paths of leaktrace's own namespace that may lead to it once its own is gone, as it
+        /// was made under a mount of what is mounted elsewhere too. Empty but there: none can be
+        /// told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bound: Option<Vec<Vec<u8>>>,
     },

@@ -55,7 +55,7 @@ pub(super) fn find(
     let place = own.place("mnt", mnt_ns, through);
     if matches!(place, Place::Nobody) {
         if let Some(id) = named.id {
-            return by_identity(path, id, identify);
+            return by_identity(path, id, named.bound, identify);
         }
         if let Some(bound) = named.bound {
             return by_binding(bound, identify);
@@ -75,14 +75,32 @@ pub(super) fn find(
     }
 }
 
-/// Looks for a file whose namespace is gone: under its name, as that may be the same here, and
-/// wherever else its file system is mounted.
-fn by_identity(path: &[u8], id: FileId, identify: &dyn Identify) -> Found {
+/// Looks for a file whose namespace is gone: under its name, as that may be the same here, where
+/// its mount's source is, and wherever else its file system is mounted.
+fn by_identity(
+    path: &[u8],
+    id: FileId,
+    bound: Option<&[Vec<u8>]>,
+    identify: &dyn Identify,
+) -> Found {
     let here = open_here(path).map(|fd| describe(fd.as_fd(), identify));
     if let Ok(found) = here
         && matches!(found, Found::File { id: there, .. } if there == id)
     {
         return found;
+    }
+    // Where its mount's source is, as far as that is known.
+    for path in bound.into_iter().flatten() {
+        let there = open_here(path).map(|fd| describe(fd.as_fd(), identify));
+        if let Ok(mut found) = there
+            && let Found::File {
+                id: is, elsewhere, ..
+            } = &mut found
+            && *is == id
+        {
+            *elsewhere = Some(path.clone());
+            return found;
+        }
     }
     match inode::find(id, identify) {
         Sought::Here(fd) => {
