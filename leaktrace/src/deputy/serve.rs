@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::IntoBytes;
 
@@ -180,7 +181,11 @@ impl Deputy {
         };
         let mut hand_over = || {
             let sight = Sight::new(self.grant, &self.user, engine.watched()?);
-            found.maps.freeze()?;
+            {
+                // Before Linux 6.4 it takes CAP_BPF (map_freeze in kernel/bpf/syscall.c, v6.1).
+                let _rights = privilege::taken_up();
+                found.maps.freeze().context("freeze the maps")?;
+            }
             let (census, theirs) = UnixStream::pair()?;
             census.set_write_timeout(Some(PATIENCE))?;
             let identities = Identities::of_deputy(found.nonce, &found.maps)?;
