@@ -131,11 +131,6 @@ fn what_the_last_references_take_is_told_apart() {
     let memory = parts(&memory);
     assert!(memory[2] > 5.0 * little[2], "{little:?} {memory:?}");
     assert!(memory[2] > 5.0 * memory[1], "{memory:?}");
-    // Nobody closes the socket: its last reference waits for a peer that does not read.
-    let lingering = parts(&["connection s c", "linger s 1", "fill s", "exit 0"]);
-    let waited = lingering[1] + lingering[2];
-    assert!((0.9e9..3.0e9).contains(&waited), "{lingering:?}");
-    assert!(lingering[0] < waited / 2.0, "{lingering:?}");
 }
 
 #[test]
