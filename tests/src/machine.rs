@@ -1,12 +1,6 @@
 //! What the machine under a scenario can and cannot show.
 
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
-
-use serde_json::Value;
-
-use crate::leaktrace;
 
 /// So much longer an emulated machine may take.
 const EMULATED: u32 = 4;
@@ -31,32 +25,4 @@ pub fn is_emulated() -> bool {
 #[must_use]
 pub fn patience(usual: Duration) -> Duration {
     usual * if is_emulated() { EMULATED } else { 1 }
-}
-
-/// Ends a scenario about what leaktrace sees of a family only with a feature of the kernel, where
-/// `doctor` says that it does not see all of that family. It ends as one that did not run.
-///
-/// # Panics
-/// Where the family is not seen in full, or `doctor` says nothing of it.
-pub fn needs(family: &str, feature: &str, since: &str) {
-    static DOCTOR: OnceLock<Value> = OnceLock::new();
-    let said = DOCTOR.get_or_init(doctor);
-    let families = said["facts"]["attempt"]["coverage"].as_array();
-    let seen = families
-        .into_iter()
-        .flatten()
-        .find(|one| one["family"] == family)
-        .unwrap_or_else(|| panic!("doctor says nothing of {family}: {said}"));
-    assert!(
-        seen["status"] == "full",
-        "not run: needs {feature}, Linux {since}"
-    );
-}
-
-fn doctor() -> Value {
-    let output = Command::new(leaktrace())
-        .args(["doctor", "--json"])
-        .output()
-        .expect("run leaktrace");
-    serde_json::from_slice(&output.stdout).expect("doctor's JSON")
 }
