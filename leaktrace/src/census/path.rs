@@ -83,22 +83,19 @@ fn by_identity(
     bound: Option<&[Vec<u8>]>,
     identify: &dyn Identify,
 ) -> Found {
-    let here = open_here(path).map(|fd| describe(fd.as_fd(), identify));
-    if let Ok(found) = here
-        && matches!(found, Found::File { id: there, .. } if there == id)
-    {
+    let at = |path: &[u8]| {
+        let found = describe(open_here(path).ok()?.as_fd(), identify);
+        matches!(found, Found::File { id: there, .. } if there == id).then_some(found)
+    };
+    if let Some(found) = at(path) {
         return found;
     }
     // Where its mount's source is, as far as that is known.
     for path in bound.into_iter().flatten() {
-        let there = open_here(path).map(|fd| describe(fd.as_fd(), identify));
-        if let Ok(mut found) = there
-            && let Found::File {
-                id: is, elsewhere, ..
-            } = &mut found
-            && *is == id
-        {
-            *elsewhere = Some(path.clone());
+        if let Some(mut found) = at(path) {
+            if let Found::File { elsewhere, .. } = &mut found {
+                *elsewhere = Some(path.clone());
+            }
             return found;
         }
     }

@@ -171,6 +171,7 @@ pub(super) fn judged(run: &Judged<'_>, on_unavailable: i32) -> Result<Pipeline, 
         };
         let mut kernel = bpf::load(&command::load_options(options, run.verbose))
             .map_err(|why| unavailable(&why, on_unavailable))?;
+        command::say_untimed(&kernel.start());
         let census = kernel.census()?;
         let mut start = start_of(&selection, run.settle, &mut kernel);
         host::add_temp_roots(&mut start.temp_roots, run.policy.temp_roots.iter().cloned());

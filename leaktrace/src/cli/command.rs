@@ -161,11 +161,8 @@ impl Run<'_> {
             Ok(kernel) => kernel,
             Err(why) => return self.unavailable(&why, held, signals).await,
         };
-        if let (Purpose::Verdict, Some(why)) = (self.spec.purpose, &kernel.start().untimed) {
-            super::complain(&format!(
-                "leaktrace: the parts of exit are not timed: {}\n",
-                escape_str(why)
-            ));
+        if self.spec.purpose == Purpose::Verdict {
+            say_untimed(&kernel.start());
         }
         let census = kernel.census()?;
         announce(&mut held, &kernel)?;
@@ -258,6 +255,16 @@ impl Run<'_> {
                     .map_err(|error| failed("wait for CMD", &error))
             }
         }
+    }
+}
+
+/// Says why the parts of exit are not timed, where they were asked for and are not.
+pub(super) fn say_untimed(start: &Start) {
+    if let Some(why) = &start.untimed {
+        super::complain(&format!(
+            "leaktrace: the parts of exit are not timed: {}\n",
+            escape_str(why)
+        ));
     }
 }
 

@@ -32,8 +32,8 @@ use super::{
     policy,
     scrape::{self, Page},
 };
-use crate::bpf::ExitTimes;
 use crate::{
+    bpf::ExitTimes,
     census::{cgroup, host},
     launch::{Signals, signals},
     model::snapshot::Snapshot,

@@ -29,9 +29,8 @@ use super::{
     target::Choice,
     value,
 };
-use crate::bpf::ExitTimes;
 use crate::{
-    bpf::{self, LoadOptions},
+    bpf::{self, ExitTimes, LoadOptions},
     census::host,
     id::{KtimeNs, ProcessKey},
     launch::{Found, Running},
