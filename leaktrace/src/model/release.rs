@@ -227,12 +227,12 @@ impl Model {
         errors.into_iter().for_each(|error| process.refuse(error));
     }
 
-    /// Whether the number is free because the process itself has closed it.
+    /// Whether the process itself has closed that number before.
     fn was_closed(&self, table: u32, fd: i32) -> bool {
         let fd = u32::try_from(fd).ok();
         let table = self.tables.get(&table);
         fd.zip(table)
-            .is_some_and(|(fd, table)| table.before(fd).is_some())
+            .is_some_and(|(fd, table)| table.was_given_back(fd))
     }
 
     /// A close that found something goes on with a sweep, or ends one.

@@ -66,6 +66,8 @@ const WAITING: usize = 256;
 #[derive(Clone, Debug)]
 struct Page {
     open: u16,
+    /// Numbers that the process acquired and gave back, open again or not.
+    given_back: u16,
     slots: [Slot; PAGE as usize],
 }
 
@@ -83,6 +85,7 @@ const EMPTY: Slot = Slot {
 
 const BLANK: Page = Page {
     open: 0,
+    given_back: 0,
     slots: [EMPTY; PAGE as usize],
 };
 
@@ -163,17 +166,15 @@ impl Table {
         (page.open & (1 << place) != 0).then(|| &page.slots[place as usize])
     }
 
-    /// What the number was before it was released, if it was acquired here. Known as long as the
-    /// numbers beside it are in use.
-    pub(super) fn before(&self, fd: u32) -> Option<&Slot> {
+    /// Whether the process has acquired this number and given it back before. Known as long as the
+    /// numbers beside it are in use. It may be open again: while one thread opens it, another's
+    /// close that came before may be told after.
+    pub(super) fn was_given_back(&self, fd: u32) -> bool {
         let page = match fd / PAGE {
-            near if near < NEAR => self.near.get(near as usize)?.as_deref()?,
-            far => self.far.get(&far)?,
+            near if near < NEAR => self.near.get(near as usize).and_then(Option::as_deref),
+            far => self.far.get(&far).map(|page| &**page),
         };
-        let place = fd % PAGE;
-        let slot = &page.slots[place as usize];
-        let was = page.open & (1 << place) == 0 && slot.acquired != 0;
-        (was && !self.is_inherited(fd, slot)).then_some(slot)
+        page.is_some_and(|page| page.given_back & (1 << (fd % PAGE)) != 0)
     }
 
     /// Puts a slot and gives back the one that was there.
@@ -206,12 +207,11 @@ impl Table {
     #[inline]
     pub(super) fn take(&mut self, fd: u32, kind: Kind) -> Option<Slot> {
         let place = fd % PAGE;
+        let slot = *self.get(fd)?;
+        let own = slot.acquired != 0 && !self.is_inherited(fd, &slot);
         let page = self.page(fd / PAGE)?;
-        if page.open & (1 << place) == 0 {
-            return None;
-        }
         page.open &= !(1 << place);
-        let slot = page.slots[place as usize];
+        page.given_back |= u16::from(own) << place;
         if page.open == 0 {
             self.drop_page(fd / PAGE);
         }
@@ -253,6 +253,10 @@ impl Table {
     pub(super) fn inherit_all(&mut self, next_rank: u64) {
         self.inherited_below = next_rank;
         self.open.own = [0; Kind::COUNT];
+        let near = self.near.iter_mut().flatten();
+        for page in near.chain(self.far.values_mut()) {
+            page.given_back = 0;
+        }
     }
 
     /// The open numbers and their slots, ascending.

@@ -273,6 +273,30 @@ fn fork_copies_numbers_but_not_their_sequence() {
 }
 
 #[test]
+fn a_close_that_came_before_another_threads_open_is_a_second_close_and_no_bad_one() {
+    let (mut script, root) = begin();
+    let closer = root.thread(101);
+    // Never acquired here, open by the time that the refusal is told.
+    script.open(&root, 3, 0x100, "/a");
+    let seq = script.seq();
+    script.release_at(&closer, seq, 3, 0, Op::CLOSE, libc::EBADF);
+    let seq = script.seq();
+    script.release_at(&closer, seq, 3, 0x100, Op::CLOSE, 0);
+    script.open(&root, 3, 0x200, "/b");
+    let seq = script.seq();
+    script.release_at(&closer, seq, 3, 0, Op::CLOSE, libc::EBADF);
+    // Another image has closed nothing yet.
+    script.exec(&root, &stdio());
+    let seq = script.seq();
+    script.release_at(&root, seq, 3, 0, Op::CLOSE, libc::EBADF);
+    script.exit(&root, 0, &stdio());
+    let facts = play(&mut script).facts();
+    let refused = process(&facts, 100).refused.iter();
+    let again: Vec<bool> = refused.map(|refused| refused.again).collect();
+    assert_eq!(again, [false, true, false]);
+}
+
+#[test]
 fn closing_minus_one_is_no_error() {
     let (mut script, root) = begin();
     for fd in [-1, 7] {

@@ -82,9 +82,10 @@ pub fn boot(
         .arg("-append")
         .arg(format!(
             // What the mitigations guard against is not emulated, and their indirect calls take
-            // long there; a machine that is busy fails the check of the timer.
+            // long there; a machine that is busy fails the checks of the timer and of the counter
+            // that tells the time, and another clock is a device that two processors wait for.
             "console={} loglevel=2 panic=-1 oops=panic rdinit=/init mitigations=off \
-             init_on_alloc=0 no_timer_check",
+             init_on_alloc=0 no_timer_check tsc=reliable",
             arch.console()
         ))
         .stdin(Stdio::null())
