@@ -1,10 +1,10 @@
-//! Little room: few files, little memory. What does not fit is refused in one sentence before the
+//! Little room: few files, few tasks, little memory. What does not fit is refused in one sentence before the
 //! command is run, and nobody is harmed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leaktrace_tests::{Outcome, Place};
+use leaktrace_tests::{Outcome, Place, linux};
 
 use crate::check_sh;
 
@@ -20,12 +20,7 @@ fn with_files(limit: u32, place: &Place) -> Outcome {
 
 /// What is enough: from Linux 7.0 on leaktrace has two programs more, with a link each.
 fn enough() -> u32 {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
-    let major = release.split('.').next().map(str::parse::<u32>);
-    match major {
-        Some(Ok(..7)) => 64,
-        _ => 70,
-    }
+    if linux() < (7, 0) { 64 } else { 70 }
 }
 
 #[test]
@@ -59,36 +54,48 @@ fn too_few_files_are_refused_in_one_sentence() {
     }
 }
 
-/// A cgroup that limits memory, removed at the end.
+/// A cgroup with a limit, removed at the end.
 struct Limited(PathBuf);
 
 impl Limited {
-    fn new(name: &str, bytes: u64) -> Self {
-        let name = format!("leaktrace-{name}-{}", std::process::id());
+    /// `controller` limits something to `most`: how the file is called in a hierarchy of its own, and
+    /// in the unified one.
+    fn new(controller: &str, [own, shared]: [&str; 2], most: u64) -> Self {
+        let name = format!("leaktrace-{controller}-{most}-{}", std::process::id());
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
         let hierarchy = |line: &str| {
             let (point, rest) = (line.split(' ').nth(4)?, line.split_once(" - ")?.1);
             let unified = rest.starts_with("cgroup2 ");
-            let v1 = rest.starts_with("cgroup ") && rest.ends_with("memory");
+            let v1 = rest.starts_with("cgroup ") && rest.ends_with(controller);
             let controllers = std::fs::read_to_string(format!("{point}/cgroup.controllers"));
-            let has_memory = controllers.is_ok_and(|text| text.contains("memory"));
-            (v1 || unified && has_memory).then(|| (PathBuf::from(point), unified))
+            let has_it = controllers.is_ok_and(|text| text.contains(controller));
+            (v1 || unified && has_it).then(|| (PathBuf::from(point), unified))
         };
         let (root, unified) = mounts
             .lines()
             .find_map(hierarchy)
-            .expect("a hierarchy that can limit memory");
+            .expect("a hierarchy with that controller");
         if unified {
-            write(&root.join("cgroup.subtree_control"), "+memory");
+            write(
+                &root.join("cgroup.subtree_control"),
+                &format!("+{controller}"),
+            );
         }
         let directory = root.join(name);
         std::fs::create_dir(&directory).expect("make a cgroup");
-        let limit = match unified {
-            true => "memory.max",
-            false => "memory.limit_in_bytes",
-        };
-        write(&directory.join(limit), &bytes.to_string());
+        let file = if unified { shared } else { own };
+        write(&directory.join(file), &most.to_string());
         Self(directory)
+    }
+
+    /// Runs a command that says that it ran, and ends with 3.
+    fn check(&self, place: &Place) -> Outcome {
+        let script = format!("echo $$ >{}/cgroup.procs; exec \"$@\"", self.0.display());
+        check_sh(": >ran; exit 3")
+            .text()
+            .at(place)
+            .through(["sh", "-c", &script, "sh"])
+            .end()
     }
 }
 
@@ -109,14 +116,31 @@ impl Drop for Limited {
 
 fn with_memory(mib: u64) -> (Outcome, Place) {
     let place = Place::new();
-    let cgroup = Limited::new(&format!("{mib}m"), mib << 20);
-    let script = format!("echo $$ >{}/cgroup.procs; exec \"$@\"", cgroup.0.display());
-    let outcome = check_sh(": >ran; exit 3")
-        .text()
-        .at(&place)
-        .through(["sh", "-c", &script, "sh"])
-        .end();
+    let files = ["memory.limit_in_bytes", "memory.max"];
+    let outcome = Limited::new("memory", files, mib << 20).check(&place);
     (outcome, place)
+}
+
+#[test]
+fn a_cgroup_without_room_for_threads_is_refused_in_one_sentence() {
+    for tasks in [1, 2, 3] {
+        let place = Place::new();
+        let outcome = Limited::new("pids", ["pids.max"; 2], tasks).check(&place);
+        assert!(matches!(outcome.code(), 77 | 125), "{tasks}: {outcome}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{tasks}: {outcome}");
+        let stderr = &outcome.stderr;
+        let says = |word| stderr.contains(word);
+        assert!(
+            says("cannot fork") || says("cannot make a thread"),
+            "{outcome}"
+        );
+        assert!(!place.cwd().join("ran").exists(), "{tasks}: {outcome}");
+    }
+    let place = Place::new();
+    // leaktrace, the child that becomes the command, three threads, and those that are not quite gone.
+    let outcome = Limited::new("pids", ["pids.max"; 2], 16).check(&place);
+    assert_eq!(outcome.code(), 3, "{outcome}");
+    assert!(outcome.stderr.contains("clean"), "{outcome}");
 }
 
 #[test]

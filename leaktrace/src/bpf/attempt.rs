@@ -120,6 +120,7 @@ fn refused(why: &Unavailable) -> impl Iterator<Item = Probe> {
         | Unavailable::Others
         | Unavailable::Files(_)
         | Unavailable::Memory { .. }
+        | Unavailable::Threads(_)
         | Unavailable::LockedMemory(_)
         | Unavailable::Load(_) => &[],
     };

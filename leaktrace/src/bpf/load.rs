@@ -206,6 +206,14 @@ pub enum Unavailable {
         /// Bytes left.
         room: u64,
     },
+    /// No thread can be made: the limit of the cgroup (pids.max) or of the user (ulimit -u), or a time
+    /// namespace that only children enter (time_namespaces(7)), with which the kernel refuses threads
+    /// (copy_namespaces in kernel/nsproxy.c, v6.1; from a later Linux on exec enters it).
+    #[error(
+        "leaktrace cannot make a thread ({0}): see pids.max of this cgroup and ulimit -u, and whether \
+         `unshare --time` has no --fork"
+    )]
+    Threads(std::io::Error),
     /// Before Linux 5.11 maps are locked memory.
     #[error(
         "the limit of locked memory (ulimit -l) is too small for the programs' maps, which this \
@@ -279,12 +287,16 @@ pub(super) fn load_here(
     if let Some(room) = memory::room().filter(|room| *room < MEMORY) {
         return Err(Unavailable::Memory { room });
     }
+    // What answers for the kernel's tables is a thread, and what loads the programs is quicker by
+    // threads: a sentence now is better than one amid it.
     let (loader, types) = thread::scope(|scope| {
         // It reads the kernel's types by itself, wanted or not.
-        let loader = scope.spawn(EbpfLoader::new);
+        let loader = thread::Builder::new().spawn_scoped(scope, EbpfLoader::new)?;
         let types = KernelTypes::read();
-        (loader.join().unwrap_or_else(|_| EbpfLoader::new()), types)
-    });
+        let loader = loader.join().unwrap_or_else(|_| EbpfLoader::new());
+        Ok((loader, types))
+    })
+    .map_err(Unavailable::Threads)?;
     let KernelTypes {
         types,
         offsets,
@@ -325,8 +337,17 @@ pub(super) fn load_here(
         inside,
         outcomes,
     };
-    Local::new(loaded, &offsets, nonce, options, preemption)
-        .map_err(|why| Unavailable::Load(format!("{why:#}")))
+    Local::new(loaded, &offsets, nonce, options, preemption).map_err(not_loaded)
+}
+
+fn not_loaded(why: anyhow::Error) -> Unavailable {
+    // The self-test takes two threads.
+    match why.downcast_ref::<std::io::Error>() {
+        Some(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+            Unavailable::Threads(std::io::Error::from_raw_os_error(libc::EAGAIN))
+        }
+        _ => Unavailable::Load(format!("{why:#}")),
+    }
 }
 
 /// What the kernel says of its own types.
@@ -605,7 +626,9 @@ fn verify(
         verified
     };
     thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        // Where there is room for fewer threads, fewer do the work.
+        let other = || thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..workers).map_while(|_| other()).collect();
         let mut verified = work();
         for other in others {
             // A panic there has been shown; what it had not verified counts as absent.

@@ -101,7 +101,7 @@ fn enter_ipc(key: ProcessKey, wanted: u32, look: impl Fn() -> Found + Send + Syn
         }
     };
     thread::scope(|scope| {
-        let looked = scope.spawn(|| match enter() {
+        let looked = thread::Builder::new().spawn_scoped(scope, || match enter() {
             Ok(()) => look(),
             Err(error) => match Found::from_error(&error) {
                 // The member ended between finding and entering it.
@@ -109,9 +109,12 @@ fn enter_ipc(key: ProcessKey, wanted: u32, look: impl Fn() -> Found + Send + Syn
                 _ => Found::unknown(format!("enter its ipc namespace: {}", clause(&error))),
             },
         });
-        looked
-            .join()
-            .unwrap_or_else(|_| Found::unknown("the census thread died"))
+        match looked {
+            Ok(looked) => looked
+                .join()
+                .unwrap_or_else(|_| Found::unknown("the census thread died")),
+            Err(error) => Found::unknown(format!("make a thread: {}", clause(&error))),
+        }
     })
 }
 

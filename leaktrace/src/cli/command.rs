@@ -123,12 +123,13 @@ pub(super) fn prepare(args: &LaunchArgs, found: Found) -> Result<Prepared, Failu
     })
 }
 
+const TOO_FEW_FILES: &str =
+    "the limit of open files (ulimit -n) leaves leaktrace next to none; raise it";
+
 /// A runtime of this one thread.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     if !launch::has_room_for(RUNTIME_FILES) {
-        return Err(Failure::internal(
-            "the limit of open files (ulimit -n) leaves leaktrace next to none; raise it",
-        ));
+        return Err(Failure::internal(TOO_FEW_FILES));
     }
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -379,6 +380,12 @@ fn not_held(error: HoldError) -> Failure {
             because: Because::Child,
             text: format!("signal {signal} came before CMD was started"),
         };
+    }
+    // What the C library says of it does not name the limit, and not every one says the same.
+    if let HoldError::System(_, why) = &error
+        && why.raw_os_error() == Some(libc::EMFILE)
+    {
+        return Failure::internal(format!("CMD was not run: {TOO_FEW_FILES}"));
     }
     Failure::from(anyhow::Error::new(error).context("CMD was not run"))
 }

@@ -81,7 +81,7 @@ pub async fn run(source: impl SnapshotSource, options: Options) -> anyhow::Resul
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let mut guard = Guard::enter()?;
     let mut state = State::new(options.site.clone(), guard.size()?);
-    let mut keys = Keys::start();
+    let mut keys = Keys::start().context("cannot listen to keys")?;
     let (select, selected) = watch::channel(None);
     let (send, mut pictures) = mpsc::channel(1);
     let feeding = tokio::spawn(feed(source, selected, send));
@@ -166,11 +166,11 @@ struct Keys {
 }
 
 impl Keys {
-    fn start() -> Keys {
+    fn start() -> std::io::Result<Keys> {
         let wanted = Arc::new(AtomicBool::new(true));
         let (send, events) = mpsc::unbounded_channel();
         let still = Arc::clone(&wanted);
-        std::thread::spawn(move || {
+        std::thread::Builder::new().spawn(move || {
             while still.load(Ordering::Relaxed) {
                 let event = match event::poll(KEY_WAIT) {
                     Ok(true) => event::read(),
@@ -183,8 +183,8 @@ impl Keys {
                     return;
                 }
             }
-        });
-        Keys { events, wanted }
+        })?;
+        Ok(Keys { events, wanted })
     }
 
     async fn next(&mut self) -> Option<Event> {
