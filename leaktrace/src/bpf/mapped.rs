@@ -14,6 +14,8 @@ use leaktrace_common::abi::{self, BUCKET};
 use memmap2::{MmapOptions, MmapRaw};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::launch::privilege;
+
 /// Elements of an array are padded to words (`array_map_alloc` in kernel/bpf/arraymap.c).
 const WORD: usize = size_of::<u64>();
 
@@ -138,7 +140,10 @@ impl Set {
 /// How many elements an array of `T` has.
 fn len_of<T>(map: &MapData) -> anyhow::Result<usize> {
     const { assert!(size_of::<T>().is_multiple_of(WORD) && size_of::<T>() > 0) };
+    // Before Linux 5.19 that takes a right.
+    let rights = privilege::taken_up();
     let info = map.info().context("look at a map")?;
+    drop(rights);
     let is_as_known = matches!(info.map_type(), Ok(MapType::Array))
         && info.value_size() as usize == size_of::<T>()
         && info.max_entries() > 0;

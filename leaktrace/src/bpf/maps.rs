@@ -12,7 +12,10 @@ use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
-use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_MAP_FREEZE};
+use aya_obj::generated::{
+    bpf_attr,
+    bpf_cmd::{self, BPF_MAP_FREEZE, BPF_OBJ_GET_INFO_BY_FD},
+};
 
 /// In the order in which they are handed over.
 #[derive(Debug)]
@@ -62,6 +65,17 @@ impl Maps {
         })
     }
 
+    /// Whether a process without rights may use the maps that it is handed. Before Linux 5.19, where
+    /// `kernel.unprivileged_bpf_disabled` is set, the kernel refuses it every bpf(2).
+    pub fn may_be_handed_over() -> bool {
+        // SAFETY: plain integers; zero is a valid value of each.
+        let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
+        // No fd: a kernel that asks for a right does so before it looks at it.
+        attr.info.bpf_fd = u32::MAX;
+        let refused = call(BPF_OBJ_GET_INFO_BY_FD, &mut attr).err();
+        refused.and_then(|error| error.raw_os_error()) != Some(libc::EPERM)
+    }
+
     /// Their fds.
     pub fn fds(&self) -> [BorrowedFd<'_>; NUMBER] {
         [
@@ -104,12 +118,17 @@ fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: plain integers; zero is a valid value of each.
     let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
     attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
-    // SAFETY: the attribute is as long as is said; this command reads nothing but the fd.
+    call(BPF_MAP_FREEZE, &mut attr)
+}
+
+/// bpf(2), of a command that reads no memory but the attribute.
+fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
+    // SAFETY: the attribute is as long as is said.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
-            BPF_MAP_FREEZE,
-            &raw mut attr,
+            command,
+            &raw mut *attr,
             size_of::<bpf_attr>(),
         )
     };

@@ -95,7 +95,8 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
     };
     let (maps, further) = deputy.received(fds).map_err(failed)?;
     if options.diagnostics == Diagnostics::Stderr {
-        deputy.let_speak();
+        let spoken = deputy.let_speak().context("pass on what the programs say");
+        spoken.map_err(failed)?;
     }
     Ok(Started {
         deputy,
@@ -150,6 +151,13 @@ impl Deputy {
         grant: Grant,
         request: &Request,
     ) -> Result<(Deputy, Reply, Vec<OwnedFd>), Unavailable> {
+        if !Maps::may_be_handed_over() {
+            return Err(Unavailable::NoDeputy(
+                "of no use here: before Linux 5.19 kernel.unprivileged_bpf_disabled keeps maps \
+                 from plain users"
+                    .to_owned(),
+            ));
+        }
         let mut deputy = Deputy::start(grant).map_err(|error| {
             Unavailable::NoDeputy(match error.kind() {
                 io::ErrorKind::NotFound => "there is none".to_owned(),
@@ -194,10 +202,12 @@ impl Deputy {
     }
 
     /// Passes on to stderr what the programs say.
-    fn let_speak(&mut self) {
+    fn let_speak(&mut self) -> io::Result<()> {
         if let Some(mut words) = self.behind.words() {
-            thread::spawn(move || io::copy(&mut words, &mut io::stderr()));
+            let pass_on = move || io::copy(&mut words, &mut io::stderr());
+            thread::Builder::new().spawn(pass_on)?;
         }
+        Ok(())
     }
 
     fn ask(&mut self, request: &Request) -> anyhow::Result<(Reply, Vec<OwnedFd>)> {
