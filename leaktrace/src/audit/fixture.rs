@@ -314,6 +314,7 @@ pub(crate) fn file(id: FileId, mode: u32) -> Found {
         bytes: 12,
         entries: 0,
         birth_ns: None,
+        changed_ns: None,
         wall_ns: None,
         clock_was_set: false,
         holds_pid: None,

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     census::{Answer, Found},
-    id::FileId,
     model::facts::{Created, Facts, Kind, Mounted, ProcessFacts},
     report::Resource,
     source::Start,
@@ -38,8 +37,27 @@ const TYPES: [(Kind, u32); 7] = [
     (Kind::PosixSem, 0o100_000),
 ];
 
-/// Whether what the census found is what was made, and for which rule.
+/// Whether what the census found is what was made, and for which rule; `None`: it is not.
+///
+/// # Errors
+/// That cannot be told, a clause.
 pub(super) fn identify(
+    created: &Created,
+    answer: &Answer,
+    facts: &Facts,
+    start: &Start,
+) -> Result<Option<(Thing, Resource)>, &'static str> {
+    match same_file(created, answer, start) {
+        Some(true) => Ok(made(created, answer, facts, start)),
+        Some(false) => Ok(None),
+        None => Err(
+            "its mount namespace is gone, and its file system does not tell when what has its name was made",
+        ),
+    }
+}
+
+/// What it is, if what has its name is what was made.
+fn made(
     created: &Created,
     answer: &Answer,
     facts: &Facts,
@@ -80,20 +98,10 @@ pub(super) fn identify(
             mode,
             bytes,
             entries,
-            birth_ns,
-            wall_ns,
-            clock_was_set,
             holds_pid,
             elsewhere,
+            ..
         } => {
-            let born = birth_ns.map(|birth_ns| Born {
-                birth_ns,
-                clock_set_ns: clock_set(*wall_ns, answer.time_ns, start),
-                clock_was_set: *clock_was_set,
-            });
-            if !same_file(created, id, *mode, born, start) {
-                return None;
-            }
             let (mut thing, mut kind) = file_thing(&residue::path_of(created), *mode);
             if created.resource.kind == Kind::BpfPin {
                 (thing, kind) = (Thing::BpfPin, Kind::BpfPin);
@@ -211,17 +219,42 @@ fn is_stale(created: &Created, (pid, bytes): (u32, u64), facts: &Facts) -> bool 
     owners.peek().is_some() && owners.all(|process| process.end.is_some())
 }
 
-fn same_file(created: &Created, id: &FileId, mode: u32, born: Option<Born>, start: &Start) -> bool {
-    match created.resource.id {
-        Some(then) => then == *id,
-        None => kind_fits(created.resource.kind, mode) && born_then(created, born, start),
+/// Whether a file is the one that was made; `None`: that cannot be told. What is no file is for others
+/// to tell.
+fn same_file(created: &Created, answer: &Answer, start: &Start) -> Option<bool> {
+    let Found::File {
+        id,
+        mode,
+        birth_ns,
+        changed_ns,
+        wall_ns,
+        clock_was_set,
+        ..
+    } = &answer.found
+    else {
+        return Some(true);
+    };
+    if let Some(then) = created.resource.id {
+        return Some(then == *id);
     }
+    if !kind_fits(created.resource.kind, *mode) {
+        return Some(false);
+    }
+    let born = Born {
+        birth_ns: *birth_ns,
+        changed_ns: *changed_ns,
+        clock_set_ns: clock_set(*wall_ns, answer.time_ns, start),
+        clock_was_set: *clock_was_set,
+    };
+    born_then(created, born, start)
 }
 
 /// When a thing was born, by a clock that may have been set since attach.
 #[derive(Clone, Copy)]
 struct Born {
-    birth_ns: u64,
+    birth_ns: Option<u64>,
+    /// Its last change, and the first of that, its last access and its last modification.
+    changed_ns: Option<(u64, u64)>,
     /// How far, ns. When is not known, so births may be off by that.
     clock_set_ns: u64,
     /// Whether it was: it may have been set and set back, and a birth in between be anywhere.
@@ -236,28 +269,38 @@ fn clock_set(wall_ns: Option<u64>, time_ns: u64, start: &Start) -> u64 {
     u64::try_from((now - then).unsigned_abs()).unwrap_or(u64::MAX)
 }
 
-/// Whether a thing without an identity was born when ours was made. In a namespace that is not
-/// ours, and may be gone, another thing of that name must not be taken for it, so it must not
-/// be younger either.
-fn born_then(created: &Created, born: Option<Born>, start: &Start) -> bool {
+/// Whether a thing without an identity was born when ours was made; `None`: that cannot be told. In a
+/// namespace that is not ours, and may be gone, another thing of that name must not be taken for
+/// it, so it must not be younger either.
+fn born_then(created: &Created, born: Born, start: &Start) -> Option<bool> {
     // A link gives a name to what is older.
     if matches!(created.resource.op, Some(Op::LINK | Op::LINKAT)) {
-        return true;
+        return Some(true);
     }
     let foreign = created.namespace != 0 && created.namespace != start.mnt_ns;
-    let (Some(born), Some(at)) = (born, created.resource.acquired) else {
-        return !foreign;
-    };
     // It was made here under this name, and something of its type has it: what is older would have
     // to have been moved there since. In another namespace it may well be another's.
-    if born.clock_was_set && !foreign {
-        return true;
+    let Some(at) = created.resource.acquired else {
+        return Some(!foreign);
+    };
+    if !foreign && (born.clock_was_set || born.birth_ns.is_none()) {
+        return Some(true);
     }
     let elapsed = i128::from(at.0) - i128::from(start.clock.boottime_ns);
     let made = i128::from(start.clock.realtime_ns) + elapsed;
     let slack = BIRTH_SLACK_NS + elapsed.max(0) / SLEW + i128::from(born.clock_set_ns);
-    let birth = i128::from(born.birth_ns);
-    birth + slack >= made && (!foreign || birth <= made + slack)
+    let is_older = |ns: u64| i128::from(ns) + slack < made;
+    let is_younger = |ns: u64| i128::from(ns) > made + slack;
+    if let Some(birth) = born.birth_ns {
+        return Some(!is_older(birth) && (!foreign || !is_younger(birth)));
+    }
+    // Nobody can set the time of the last change back, and it is never before the birth. What has
+    // all of its times from just then was made then; what has been used since may be either.
+    let (changed, first) = born.changed_ns?;
+    if is_older(changed) && !born.clock_was_set {
+        return Some(false);
+    }
+    (!is_older(first) && !is_younger(changed)).then_some(true)
 }
 
 /// Whether a found file's type is the one that was made. Device nodes, and what a link made of

@@ -294,7 +294,13 @@ pub fn left(facts: &Facts, start: &Start, evidence: &Evidence<'_>) -> (Vec<Left>
             unknown.push(format!("{}: {why}", display(suspect.created)));
             continue;
         }
-        let identified = identity::identify(suspect.created, answer, facts, start);
+        let identified = match identity::identify(suspect.created, answer, facts, start) {
+            Ok(identified) => identified,
+            Err(why) => {
+                unknown.push(format!("{}: {why}", display(suspect.created)));
+                continue;
+            }
+        };
         // The way to where it is was guessed: another thing there says nothing.
         let guessed = matches!(
             &suspect.question,

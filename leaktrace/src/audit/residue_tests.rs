@@ -155,6 +155,7 @@ fn without_an_identity_type_and_birth_decide() {
         bytes: 0,
         entries: 3,
         birth_ns,
+        changed_ns: None,
         wall_ns: None,
         clock_was_set: false,
         holds_pid: None,
@@ -193,6 +194,7 @@ fn a_clock_that_was_set_back_meanwhile_hides_nothing() {
             entries: 0,
             // An hour before attach, by a clock that now shows that hour.
             birth_ns: Some(EPOCH - 3_600_000 * MS + 20 * MS),
+            changed_ns: None,
             wall_ns,
             clock_was_set,
             holds_pid: None,
@@ -218,6 +220,7 @@ fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
         bytes: 0,
         entries: 0,
         birth_ns,
+        changed_ns: None,
         wall_ns: None,
         clock_was_set: false,
         holds_pid: None,
@@ -237,10 +240,27 @@ fn a_link_may_be_older_than_its_name_and_a_foreign_name_must_be_of_its_time() {
     assert_eq!(judge(Op::MKNOD, None, found(Some(old))), Verdict::Clean);
     assert_eq!(judge(Op::MKNOD, None, found(Some(new))), Verdict::Findings);
     assert_eq!(judge(Op::MKNOD, Some(99), found(Some(new))), Verdict::Clean);
-    assert_eq!(judge(Op::MKNOD, Some(99), found(None)), Verdict::Clean);
     assert_eq!(
         judge(Op::MKNOD, Some(99), found(Some(made_at))),
         Verdict::Findings
+    );
+    // Where the file system tells no birth, its other times may.
+    let touched = |changed: u64, first: u64| {
+        let mut answer = found(None);
+        if let Found::File { changed_ns, .. } = &mut answer {
+            *changed_ns = Some((changed, first));
+        }
+        judge(Op::MKNOD, Some(99), answer)
+    };
+    assert_eq!(touched(made_at, made_at), Verdict::Findings);
+    assert_eq!(touched(old, old), Verdict::Clean);
+    for (changed, first) in [(new, new), (new, old), (made_at, old), (new, made_at)] {
+        assert_eq!(touched(changed, first), Verdict::Inconclusive);
+    }
+    assert_eq!(
+        judge(Op::MKNOD, Some(99), found(None)),
+        Verdict::Inconclusive,
+        "an older capture"
     );
 }
 
@@ -260,6 +280,7 @@ fn a_left_directory_is_one_finding_with_everything_in_it() {
             bytes: 4096,
             entries: 3,
             birth_ns: None,
+            changed_ns: None,
             wall_ns: None,
             clock_was_set: false,
             holds_pid: None,

@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt as _},
+    path::Path,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -98,7 +99,7 @@ fn fds(pid: Pid) -> io::Result<BTreeMap<u32, HeldFd>> {
         held.insert(
             fd,
             HeldFd {
-                ino: ino(&facts),
+                ino: ino(&facts).unwrap_or_else(|| ino_of(&entry.path())),
                 what,
             },
         );
@@ -107,9 +108,14 @@ fn fds(pid: Pid) -> io::Result<BTreeMap<u32, HeldFd>> {
 }
 
 /// `ino:` of fdinfo, since Linux 5.14.
-fn ino(facts: &str) -> u64 {
+fn ino(facts: &str) -> Option<u64> {
     let line = facts.lines().find_map(|line| line.strip_prefix("ino:"));
-    line.and_then(|ino| ino.trim().parse().ok()).unwrap_or(0)
+    line.and_then(|ino| ino.trim().parse().ok())
+}
+
+/// The same by what /proc/PID/fd leads to; 0 where it has been closed meanwhile.
+fn ino_of(link: &Path) -> u64 {
+    fs::metadata(link).map_or(0, |status| status.ino())
 }
 
 fn threads(pid: Pid) -> io::Result<u32> {

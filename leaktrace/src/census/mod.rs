@@ -216,6 +216,10 @@ pub enum Found {
         entries: u64,
         /// Birth time, ns since the epoch (statx(2)); null where the file system has none.
         birth_ns: Option<u64>,
+        /// Where no birth is told: when it was last changed, and the first of that and its last access
+        /// and modification, ns since the epoch (statx(2)).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changed_ns: Option<(u64, u64)>,
         /// What the clock of birth times showed when this was looked at, ns since the epoch; null
         /// in captures of versions that did not look.
         #[serde(default)]

@@ -256,12 +256,19 @@ fn describe(fd: BorrowedFd<'_>, identify: &dyn Identify) -> Found {
     } else {
         None
     };
-    let birth_ns = (status.stx_mask & libc::STATX_BTIME != 0).then(|| {
-        let (sec, ns) = (status.stx_btime.tv_sec, status.stx_btime.tv_nsec);
-        u64::try_from(sec)
+    let ns = |time: libc::statx_timestamp| {
+        u64::try_from(time.tv_sec)
             .unwrap_or(0)
             .saturating_mul(1_000_000_000)
-            .saturating_add(ns.into())
+            .saturating_add(time.tv_nsec.into())
+    };
+    // tmpfs tells no births on older kernels.
+    let has_birth = status.stx_mask & libc::STATX_BTIME != 0;
+    let birth_ns = has_birth.then(|| ns(status.stx_btime));
+    let changed_ns = (!has_birth).then(|| {
+        let changed = ns(status.stx_ctime);
+        let used = ns(status.stx_atime).min(ns(status.stx_mtime));
+        (changed, used.min(changed))
     });
     Found::File {
         id,
@@ -269,6 +276,7 @@ fn describe(fd: BorrowedFd<'_>, identify: &dyn Identify) -> Found {
         bytes,
         entries,
         birth_ns,
+        changed_ns,
         wall_ns: Some(host::wall_ns()),
         clock_was_set: clock::was_set(),
         holds_pid,

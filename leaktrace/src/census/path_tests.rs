@@ -71,6 +71,7 @@ fn a_file_has_size_birth_and_identity() {
         bytes,
         entries,
         birth_ns,
+        changed_ns,
         wall_ns,
         holds_pid,
         clock_was_set: _,
@@ -85,6 +86,7 @@ fn a_file_has_size_birth_and_identity() {
     );
     assert_ne!(id.ino, 0);
     assert!(wall_ns >= birth_ns);
+    assert_eq!(birth_ns.is_some(), changed_ns.is_none());
     assert!(birth_ns.is_none_or(|ns| ns > 1_600_000_000_000_000_000));
     assert_eq!(look(&path.join("below")), Found::Gone);
 }

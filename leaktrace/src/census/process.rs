@@ -1,6 +1,6 @@
 //! Does a process exist, and is it the one that is meant?
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{fs, io, os::unix::fs::MetadataExt, sync::OnceLock, thread};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ pub(super) fn runs(key: ProcessKey) -> bool {
 /// initial pid namespace.
 pub(super) fn is_gone(key: ProcessKey) -> bool {
     match read(key.pid) {
-        Ok(Some(stat)) => stat.start_ticks != key.start.0 / TICK_NS,
+        Ok(Some(stat)) => stat.start_ticks != ticks(key),
         Ok(None) => false,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
@@ -84,14 +84,37 @@ pub fn identity(pid: u32) -> Option<Identity> {
     (!matches!(stat.state, 'X' | 'x' | 'Z')).then_some(Identity {
         pid,
         ns_pid: numbers.split_ascii_whitespace().last()?.parse().ok()?,
-        start_ns: host::without_offset(stat.start_ticks * TICK_NS, host::boottime_offset_ns()),
+        start_ns: host::without_offset(stat.start_ticks * TICK_NS, start_offset_ns()),
     })
 }
 
 /// A process's start as /proc/PID/stat shows it here.
 fn ticks(key: ProcessKey) -> u64 {
-    let offset = host::boottime_offset_ns();
-    key.start.0.saturating_add_signed(offset) / TICK_NS
+    key.start.0.saturating_add_signed(start_offset_ns()) / TICK_NS
+}
+
+/// What is added to the start of processes in /proc here, ns: what the time namespace adds to
+/// CLOCK_BOOTTIME, or nothing where the kernel shows that clock and not these starts by the namespace
+/// (seen on Linux 5.10).
+fn start_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| match host::boottime_offset_ns() {
+        0 => 0,
+        offset if is_shifted(offset) => offset,
+        _ => 0,
+    })
+}
+
+/// Whether the start of a thread that starts now is shown as shifted by that much.
+fn is_shifted(offset: i64) -> bool {
+    let own = || parse(&fs::read("/proc/thread-self/stat").ok()?);
+    let now = i128::from(host::boottime_ns());
+    let started = thread::Builder::new().spawn(own);
+    let Some(Some(stat)) = started.ok().and_then(|thread| thread.join().ok()) else {
+        return true;
+    };
+    let shown = i128::from(stat.start_ticks) * i128::from(TICK_NS);
+    (shown - i128::from(offset) - now).abs() <= (shown - now).abs()
 }
 
 /// A line of the list of processes.

@@ -214,7 +214,7 @@ impl Model {
             resource: resource
                 .filter(|_| release.file != 0)
                 .map(|thing| thing.facts(&self.names)),
-            again: self.was_closed(header.table, release.fd),
+            again: release.errno == EBADF && self.was_closed(header.table, release.fd),
         };
         let Some(process) = self.processes.get_mut(id) else {
             return;

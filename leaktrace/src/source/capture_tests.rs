@@ -33,6 +33,7 @@ fn items() -> Vec<Item> {
         bytes: 1 << 60,
         entries: 0,
         birth_ns: Some(5),
+        changed_ns: None,
         wall_ns: None,
         clock_was_set: false,
         holds_pid: None,
