@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{Outcome, Place, Run, patience};
+use leaktrace_tests::{Outcome, Place, Run, needs, patience};
 use serde_json::Value;
 
 use crate::STEPS;
@@ -205,6 +205,7 @@ fn found_while_it_wants_a_lock(taken: bool) -> Outcome {
 
 #[test]
 fn a_call_that_it_is_in_when_it_is_watched_waits_from_then_on() {
+    needs("bpf_task_pt_regs", (5, 15));
     let outcome = found_while_it_wants_a_lock(true);
     outcome.clean();
     let note = outcome.fired("LT507");

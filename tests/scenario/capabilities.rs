@@ -3,9 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use leaktrace_tests::{NOBODY, Outcome, Place, Run, pristine};
+use leaktrace_tests::{NOBODY, Outcome, Place, Run, linux, pristine};
 
-const ALL: &str = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep";
+/// What it takes to trace.
+fn all() -> String {
+    // Maps are locked memory before Linux 5.11, and the limit has to be raised for them.
+    let more = if linux() < (5, 11) {
+        ",cap_sys_resource"
+    } else {
+        ""
+    };
+    format!("cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search{more}=ep")
+}
 
 /// A copy of the binary with these capabilities.
 fn capable(place: &Place, capabilities: &str) -> PathBuf {
@@ -40,7 +49,7 @@ pub(crate) fn shown(outcome: &Outcome) -> &str {
 #[test]
 fn with_file_capabilities_a_plain_user_traces_and_the_command_is_the_users_own() {
     let place = Place::new();
-    let binary = capable(&place, ALL);
+    let binary = capable(&place, &all());
     let traced = as_nobody(&place, &binary, &["sh", "-c", SHOW])
         .env("LD_LIBRARY_PATH", "/no/such")
         .env("MALLOC_ARENA_MAX", "1")
@@ -63,7 +72,7 @@ fn with_file_capabilities_a_plain_user_traces_and_the_command_is_the_users_own()
 #[test]
 fn with_file_capabilities_a_leak_is_found() {
     let place = Place::new();
-    let binary = capable(&place, ALL);
+    let binary = capable(&place, &all());
     let script = "mktemp; ipcmk -M 4096; setsid sleep 20 & ipcrm -m $(ipcs -m | awk '/nobody/ \
                   { print $2 }' | tail -1)";
     let outcome = as_nobody(&place, &binary, &["sh", "-c", script])
@@ -78,7 +87,7 @@ fn with_file_capabilities_a_leak_is_found() {
 #[test]
 fn files_that_the_user_names_are_opened_with_the_users_own_rights() {
     let place = Place::new();
-    let binary = capable(&place, ALL);
+    let binary = capable(&place, &all());
     let secret = place.root().join("secret");
     std::fs::write(&secret, "fail-on = [\"held\"]\n").expect("write a file");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -96,7 +105,7 @@ fn files_that_the_user_names_are_opened_with_the_users_own_rights() {
 #[test]
 fn what_others_do_is_not_shown_to_whom_only_the_file_gives_rights() {
     let place = Place::new();
-    let binary = capable(&place, ALL);
+    let binary = capable(&place, &all());
     let pid = std::process::id().to_string();
     for (verb, options) in [
         ("check", vec!["-p", &pid]),

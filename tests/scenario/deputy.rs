@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leaktrace_tests::{NOBODY, Objects, Outcome, Place, Run, Sudoer, patience, pristine};
+use leaktrace_tests::{
+    HANDED_OVER, NOBODY, Objects, Outcome, Place, Run, Sudoer, linux, needs, patience, pristine,
+};
 use serde_json::Value;
 
 use crate::capabilities::{SHOW, as_nobody, shown};
@@ -134,6 +136,8 @@ fn without_a_password_given_nothing_is_run_and_one_sentence_says_why() {
     assert_eq!(outcome.stdout, "", "{outcome}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
     assert!(outcome.stderr.contains("password"), "{outcome}");
+    let old = outcome.stderr.contains("kernel.unprivileged_bpf_disabled");
+    assert_eq!(old, linux() < HANDED_OVER.1, "{outcome}");
 }
 
 /// leaktrace as nobody, running a command that says when it runs.
@@ -524,6 +528,7 @@ print(json.dumps(said))
 
 #[test]
 fn the_deputy_for_own_processes_refuses_what_is_about_others_and_what_is_malformed() {
+    needs(HANDED_OVER.0, HANDED_OVER.1);
     let place = Place::new();
     let binary = place.open_to_all();
     let _sudoer = Sudoer::new(&binary, &["deputy own"], &[]);
@@ -672,6 +677,7 @@ impl Drop for Socket {
 
 #[test]
 fn systemd_starts_the_deputy_for_whoever_may_connect() {
+    needs(HANDED_OVER.0, HANDED_OVER.1);
     let place = Place::new();
     let binary = place.open_to_all();
     let member = [

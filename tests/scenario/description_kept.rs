@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
 
-use leaktrace_tests::{Outcome, Place};
+use leaktrace_tests::{Outcome, Place, needs};
 use serde_json::Value;
 
 use crate::check_steps;
@@ -171,6 +171,7 @@ fn how_a_survivor_came_by_what_it_has_is_told() {
 
 #[test]
 fn who_mapped_what_is_left_is_told() {
+    needs("an iterator over mappings", (5, 12));
     let place = Place::new();
     let file = place.temp("mapped");
     let ready = place.cwd().join("ready");

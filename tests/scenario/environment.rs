@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use leaktrace_tests::Run;
+use leaktrace_tests::{Run, needs};
 
 #[test]
 fn environment_can_run_the_others() {
@@ -44,6 +44,7 @@ fn doctor_says_that_everything_is_ready() {
 /// through 72,000 and 6.1, which finds fewer states alike, through 139,000.
 #[test]
 fn the_verifier_has_little_to_do() {
+    needs("verified_insns of bpf_prog_info", (5, 16));
     let doctor = Command::new(leaktrace_tests::leaktrace())
         .args(["doctor", "--json"])
         .output()
@@ -68,6 +69,7 @@ fn the_verifier_has_little_to_do() {
 
 #[test]
 fn every_family_that_scenarios_rest_on_is_covered() {
+    needs("bpf_loop", (5, 17));
     let outcome = Run::check(["true"]).end();
     outcome.clean();
     for family in [

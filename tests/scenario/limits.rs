@@ -1,6 +1,6 @@
 //! Rules with a threshold, a budget or ranks of the policy: LT304, LT501, LT505, LT506, LT507.
 
-use leaktrace_tests::{Outcome, Place, Run};
+use leaktrace_tests::{Outcome, Place, Run, needs};
 
 use crate::{STEPS, check_steps};
 
@@ -128,6 +128,7 @@ fn an_accept_that_nobody_answers_and_a_lock_that_nobody_gives_back_are_stale() {
 
 #[test]
 fn a_request_of_aio_that_does_not_complete_is_stale() {
+    needs("bpf_loop", (5, 17));
     let policy = "[thresholds]\nstale-operation = \"1500ms\"\n";
     let begin = ["pipe r w", "aio a", "aio-poll a r"];
     let end = ["write w 1", "aio-await a", "aio-destroy a"];

@@ -55,6 +55,11 @@ fn agree(order: &str) {
         for (class, [count, bytes, errors, ns]) in figures {
             let seen = &process["by_class"][&class];
             let seen = |field: &str| seen[field].as_u64().unwrap_or_default();
+            // musl's allocator gives back by munmap too.
+            if class == "memory" && cfg!(target_env = "musl") {
+                assert!(seen("released") >= count && seen("bytes_released") >= bytes);
+                continue;
+            }
             // The memfds behind the mappings are closed at once, by the manager of mappings.
             let own = if class == "fd" { count + 2 } else { count };
             assert_eq!(seen("released"), own, "{class} of {pid}\n{outcome}");

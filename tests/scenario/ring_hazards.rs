@@ -1,6 +1,8 @@
 //! LT601 and LT602: rings and aio contexts that go before their requests, buffers that go before
 //! their ring.
 
+use leaktrace_tests::needs;
+
 use crate::check_steps;
 
 #[test]
@@ -80,6 +82,7 @@ fn an_aio_context_is_a_ring() {
 
 #[test]
 fn an_aio_context_that_is_destroyed_while_a_request_waits() {
+    needs("bpf_loop", (5, 17));
     let outcome = check_steps(&["pipe r w", "aio a", "aio-poll a r", "aio-destroy a"]).end();
     outcome.clean();
     let note = outcome.fired("LT601");
@@ -91,6 +94,7 @@ fn an_aio_context_that_is_destroyed_while_a_request_waits() {
 
 #[test]
 fn an_aio_context_that_ends_with_its_process_while_a_request_waits() {
+    needs("bpf_loop", (5, 17));
     let outcome = check_steps(&["pipe r w", "aio a", "aio-poll a r"]).end();
     outcome.clean();
     assert_eq!(outcome.fired("LT601")["kind"], "aio", "{outcome}");

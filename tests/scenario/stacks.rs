@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use leaktrace_tests::{Outcome, Place, Run};
+use leaktrace_tests::{Outcome, Place, Run, needs};
 use serde_json::Value;
 
 use crate::{STEPS, check_steps};
@@ -121,6 +121,7 @@ fn who_started_what_still_runs_is_told() {
 
 #[test]
 fn stacks_without_room_are_counted() {
+    needs("atomic operations of programs that have a result", (5, 12));
     let outcome = Run::check([env!("CARGO_BIN_EXE_spin"), "open", "30000"])
         .args(["-k"])
         .env("LEAKTRACE_TEST_LOSS", "ring=65536,sleep=50/100")

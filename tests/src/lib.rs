@@ -23,11 +23,11 @@ mod turn;
 
 pub use arm32::write_arm32;
 pub use binary::leaktrace;
-pub use machine::{at_own_speed, is_emulated, patience};
+pub use machine::{at_own_speed, is_emulated, linux, needs, patience};
 pub use objects::Objects;
 pub use outcome::Outcome;
 pub use place::{Place, copy_program};
 pub use run::{NOBODY, Run, pristine, steps};
-pub use sudo::Sudoer;
+pub use sudo::{HANDED_OVER, Sudoer};
 pub use terminal::Terminal;
 pub use turn::{Alone, alone};

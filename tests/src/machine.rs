@@ -14,6 +14,36 @@ pub fn at_own_speed() {
     assert!(!is_emulated(), "not run: needs a machine's own speed");
 }
 
+/// Ends a scenario of what the kernel has had since a version of Linux only, as one that did not run. A
+/// newer kernel has to show it.
+///
+/// # Panics
+/// Below that version.
+pub fn needs(feature: &str, since: (u32, u32)) {
+    let (major, minor) = since;
+    assert!(
+        linux() >= since,
+        "not run: needs {feature}, Linux {major}.{minor}"
+    );
+}
+
+/// The kernel's version: major and minor number.
+///
+/// # Panics
+/// If it cannot be read.
+#[must_use]
+pub fn linux() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    let mut next = || {
+        numbers
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    };
+    (next(), next())
+}
+
 /// Whether time says nothing here: for one claim among others.
 #[must_use]
 pub fn is_emulated() -> bool {

@@ -19,8 +19,13 @@ struct Request {
     fd: u32,
     buf: u64,
     nbytes: u64,
-    rest: [u64; 2],
+    offset: i64,
+    reserved: u64,
+    flags: u32,
+    resfd: u32,
 }
+
+const _: () = assert!(size_of::<Request>() == 64);
 
 pub fn step(verb: &str, args: &[&str], made: &mut Made) -> Result<bool> {
     match (verb, args) {
