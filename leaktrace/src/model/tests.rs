@@ -285,15 +285,22 @@ fn a_close_that_came_before_another_threads_open_is_a_second_close_and_no_bad_on
     script.open(&root, 3, 0x200, "/b");
     let seq = script.seq();
     script.release_at(&closer, seq, 3, 0, Op::CLOSE, libc::EBADF);
+    // What went wrong with what is open now has nothing to do with what was before.
+    let seq = script.seq();
+    script.release_at(&closer, seq, 3, 0x200, Op::CLOSE, libc::EIO);
     // Another image has closed nothing yet.
     script.exec(&root, &stdio());
     let seq = script.seq();
     script.release_at(&root, seq, 3, 0, Op::CLOSE, libc::EBADF);
     script.exit(&root, 0, &stdio());
     let facts = play(&mut script).facts();
-    let refused = process(&facts, 100).refused.iter();
-    let again: Vec<bool> = refused.map(|refused| refused.again).collect();
-    assert_eq!(again, [false, true, false]);
+    let again = |errno: i32| {
+        let refused = process(&facts, 100).refused.iter();
+        let refused = refused.filter(move |refused| refused.errno == errno);
+        refused.map(|refused| refused.again).collect::<Vec<_>>()
+    };
+    assert_eq!(again(libc::EBADF), [false, true, false]);
+    assert_eq!(again(libc::EIO), [false]);
 }
 
 #[test]
