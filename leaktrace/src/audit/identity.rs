@@ -51,7 +51,7 @@ pub(super) fn identify(
         Some(true) => Ok(made(created, answer, facts, start)),
         Some(false) => Ok(None),
         None => Err(
-            "its mount namespace is gone, and its file system does not tell when what has its name was made",
+            "it was made in another mount namespace, and the file system does not tell when what has its name was made",
         ),
     }
 }

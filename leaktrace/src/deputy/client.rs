@@ -153,8 +153,8 @@ impl Deputy {
     ) -> Result<(Deputy, Reply, Vec<OwnedFd>), Unavailable> {
         if !Maps::may_be_handed_over() {
             return Err(Unavailable::NoDeputy(
-                "of no use here: before Linux 5.19 kernel.unprivileged_bpf_disabled keeps maps \
-                 from plain users"
+                "of no use here: plain users are refused bpf(2), by kernel.unprivileged_bpf_disabled \
+                 before Linux 5.19, or by a seccomp filter"
                     .to_owned(),
             ));
         }

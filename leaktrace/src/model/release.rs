@@ -123,7 +123,7 @@ impl Model {
             _ => {
                 let meant = |(fd, slot): &(u32, Slot)| *fd == how.fd && is(slot);
                 let place = table.displaced.iter().position(meant);
-                place.map(|place| table.displaced.remove(place).1)
+                place.map(|place| table.take_displaced(place))
             }
         };
         let Some(slot) = slot else {

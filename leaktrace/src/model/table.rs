@@ -220,6 +220,16 @@ impl Table {
         Some(slot)
     }
 
+    /// Takes one of the slots that were pushed out, whose release has come.
+    pub(super) fn take_displaced(&mut self, place: usize) -> Slot {
+        let (fd, slot) = self.displaced.remove(place);
+        let own = slot.acquired != 0 && !self.is_inherited(fd, &slot);
+        if let Some(page) = self.page(fd / PAGE) {
+            page.given_back |= u16::from(own) << (fd % PAGE);
+        }
+        slot
+    }
+
     /// Takes a slot that another has replaced out of the counts by kind.
     #[inline]
     pub(super) fn uncount(&mut self, fd: u32, slot: &Slot, kind: Kind) {

@@ -213,6 +213,7 @@ fn a_number_used_again_before_its_release_is_told_keeps_both() {
     let close = script.seq();
     script.open(&root, 3, 0x200, "/b");
     script.release_at(&root.thread(102), close, 3, 0x100, Op::CLOSE, 0);
+    script.release_at(&root.thread(102), close, 3, 0, Op::CLOSE, libc::EBADF);
     let mut left = stdio();
     left.push((3, file(0x200)));
     script.exit(&root, 0, &left);
@@ -220,7 +221,8 @@ fn a_number_used_again_before_its_release_is_told_keeps_both() {
     let counts = process(&facts, 100).by_kind[&Kind::File];
     assert_eq!((counts.acquired, counts.released, counts.held), (2, 1, 1));
     assert_eq!(facts.self_check, (1, 0));
-    assert_eq!(process(&facts, 100).errors, 0);
+    assert_eq!(process(&facts, 100).errors, 1);
+    assert!(process(&facts, 100).refused[0].again);
 }
 
 #[test]
