@@ -528,7 +528,6 @@ print(json.dumps(said))
 
 #[test]
 fn the_deputy_for_own_processes_refuses_what_is_about_others_and_what_is_malformed() {
-    needs(HANDED_OVER.0, HANDED_OVER.1);
     let place = Place::new();
     let binary = place.open_to_all();
     let _sudoer = Sudoer::new(&binary, &["deputy own"], &[]);

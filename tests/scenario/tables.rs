@@ -86,8 +86,12 @@ fn a_mremap_that_failed_halfway_leaves_what_proc_lists() {
         .end();
     let said = said(&outcome);
     assert_eq!(outcome.code(), 0, "{said:#}");
-    // It halts three times; one halt may be looked at twice.
-    assert!(said["stops"].as_u64() >= Some(3), "{said:#}");
+    let stops = said["stops"].as_u64();
+    // Emulated, one of the three halts may be looked at twice.
+    assert!(
+        stops == Some(3) || is_emulated() && stops > Some(3),
+        "{said:#}"
+    );
 }
 
 /// A process that opens and closes all the time, and keeps a file now and then.

@@ -278,11 +278,11 @@ fn born_then(created: &Created, born: Born, start: &Start) -> Option<bool> {
         return Some(true);
     }
     let foreign = created.namespace != 0 && created.namespace != start.mnt_ns;
-    // It was made here under this name, and something of its type has it: what is older would have
-    // to have been moved there since. In another namespace it may well be another's.
     let Some(at) = created.resource.acquired else {
         return Some(!foreign);
     };
+    // It was made here under this name, and something of its type has it: what is older would have
+    // to have been moved there since. In another namespace it may well be another's.
     if !foreign && (born.clock_was_set || born.birth_ns.is_none()) {
         return Some(true);
     }

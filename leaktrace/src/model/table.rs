@@ -89,6 +89,23 @@ const BLANK: Page = Page {
     slots: [EMPTY; PAGE as usize],
 };
 
+impl Slot {
+    /// Whether it is inherited, in a table that inherited what has a lower rank: fd 0 to 2 always are.
+    #[inline]
+    fn is_inherited(&self, fd: u32, below: u64) -> bool {
+        fd <= 2 || self.inherited == Inherited::Yes || self.rank < below
+    }
+}
+
+impl Page {
+    /// Notes that the process has given back what it acquired.
+    #[inline]
+    fn give_back(&mut self, fd: u32, slot: &Slot, inherited_below: u64) {
+        let own = slot.acquired != 0 && !slot.is_inherited(fd, inherited_below);
+        self.given_back |= u16::from(own) << (fd % PAGE);
+    }
+}
+
 /// A release that was to come later or earlier than we see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parked {
@@ -158,10 +175,7 @@ impl Table {
     /// The slot of a number.
     #[inline]
     pub(super) fn get(&self, fd: u32) -> Option<&Slot> {
-        let page = match fd / PAGE {
-            near if near < NEAR => self.near.get(near as usize)?.as_deref()?,
-            far => self.far.get(&far)?,
-        };
+        let page = self.page(fd / PAGE)?;
         let place = fd % PAGE;
         (page.open & (1 << place) != 0).then(|| &page.slots[place as usize])
     }
@@ -170,11 +184,8 @@ impl Table {
     /// numbers beside it are in use. It may be open again: while one thread opens it, another's
     /// close that came before may be told after.
     pub(super) fn was_given_back(&self, fd: u32) -> bool {
-        let page = match fd / PAGE {
-            near if near < NEAR => self.near.get(near as usize).and_then(Option::as_deref),
-            far => self.far.get(&far).map(|page| &**page),
-        };
-        page.is_some_and(|page| page.given_back & (1 << (fd % PAGE)) != 0)
+        self.page(fd / PAGE)
+            .is_some_and(|page| page.given_back & (1 << (fd % PAGE)) != 0)
     }
 
     /// Puts a slot and gives back the one that was there.
@@ -207,11 +218,14 @@ impl Table {
     #[inline]
     pub(super) fn take(&mut self, fd: u32, kind: Kind) -> Option<Slot> {
         let place = fd % PAGE;
-        let slot = *self.get(fd)?;
-        let own = slot.acquired != 0 && !self.is_inherited(fd, &slot);
-        let page = self.page(fd / PAGE)?;
+        let inherited_below = self.inherited_below;
+        let page = self.page_mut(fd / PAGE)?;
+        if page.open & (1 << place) == 0 {
+            return None;
+        }
         page.open &= !(1 << place);
-        page.given_back |= u16::from(own) << place;
+        let slot = page.slots[place as usize];
+        page.give_back(fd, &slot, inherited_below);
         if page.open == 0 {
             self.drop_page(fd / PAGE);
         }
@@ -223,9 +237,9 @@ impl Table {
     /// Takes one of the slots that were pushed out, whose release has come.
     pub(super) fn take_displaced(&mut self, place: usize) -> Slot {
         let (fd, slot) = self.displaced.remove(place);
-        let own = slot.acquired != 0 && !self.is_inherited(fd, &slot);
-        if let Some(page) = self.page(fd / PAGE) {
-            page.given_back |= u16::from(own) << (fd % PAGE);
+        let inherited_below = self.inherited_below;
+        if let Some(page) = self.page_mut(fd / PAGE) {
+            page.give_back(fd, &slot, inherited_below);
         }
         slot
     }
@@ -256,7 +270,7 @@ impl Table {
     /// Whether a slot is inherited: fd 0 to 2 always are.
     #[inline]
     pub(super) fn is_inherited(&self, fd: u32, slot: &Slot) -> bool {
-        fd <= 2 || slot.inherited == Inherited::Yes || slot.rank < self.inherited_below
+        slot.is_inherited(fd, self.inherited_below)
     }
 
     /// From here on everything in the table is inherited.
@@ -345,7 +359,15 @@ impl Table {
     }
 
     #[inline]
-    fn page(&mut self, number: u32) -> Option<&mut Page> {
+    fn page(&self, number: u32) -> Option<&Page> {
+        match number {
+            near if near < NEAR => self.near.get(near as usize)?.as_deref(),
+            far => self.far.get(&far).map(|page| &**page),
+        }
+    }
+
+    #[inline]
+    fn page_mut(&mut self, number: u32) -> Option<&mut Page> {
         match number {
             near if near < NEAR => self.near.get_mut(near as usize)?.as_deref_mut(),
             far => self.far.get_mut(&far).map(|page| &mut **page),
