@@ -26,6 +26,10 @@ pub(crate) use offset;
 /// (btf_nested_type_is_trusted in kernel/bpf/btf.c, v6.2), which takes it longer than all else; it
 /// is [`read`] better where every nanosecond does not count.
 ///
+/// Not for a tracepoint's argument that is compared with 0 anywhere, as [`read`] does it: some kernels
+/// take every argument for one that may be (`PTR_MAYBE_NULL` in `btf_ctx_access`, kernel/bpf/btf.c;
+/// Ubuntu's 6.8 is one), and refuse what follows it after that.
+///
 /// # Safety
 /// `base` must be such a pointer, not null, and `T` no larger than the member.
 #[cfg(not(feature = "reduced"))]

@@ -17,7 +17,7 @@ use leaktrace_common::{
 use super::{Arguments, appear, mapping, path, stack};
 use crate::{
     emit::{self, HEADER, Position},
-    kernel::{self, Address, Task, file_facts, load, offset, read},
+    kernel::{self, Address, Task, file_facts, offset, read},
     maps::{self, LAST_TABLE, TASKS, count_fault},
     once,
     tree::{self, Slot, describe, flag, process_flag, slot_for},
@@ -201,9 +201,8 @@ pub fn exec(task: u64, old_tid: Option<u32>, program: u64) {
     if table.files != slot.files && table.files != 0 {
         once::table_changed(slot);
     }
-    // SAFETY: the tracepoint's argument. After an exec by another thread than the leader the
-    // task has the leader's number.
-    slot.tid = unsafe { load(task, offset!(task_pid)) };
+    // After an exec by another thread than the leader the task has the leader's number.
+    slot.tid = read(task, offset!(task_pid));
     slot.op = 0;
     told(slot, task, old_tid, program);
     once::walk(slot, tree::current, &table, walk_cause::EXEC);

@@ -9,6 +9,10 @@ use anyhow::{Context, Result, bail};
 use crate::run::{on_path, output, run};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Ubuntu's keys are looked for here in the directory of an apt that has suites of Ubuntu's.
+pub const UBUNTU_KEYS: &str = "ubuntu-archive-keyring.gpg";
+/// x86-64; other machines' packages are elsewhere.
+const UBUNTU: &str = "http://archive.ubuntu.com/ubuntu";
 
 /// Where packages come from.
 pub struct Apt {
@@ -18,13 +22,15 @@ pub struct Apt {
     status: PathBuf,
 }
 
-/// A suite, and whether it is one of the security archive.
+/// A suite, and of which archive.
 #[derive(Clone, Copy)]
 pub enum Suite {
-    /// In the main archive.
+    /// In Debian's main archive.
     Main(&'static str),
-    /// In the security archive.
+    /// In Debian's security archive.
     Security(&'static str),
+    /// In Ubuntu's, for [`UBUNTU_KEYS`].
+    Ubuntu(&'static str),
 }
 
 impl Apt {
@@ -44,7 +50,7 @@ impl Apt {
             arch: arch.to_owned(),
             status: status.to_path_buf(),
         };
-        let sources: String = suites.iter().map(|suite| line(*suite)).collect();
+        let sources: String = suites.iter().map(|suite| line(dir, *suite)).collect();
         let file = dir.join("sources.list");
         let stamp = dir.join("updated");
         let fresh = std::fs::read_to_string(&file).is_ok_and(|old| old == sources)
@@ -132,13 +138,15 @@ fn extract(packages: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn line(suite: Suite) -> String {
-    let (archive, name) = match suite {
-        Suite::Main(name) => ("debian", name),
-        Suite::Security(name) => ("debian-security", name),
+fn line(dir: &Path, suite: Suite) -> String {
+    let own = dir.join(UBUNTU_KEYS);
+    let debian = Path::new(KEYRING);
+    let (keys, mirror, name) = match suite {
+        Suite::Main(name) => (debian, mirror("debian"), name),
+        Suite::Security(name) => (debian, mirror("debian-security"), name),
+        Suite::Ubuntu(name) => (&*own, UBUNTU.to_owned(), name),
     };
-    let mirror = mirror(archive);
-    format!("deb [signed-by={KEYRING}] {mirror} {name} main\n")
+    format!("deb [signed-by={}] {mirror} {name} main\n", keys.display())
 }
 
 /// The mirror that this machine uses, else Debian's own.

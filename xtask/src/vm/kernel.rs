@@ -1,21 +1,30 @@
-//! Debian's kernels.
+//! Debian's kernels, and Ubuntu's of the series that Debian does not have.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::{Apt, Suite};
+use super::apt::{Apt, Suite, UBUNTU_KEYS};
 use super::{Arch, modules};
 
-/// Every suite that has kernels, from the oldest on.
-const SUITES: [Suite; 6] = [
+/// Every suite of Debian's that has kernels, from the oldest on, and one with Ubuntu's keys.
+const SUITES: [Suite; 7] = [
     Suite::Security("bullseye-security"),
     Suite::Security("bookworm-security"),
     Suite::Security("trixie-security"),
     Suite::Main("bookworm-backports"),
     Suite::Main("trixie-backports"),
     Suite::Main("sid"),
+    Suite::Main("trixie"),
 ];
+const UBUNTU_SUITES: [Suite; 4] = [
+    Suite::Ubuntu("focal-updates"),
+    Suite::Ubuntu("jammy"),
+    Suite::Ubuntu("jammy-updates"),
+    Suite::Ubuntu("noble-updates"),
+];
+/// Of Ubuntu's kernels, the one that is installed where nothing else is asked for.
+const UBUNTU_FLAVOUR: &str = "-generic";
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
@@ -42,33 +51,92 @@ pub fn fetch(cache: &Path, arch: Arch, series: &[String]) -> Result<Vec<Kernel>>
         &SUITES,
         Path::new("/dev/null"),
     )?;
-    let mut names = apt.names("linux-image-")?;
-    names.extend(apt.names("linux-binary-")?);
-    names.extend(apt.names("linux-modules-")?);
-    series
-        .iter()
-        .map(|series| one(&apt, &dir, arch, series, &names))
-        .collect()
+    let debian = Archive::new(apt, arch.flavour())?;
+    // Its lists are long, and read only where they are wanted.
+    let mut ubuntu = None;
+    let mut kernels = Vec::new();
+    for series in series {
+        let (archive, release) = match debian.newest(series) {
+            Some(release) => (&debian, release),
+            None if arch == Arch::X86 => {
+                let ubuntu = match &mut ubuntu {
+                    Some(ubuntu) => &*ubuntu,
+                    none => none.insert(of_ubuntu(&dir, &debian.apt, arch)?),
+                };
+                let release = ubuntu.newest(series);
+                let none = || format!("neither Debian nor Ubuntu has a kernel {series}");
+                (ubuntu, release.with_context(none)?)
+            }
+            None => bail!("Debian has no kernel {series} for {}", arch.debian()),
+        };
+        kernels.push(one(archive, &dir, series, release)?);
+    }
+    Ok(kernels)
 }
 
-fn one(apt: &Apt, dir: &Path, arch: Arch, series: &str, names: &[String]) -> Result<Kernel> {
-    let release = newest(series, arch.flavour(), names)
-        .with_context(|| format!("Debian has no kernel {series} for {}", arch.debian()))?;
+/// Where kernels of one distribution are, and what it calls those that are wanted.
+struct Archive {
+    apt: Apt,
+    flavour: &'static str,
+    /// Of packages.
+    names: Vec<String>,
+}
+
+impl Archive {
+    fn new(apt: Apt, flavour: &'static str) -> Result<Archive> {
+        let mut names = apt.names("linux-image-")?;
+        names.extend(apt.names("linux-binary-")?);
+        names.extend(apt.names("linux-modules-")?);
+        Ok(Archive {
+            apt,
+            flavour,
+            names,
+        })
+    }
+
+    fn newest(&self, series: &str) -> Option<String> {
+        newest(series, self.flavour, &self.names)
+    }
+}
+
+/// Ubuntu's, whose keys Debian has in a package.
+fn of_ubuntu(dir: &Path, debian: &Apt, arch: Arch) -> Result<Archive> {
+    let place = dir.join("apt-ubuntu");
+    std::fs::create_dir_all(&place)?;
+    let keys = place.join(UBUNTU_KEYS);
+    if !keys.exists() {
+        let unpacked = dir.join("keys");
+        debian.unpack("ubuntu-keyring", &unpacked)?;
+        let found = unpacked.join("usr/share/keyrings").join(UBUNTU_KEYS);
+        std::fs::copy(found, &keys).context("take Ubuntu's keys")?;
+        std::fs::remove_dir_all(&unpacked)?;
+    }
+    let apt = Apt::new(
+        &place,
+        arch.debian(),
+        &UBUNTU_SUITES,
+        Path::new("/dev/null"),
+    )?;
+    Archive::new(apt, UBUNTU_FLAVOUR)
+}
+
+fn one(archive: &Archive, dir: &Path, series: &str, release: String) -> Result<Kernel> {
+    let Archive { apt, names, .. } = archive;
     let place = dir.join(&release);
     let image = place.join("vmlinuz");
     let modules = place.join("modules");
     if !image.exists() || !modules::are_in(&modules) {
         std::fs::create_dir_all(&place)?;
         let unpacked = place.join("unpacked");
-        // From 6.19 on linux-image-* is empty and the image is in linux-binary-*; what is too
-        // new to have been signed has it in linux-binary-unsigned-*.
+        // From 6.19 on Debian's linux-image-* is empty and the image is in linux-binary-*; what is
+        // too new to have been signed has it in linux-binary-unsigned-*.
         let package = ["linux-binary-", "linux-binary-unsigned-", "linux-image-"]
             .iter()
             .map(|prefix| format!("{prefix}{release}"))
             .find(|package| names.contains(package))
             .with_context(|| format!("find the package of {release}"))?;
         apt.unpack(&package, &unpacked)?;
-        // From 7.2 on modules have a package of their own.
+        // Debian's have a package of their own from 7.2 on, Ubuntu's always.
         let apart = format!("linux-modules-{release}");
         if names.contains(&apart) {
             apt.unpack(&apart, &unpacked)?;
@@ -160,8 +228,15 @@ mod tests {
             "linux-image-6.1.0-58-cloud-amd64-dbg",
             "linux-image-6.12.117+deb13-cloud-amd64",
             "linux-binary-unsigned-7.3.2+deb14-cloud-amd64",
+            "linux-image-5.15.0-99-generic",
+            "linux-image-5.15.0-139-generic",
+            "linux-image-5.15.0-1140-azure",
+            "linux-image-5.15.0-140-generic-64k",
+            "linux-image-unsigned-5.15.0-141-generic",
         ]
         .map(str::to_owned);
+        let ubuntus = newest("5.15", "-generic", &names);
+        assert_eq!(ubuntus.as_deref(), Some("5.15.0-139-generic"));
         let newest = |series| newest(series, "-cloud-amd64", &names);
         assert_eq!(newest("6.1").as_deref(), Some("6.1.0-56-cloud-amd64"));
         assert_eq!(newest("7.3").as_deref(), Some("7.3.2+deb14-cloud-amd64"));

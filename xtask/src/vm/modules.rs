@@ -1,6 +1,7 @@
-//! Modules that scenarios need: Debian has them apart from the kernel's image.
+//! Modules that scenarios need: distributions have them apart from the kernel's image.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,12 +88,14 @@ fn needed(module: &[u8]) -> Vec<String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    if path.extension().is_none_or(|extension| extension != "xz") {
-        return Ok(std::fs::read(path)?);
-    }
-    let unpacked = Command::new("xz").arg("-dc").arg(path).output();
-    let unpacked = unpacked.context("run xz")?;
-    anyhow::ensure!(unpacked.status.success(), "xz: {}", unpacked.status);
+    let program = match path.extension().and_then(OsStr::to_str) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => return Ok(std::fs::read(path)?),
+    };
+    let unpacked = Command::new(program).arg("-dc").arg(path).output();
+    let unpacked = unpacked.with_context(|| format!("run {program}, of the package of that name"))?;
+    anyhow::ensure!(unpacked.status.success(), "{program}: {}", unpacked.status);
     Ok(unpacked.stdout)
 }
 
@@ -101,7 +104,8 @@ fn list(dir: &Path, all: &mut HashMap<String, PathBuf>) -> Result<()> {
     let found = output(
         Command::new("find")
             .arg(dir)
-            .args(["-name", "*.ko", "-o", "-name", "*.ko.xz"]),
+            .args(["-name", "*.ko", "-o", "-name", "*.ko.xz"])
+            .args(["-o", "-name", "*.ko.zst"]),
     )?;
     for path in found.lines().map(PathBuf::from) {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
