@@ -445,7 +445,6 @@ extern "C" fn holding_files(ctx: *mut Context) -> i32 {
 }
 
 /// `struct bpf_iter__task_vma` (kernel/bpf/task_iter.c).
-#[cfg(not(feature = "reduced"))]
 #[repr(C)]
 struct VmaContext {
     meta: u64,
@@ -454,7 +453,6 @@ struct VmaContext {
 }
 
 /// One mapping of one task (the iterator is of 5.12): written down if it is of a wanted description or inode.
-#[cfg(not(feature = "reduced"))]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_vma")]
 extern "C" fn holding_mappings(ctx: *mut VmaContext) -> i32 {

@@ -205,7 +205,7 @@ fn found_while_it_wants_a_lock(taken: bool) -> Outcome {
 
 #[test]
 fn a_call_that_it_is_in_when_it_is_watched_waits_from_then_on() {
-    needs("bpf_task_pt_regs", (5, 15));
+    needs("bpf_loop", (5, 17));
     let outcome = found_while_it_wants_a_lock(true);
     outcome.clean();
     let note = outcome.fired("LT507");

@@ -121,7 +121,7 @@ fn who_started_what_still_runs_is_told() {
 
 #[test]
 fn stacks_without_room_are_counted() {
-    needs("atomic operations of programs that have a result", (5, 12));
+    needs("bpf_loop", (5, 17));
     let outcome = Run::check([env!("CARGO_BIN_EXE_spin"), "open", "30000"])
         .args(["-k"])
         .env("LEAKTRACE_TEST_LOSS", "ring=65536,sleep=50/100")

@@ -113,7 +113,7 @@ fn after_a_loss_the_tables_are_right_again() {
 
 #[test]
 fn every_record_is_received_or_counted_as_lost() {
-    needs("atomic operations of programs that have a result", (5, 12));
+    needs("bpf_loop", (5, 17));
     let outcome = Run::check(["python3", "-c", STORM])
         .env("LEAKTRACE_TEST_LOSS", "ring=4096,sleep=50/100")
         .end();

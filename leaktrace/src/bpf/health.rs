@@ -200,6 +200,8 @@ mod tests {
 
     use super::*;
 
+    const REDUCED: Object = Object::Reduced { mappings: false };
+
     fn all_attached() -> Vec<(Probe, Outcome)> {
         PROBES
             .iter()
@@ -256,18 +258,13 @@ mod tests {
     fn the_reduced_object_shows_part_of_some_families_and_says_what_is_missing() {
         let outcomes: Vec<_> = PROBES
             .iter()
-            .map(|probe| match Object::Reduced.leaves_out(probe.program) {
+            .map(|probe| match REDUCED.leaves_out(probe.program) {
                 Some(why) => (*probe, Outcome::LeftOut(why)),
                 None => (*probe, Outcome::Attached(Way::Tracepoint)),
             })
             .collect();
         assert!(missing_required(&outcomes).is_empty());
-        let coverage = coverage(
-            &outcomes,
-            &complete(),
-            Preemption::Impossible,
-            Object::Reduced,
-        );
+        let coverage = coverage(&outcomes, &complete(), Preemption::Impossible, REDUCED);
         for one in &coverage {
             let partial = ["file", "ring", "mapping", "task"].contains(&one.family.as_str());
             let expected = match partial {

@@ -9,7 +9,7 @@ use super::{iterator, mapped::Set, object::Object};
 /// (program, iterator) of what looks for holders by fds.
 const FILES: (&str, &str) = ("holding_files", "task_file");
 
-/// The same by mappings. The reduced object has none.
+/// The same by mappings. Not every kernel that the reduced object is for has it.
 const MAPPINGS: (&str, &str) = ("holding_mappings", "task_vma");
 
 /// Every fd and mapping in the system whose `struct file` or inode number is one of these. The

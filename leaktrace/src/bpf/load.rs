@@ -306,10 +306,10 @@ pub(super) fn load_here(
         return Err(Unavailable::Files(FILES_BY_FUNCTIONS));
     }
     let nonce = nonce();
-    let which = Object::for_this_kernel();
+    let which = Object::for_this_kernel(&types);
     let raised = match which {
         Object::Full => Ok(()),
-        Object::Reduced => object::raise_locked_memory(),
+        Object::Reduced { .. } => object::raise_locked_memory(),
     };
     let cpus = mapped::cpus().map_err(|why| Unavailable::Load(format!("{why:#}")))?;
     let config = configuration(options, (reader, deputy), cpus, nonce);

@@ -3,9 +3,11 @@
 use std::io;
 
 use aya::{
+    Btf,
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
 };
+use aya_obj::btf::BtfKind;
 use leaktrace_common::record::Family;
 
 /// The compiled programs. Aligned: the ELF reader takes its structures in place.
@@ -19,7 +21,10 @@ pub enum Object {
     Full,
     /// The same without bpf_loop (Linux 5.17), atomic operations with a result (5.12) and functions
     /// that take pointers (5.12).
-    Reduced,
+    Reduced {
+        /// Whether the kernel goes through mappings for programs.
+        mappings: bool,
+    },
 }
 
 /// Programs that the reduced object leaves out, and why, after `which`.
@@ -28,33 +33,40 @@ const LEFT_OUT: [(&str, &str); 2] = [
     ("io_uring_complete", "needs bpf_loop, Linux 5.17"),
 ];
 
-/// What the other programs of the reduced object do not show of a family.
-const NOT_SHOWN: [(Family, &str); 4] = [
+/// What the other programs of the reduced object do not show of a family. Some of it a kernel that is
+/// not quite as old could tell; the next one tells all of it.
+const NOT_SHOWN: [(Family, &str); 3] = [
     (
         Family::Ring,
         "what a ring has registered and what aio has in flight is not seen (bpf_loop, Linux 5.17)",
     ),
     (
-        Family::Mapping,
-        "who else has a file mapped is not looked up (iterator task_vma, Linux 5.12)",
+        Family::Task,
+        "a call that was waiting before is not seen (bpf_loop, Linux 5.17)",
     ),
     (
         Family::Task,
-        "a call that was waiting before is not seen (bpf_task_pt_regs, Linux 5.15)",
-    ),
-    (
-        Family::Task,
-        "with --cgroup, programs started in cgroups below it are not seen \
-         (bpf_get_current_ancestor_cgroup_id, Linux 5.14)",
+        "with --cgroup, programs started in cgroups below it are not seen (bpf_loop, Linux 5.17)",
     ),
 ];
+
+/// The same where the kernel has no iterator over mappings.
+const NO_MAPPINGS: (Family, &str) = (
+    Family::Mapping,
+    "who else has a file mapped is not looked up (iterator task_vma, Linux 5.12)",
+);
 
 impl Object {
     /// What this kernel takes: it is asked for what the full object cannot be without. One that
     /// does not answer is no reason to show less.
-    pub fn for_this_kernel() -> Object {
+    pub fn for_this_kernel(types: &Btf) -> Object {
         match is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop) {
-            Ok(false) => Object::Reduced,
+            Ok(false) => Object::Reduced {
+                // DEFINE_BPF_ITER_FUNC in kernel/bpf/task_iter.c.
+                mappings: types
+                    .id_by_type_name_kind("bpf_iter_task_vma", BtfKind::Func)
+                    .is_ok(),
+            },
             Ok(true) | Err(_) => Object::Full,
         }
     }
@@ -63,7 +75,7 @@ impl Object {
     pub(super) fn bytes(self) -> &'static [u8] {
         match self {
             Object::Full => FULL,
-            Object::Reduced => REDUCED,
+            Object::Reduced { .. } => REDUCED,
         }
     }
 
@@ -71,7 +83,7 @@ impl Object {
     pub fn leaves_out(self, program: &str) -> Option<&'static str> {
         match self {
             Object::Full => None,
-            Object::Reduced => LEFT_OUT
+            Object::Reduced { .. } => LEFT_OUT
                 .iter()
                 .find(|(name, _)| *name == program)
                 .map(|(_, why)| *why),
@@ -80,9 +92,11 @@ impl Object {
 
     /// What it does not show of a family where all its programs run, a clause each.
     pub fn not_shown(self, family: Family) -> impl Iterator<Item = &'static str> {
-        NOT_SHOWN
-            .into_iter()
-            .filter(move |(of, _)| self == Object::Reduced && *of == family)
+        let no_mappings = (!self.looks_up_mappings()).then_some(NO_MAPPINGS);
+        let reduced = (self != Object::Full).then_some(NOT_SHOWN);
+        let clauses = reduced.into_iter().flatten().chain(no_mappings);
+        clauses
+            .filter(move |(of, _)| *of == family)
             .map(|(_, clause)| clause)
     }
 
@@ -91,9 +105,12 @@ impl Object {
         self == Object::Full
     }
 
-    /// The iterator over mappings is as old as what the full object needs.
+    /// Whether mappings can be gone through. The iterator is older than what the full object needs.
     pub(super) fn looks_up_mappings(self) -> bool {
-        self == Object::Full
+        match self {
+            Object::Full => true,
+            Object::Reduced { mappings } => mappings,
+        }
     }
 }
 
@@ -119,6 +136,8 @@ mod tests {
     use super::*;
     use crate::bpf::probe::PROBES;
 
+    const REDUCED: Object = Object::Reduced { mappings: false };
+
     #[test]
     fn the_reduced_object_has_what_it_does_not_leave_out() {
         for probe in PROBES {
@@ -128,8 +147,8 @@ mod tests {
             };
             assert!(has(Object::Full), "{}", probe.program);
             assert_eq!(Object::Full.leaves_out(probe.program), None);
-            let left_out = Object::Reduced.leaves_out(probe.program).is_some();
-            assert_eq!(has(Object::Reduced), !left_out, "{}", probe.program);
+            let left_out = REDUCED.leaves_out(probe.program).is_some();
+            assert_eq!(has(REDUCED), !left_out, "{}", probe.program);
         }
     }
 
@@ -139,10 +158,15 @@ mod tests {
             .iter()
             .map(|(_, why)| *why)
             .chain(NOT_SHOWN.iter().map(|(_, why)| *why))
+            .chain([NO_MAPPINGS.1])
         {
             assert!(clause.contains("Linux 5."), "{clause}");
         }
         assert_eq!(Object::Full.not_shown(Family::Ring).count(), 0);
-        assert_eq!(Object::Reduced.not_shown(Family::Ring).count(), 1);
+        assert_eq!(REDUCED.not_shown(Family::Ring).count(), 1);
+        assert_eq!(REDUCED.not_shown(Family::Mapping).count(), 1);
+        let with_mappings = Object::Reduced { mappings: true };
+        assert_eq!(with_mappings.not_shown(Family::Mapping).count(), 0);
+        assert_eq!(Object::Full.not_shown(Family::Mapping).count(), 0);
     }
 }

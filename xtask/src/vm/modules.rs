@@ -94,7 +94,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         _ => return Ok(std::fs::read(path)?),
     };
     let unpacked = Command::new(program).arg("-dc").arg(path).output();
-    let unpacked = unpacked.with_context(|| format!("run {program}, of the package of that name"))?;
+    let unpacked =
+        unpacked.with_context(|| format!("run {program}, of the package of that name"))?;
     anyhow::ensure!(unpacked.status.success(), "{program}: {}", unpacked.status);
     Ok(unpacked.stdout)
 }
