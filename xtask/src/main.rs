@@ -74,7 +74,7 @@ enum Task {
     Ci,
     /// Run the scenarios on other kernels, under QEMU, and compare with leaktrace/docs/kernels.toml
     Vm {
-        /// Series such as 6.1; without any, the oldest and the newest of the table
+        /// Series such as 6.1, or a release in full; without any, the oldest and the newest of the table
         #[arg(long = "kernel", value_name = "V")]
         kernels: Vec<String>,
         /// Every kernel of the table

@@ -39,11 +39,11 @@ pub struct Kernel {
     pub modules: PathBuf,
 }
 
-/// Fetches the newest kernel of each series, unless it is there.
+/// Fetches the newest kernel of each series, or the one that is named in full, unless it is there.
 ///
 /// # Errors
 /// If one cannot be had.
-pub fn fetch(cache: &Path, arch: Arch, series: &[String]) -> Result<Vec<Kernel>> {
+pub fn fetch(cache: &Path, arch: Arch, wanted: &[String]) -> Result<Vec<Kernel>> {
     let dir = cache.join(format!("kernel-{}", arch.debian()));
     let apt = Apt::new(
         &dir.join("apt"),
@@ -55,21 +55,21 @@ pub fn fetch(cache: &Path, arch: Arch, series: &[String]) -> Result<Vec<Kernel>>
     // Its lists are long, and read only where they are wanted.
     let mut ubuntu = None;
     let mut kernels = Vec::new();
-    for series in series {
-        let (archive, release) = match debian.newest(series) {
+    for wanted in wanted {
+        let (archive, release) = match debian.find(wanted) {
             Some(release) => (&debian, release),
             None if arch == Arch::X86 => {
                 let ubuntu = match &mut ubuntu {
                     Some(ubuntu) => &*ubuntu,
                     none => none.insert(of_ubuntu(&dir, &debian.apt, arch)?),
                 };
-                let release = ubuntu.newest(series);
-                let none = || format!("neither Debian nor Ubuntu has a kernel {series}");
+                let release = ubuntu.find(wanted);
+                let none = || format!("neither Debian nor Ubuntu has a kernel {wanted}");
                 (ubuntu, release.with_context(none)?)
             }
-            None => bail!("Debian has no kernel {series} for {}", arch.debian()),
+            None => bail!("Debian has no kernel {wanted} for {}", arch.debian()),
         };
-        kernels.push(one(archive, &dir, series, release)?);
+        kernels.push(one(archive, &dir, release)?);
     }
     Ok(kernels)
 }
@@ -94,8 +94,17 @@ impl Archive {
         })
     }
 
-    fn newest(&self, series: &str) -> Option<String> {
-        newest(series, self.flavour, &self.names)
+    /// A release: the one of that name, or the newest of a series.
+    fn find(&self, wanted: &str) -> Option<String> {
+        let named = self.names.iter().any(|name| {
+            PREFIXES
+                .iter()
+                .any(|prefix| name.strip_prefix(prefix) == Some(wanted))
+        });
+        match named {
+            true => Some(wanted.to_owned()),
+            false => newest(wanted, self.flavour, &self.names),
+        }
     }
 }
 
@@ -120,7 +129,7 @@ fn of_ubuntu(dir: &Path, debian: &Apt, arch: Arch) -> Result<Archive> {
     Archive::new(apt, UBUNTU_FLAVOUR)
 }
 
-fn one(archive: &Archive, dir: &Path, series: &str, release: String) -> Result<Kernel> {
+fn one(archive: &Archive, dir: &Path, release: String) -> Result<Kernel> {
     let Archive { apt, names, .. } = archive;
     let place = dir.join(&release);
     let image = place.join("vmlinuz");
@@ -128,9 +137,7 @@ fn one(archive: &Archive, dir: &Path, series: &str, release: String) -> Result<K
     if !image.exists() || !modules::are_in(&modules) {
         std::fs::create_dir_all(&place)?;
         let unpacked = place.join("unpacked");
-        // From 6.19 on Debian's linux-image-* is empty and the image is in linux-binary-*; what is
-        // too new to have been signed has it in linux-binary-unsigned-*.
-        let package = ["linux-binary-", "linux-binary-unsigned-", "linux-image-"]
+        let package = PREFIXES
             .iter()
             .map(|prefix| format!("{prefix}{release}"))
             .find(|package| names.contains(package))
@@ -148,12 +155,22 @@ fn one(archive: &Archive, dir: &Path, series: &str, release: String) -> Result<K
         std::fs::remove_dir_all(&unpacked)?;
     }
     Ok(Kernel {
-        series: series.to_owned(),
+        series: series_of(&release)?,
         release,
         image,
         modules,
     })
 }
+
+/// What packages with a kernel's image are called. From 6.19 on Debian's linux-image-* is empty and
+/// the image is in linux-binary-*; what is too new to have been signed has it in
+/// linux-binary-unsigned-*. Some of Ubuntu's there are in linux-image-unsigned-* only.
+const PREFIXES: [&str; 4] = [
+    "linux-binary-",
+    "linux-binary-unsigned-",
+    "linux-image-",
+    "linux-image-unsigned-",
+];
 
 /// The newest release of a series: `6.1` is 6.1.anything, of this flavour and no other.
 fn newest(series: &str, flavour: &str, names: &[String]) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The scenarios on other kernels: Debian's, under QEMU.
+//! The scenarios on other kernels: Debian's and Ubuntu's, under QEMU.
 //!
 //! `leaktrace/docs/kernels.toml` says what must be seen on which kernel; what is found is
 //! compared with it.
@@ -25,7 +25,7 @@ use support::Support;
 
 /// What to do.
 pub struct Options {
-    /// Series; empty: the oldest and the newest.
+    /// Series, or releases in full; empty: the oldest and the newest.
     pub kernels: Vec<String>,
     /// Every series of the support table.
     pub all: bool,
@@ -233,7 +233,11 @@ fn chosen(options: &Options, support: &Support) -> Result<Vec<String>> {
     options
         .kernels
         .iter()
-        .map(|one| kernel::series_of(one))
+        .map(|one| match one.contains('-') {
+            // A release, in full.
+            true => Ok(one.clone()),
+            false => kernel::series_of(one),
+        })
         .collect()
 }
 
