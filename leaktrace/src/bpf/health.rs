@@ -106,6 +106,27 @@ pub fn skipping(coverage: &mut [Coverage], missed: u64) {
     }
 }
 
+/// Says of the families of probes that the kernel refused that programs for older kernels run
+/// instead, and why.
+pub fn reduced(coverage: &mut [Coverage], refused: &[(Probe, Outcome)]) {
+    for (probe, outcome) in missing_required(refused) {
+        let why = format!(
+            "programs for older kernels run: {} {}",
+            probe.hook,
+            outcome.clause()
+        );
+        let families = probe.families.iter().map(|family| family.name());
+        let of = |one: &&mut Coverage| families.clone().any(|family| one.family == family);
+        for family in coverage.iter_mut().filter(of) {
+            if family.status == CoverageStatus::Full {
+                family.status = CoverageStatus::Partial;
+            }
+            let reason = family.reason.take().into_iter();
+            family.reason = Some(reason.chain([why.clone()]).collect::<Vec<_>>().join("; "));
+        }
+    }
+}
+
 /// What is seen of each family. A family with no probe that runs is `none`; one with a probe or
 /// a kernel member missing is `partial`.
 pub fn coverage(
@@ -142,7 +163,7 @@ fn of_family(
         .collect();
     reasons.extend(missing_members(family, offsets));
     reasons.extend(skipped(family, outcomes, preemption));
-    reasons.extend(object.not_shown(family).map(str::to_owned));
+    reasons.extend(object.not_shown(family));
     let status = match (running, reasons.is_empty()) {
         (0, _) => CoverageStatus::None,
         (_, true) => CoverageStatus::Full,
@@ -199,8 +220,12 @@ mod tests {
     use zerocopy::FromZeros as _;
 
     use super::*;
+    use crate::bpf::object::Because;
 
-    const REDUCED: Object = Object::Reduced { mappings: false };
+    const REDUCED: Object = Object::Reduced {
+        mappings: false,
+        because: Because::Old,
+    };
 
     fn all_attached() -> Vec<(Probe, Outcome)> {
         PROBES

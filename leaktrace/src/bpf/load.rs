@@ -34,7 +34,7 @@ use super::{
     local::Local,
     loss::Loss,
     mapped,
-    object::{self, Object},
+    object::{self, Because, Object},
     probe::{PROBES, Probe, WAYS},
     programs::Programs,
     syscalls,
@@ -236,6 +236,18 @@ pub enum Unavailable {
     },
 }
 
+impl Unavailable {
+    /// Whether the kernel has looked at a program and does not take it.
+    fn is_refusal(&self) -> bool {
+        let Unavailable::Probe { outcomes, .. } = self else {
+            return false;
+        };
+        health::missing_required(outcomes)
+            .iter()
+            .all(|(_, outcome)| matches!(outcome, Outcome::Refused(_)))
+    }
+}
+
 /// Loads and attaches every probe that this kernel has, or has a deputy do it where this process
 /// may not.
 ///
@@ -313,16 +325,34 @@ pub(super) fn load_here(
     };
     let cpus = mapped::cpus().map_err(|why| Unavailable::Load(format!("{why:#}")))?;
     let config = configuration(options, (reader, deputy), cpus, nonce);
-    let kernel = (&offsets, &types);
-    let mut ebpf = match (
-        create(loader, which, options, (&config, cpus), kernel),
-        raised,
-    ) {
-        (Err(Unavailable::NoPermission), Err(why)) => return Err(Unavailable::LockedMemory(why)),
-        (created, _) => created?,
+    let kernel = Kernel {
+        offsets: &offsets,
+        types: &types,
+        preemption,
+        cpus,
     };
-    let (links, outcomes) = attach(&mut ebpf, which, &types, preemption);
-    require(&outcomes)?;
+    let mut refused = None;
+    let put_in = match (kernel.take(loader, which, options, &config), raised) {
+        (Err(Unavailable::NoPermission), Err(why)) => return Err(Unavailable::LockedMemory(why)),
+        // A distribution's verifier may be another than Linux's of that version: less is better
+        // than nothing.
+        (Err(why), _) if which == Object::Full && why.is_refusal() => {
+            let reduced = Object::reduced(&types, Because::Refused);
+            let put_in = kernel.take(EbpfLoader::new(), reduced, options, &config);
+            let Ok(put_in) = put_in else {
+                return Err(why);
+            };
+            refused = Some(why);
+            put_in
+        }
+        (put_in, _) => put_in?,
+    };
+    let PutIn {
+        which,
+        mut ebpf,
+        links,
+        outcomes,
+    } = put_in;
     let inside = match options.exit_times {
         ExitTimes::Off => Ok(Vec::new()),
         ExitTimes::Told => inside::attach(&mut ebpf, &types),
@@ -337,7 +367,55 @@ pub(super) fn load_here(
         inside,
         outcomes,
     };
-    Local::new(loaded, &offsets, nonce, options, preemption).map_err(not_loaded)
+    let (local, mut found) =
+        Local::new(loaded, &offsets, nonce, options, preemption).map_err(not_loaded)?;
+    if let Some(Unavailable::Probe { outcomes, .. }) = &refused {
+        health::reduced(&mut found.coverage, outcomes);
+    }
+    Ok((local, found))
+}
+
+/// What loading needs to know of the kernel.
+#[derive(Clone, Copy)]
+struct Kernel<'k> {
+    offsets: &'k Offsets,
+    types: &'k Btf,
+    preemption: Preemption,
+    cpus: u32,
+}
+
+/// Programs that run.
+struct PutIn {
+    which: Object,
+    ebpf: Ebpf,
+    links: BTreeMap<&'static str, FdLink>,
+    outcomes: Vec<(Probe, Outcome)>,
+}
+
+impl Kernel<'_> {
+    /// Loads and attaches a build of the programs. Where one that is needed does not run none of
+    /// them stays.
+    fn take(
+        self,
+        loader: EbpfLoader<'static>,
+        which: Object,
+        options: &LoadOptions,
+        config: &Config,
+    ) -> Result<PutIn, Unavailable> {
+        let known = (self.offsets, self.types);
+        let mut ebpf = create(loader, which, options, (config, self.cpus), known)?;
+        let (links, mut outcomes) = attach(&mut ebpf, which, self.types, self.preemption);
+        if let (Object::Full, Some(loss)) = (which, options.loss) {
+            loss.refuse(&mut outcomes);
+        }
+        require(&outcomes)?;
+        Ok(PutIn {
+            which,
+            ebpf,
+            links,
+            outcomes,
+        })
+    }
 }
 
 fn not_loaded(why: anyhow::Error) -> Unavailable {

@@ -2,8 +2,9 @@
 //!
 //! `LEAKTRACE_TEST_LOSS` is a list of `ring=BYTES`, `sleep=N/M` (the reader sleeps N ms of every
 //! M), `drop=N` (one record in N, on average, is not handed on, and counted as lost), `silent`
-//! (what is dropped is not counted) and `seed=N` (which records are dropped). Whoever may load
-//! programs may also set this; whether it is in force is told on stderr.
+//! (what is dropped is not counted), `seed=N` (which records are dropped) and `refuse` (the programs
+//! for this kernel count as refused). Whoever may load programs may also set this; whether it is in
+//! force is told on stderr.
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,10 @@ use leaktrace_common::{
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::{
+    health::Outcome,
+    probe::{Need, Probe},
+};
 use crate::{census::host, launch::privilege};
 
 /// The variable.
@@ -39,6 +44,7 @@ pub struct Loss {
     drop: Option<u64>,
     counting: Counting,
     seed: Option<u64>,
+    refuse: bool,
 }
 
 /// Whether what is dropped is counted.
@@ -52,8 +58,8 @@ enum Counting {
 /// A word that is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "{VARIABLE}: `{0}` is not understood; it takes ring=BYTES, sleep=N/M, drop=N, silent and \
-     seed=N, with commas between"
+    "{VARIABLE}: `{0}` is not understood; it takes ring=BYTES, sleep=N/M, drop=N, silent, \
+     seed=N and refuse, with commas between"
 )]
 pub struct NoLoss(String);
 
@@ -93,10 +99,21 @@ impl Loss {
                 Some(("drop", one)) => loss.drop = Some(number(one).ok_or_else(refused)?),
                 Some(("seed", seed)) => loss.seed = Some(number(seed).ok_or_else(refused)?),
                 None if word == "silent" => loss.counting = Counting::Silent,
+                None if word == "refuse" => loss.refuse = true,
                 Some(_) | None => return Err(refused()),
             }
         }
         Ok(loss)
+    }
+
+    /// As a verifier does, of one program that nothing goes without.
+    pub(super) fn refuse(self, outcomes: &mut [(Probe, Outcome)]) {
+        let mut needed = outcomes
+            .iter_mut()
+            .filter(|(probe, _)| probe.need == Need::Required);
+        if let (true, Some((_, outcome))) = (self.refuse, needed.next()) {
+            *outcome = Outcome::Refused(format!("{VARIABLE} says so"));
+        }
     }
 }
 
@@ -237,13 +254,14 @@ mod tests {
 
     #[test]
     fn words_are_understood_or_refused_by_name() {
-        let loss = Loss::parse("ring=4096,sleep=50/100,drop=10000,silent");
+        let loss = Loss::parse("ring=4096,sleep=50/100,drop=10000,silent,refuse");
         let expected = Loss {
             ring_bytes: Some(4096),
             sleep: Some((Duration::from_millis(50), Duration::from_millis(100))),
             drop: Some(10_000),
             counting: Counting::Silent,
             seed: None,
+            refuse: true,
         };
         assert_eq!(loss, Ok(expected));
         for wrong in [

@@ -24,29 +24,44 @@ pub enum Object {
     Reduced {
         /// Whether the kernel goes through mappings for programs.
         mappings: bool,
+        /// Why it is not the full one.
+        because: Because,
     },
 }
 
-/// Programs that the reduced object leaves out, and why, after `which`.
-const LEFT_OUT: [(&str, &str); 2] = [
-    ("io_uring_submit_req", "needs bpf_loop, Linux 5.17"),
-    ("io_uring_complete", "needs bpf_loop, Linux 5.17"),
-];
+/// Why the reduced object is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// The kernel has no bpf_loop.
+    Old,
+    /// The kernel's verifier refused the full one.
+    Refused,
+}
+
+impl Because {
+    /// What would show the rest.
+    fn clause(self) -> &'static str {
+        match self {
+            Because::Old => "bpf_loop, Linux 5.17",
+            Because::Refused => "the kernel refuses the programs that see it",
+        }
+    }
+}
+
+/// Programs that the reduced object leaves out.
+const LEFT_OUT: [&str; 2] = ["io_uring_submit_req", "io_uring_complete"];
 
 /// What the other programs of the reduced object do not show of a family. Some of it a kernel that is
 /// not quite as old could tell; the next one tells all of it.
 const NOT_SHOWN: [(Family, &str); 3] = [
     (
         Family::Ring,
-        "what a ring has registered and what aio has in flight is not seen (bpf_loop, Linux 5.17)",
+        "what a ring has registered and what aio has in flight is not seen",
     ),
+    (Family::Task, "a call that was waiting before is not seen"),
     (
         Family::Task,
-        "a call that was waiting before is not seen (bpf_loop, Linux 5.17)",
-    ),
-    (
-        Family::Task,
-        "with --cgroup, programs started in cgroups below it are not seen (bpf_loop, Linux 5.17)",
+        "with --cgroup, programs started in cgroups below it are not seen",
     ),
 ];
 
@@ -61,13 +76,19 @@ impl Object {
     /// does not answer is no reason to show less.
     pub fn for_this_kernel(types: &Btf) -> Object {
         match is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_loop) {
-            Ok(false) => Object::Reduced {
-                // DEFINE_BPF_ITER_FUNC in kernel/bpf/task_iter.c.
-                mappings: types
-                    .id_by_type_name_kind("bpf_iter_task_vma", BtfKind::Func)
-                    .is_ok(),
-            },
+            Ok(false) => Object::reduced(types, Because::Old),
             Ok(true) | Err(_) => Object::Full,
+        }
+    }
+
+    /// The reduced one.
+    pub fn reduced(types: &Btf, because: Because) -> Object {
+        Object::Reduced {
+            // DEFINE_BPF_ITER_FUNC in kernel/bpf/task_iter.c.
+            mappings: types
+                .id_by_type_name_kind("bpf_iter_task_vma", BtfKind::Func)
+                .is_ok(),
+            because,
         }
     }
 
@@ -83,21 +104,26 @@ impl Object {
     pub fn leaves_out(self, program: &str) -> Option<&'static str> {
         match self {
             Object::Full => None,
-            Object::Reduced { .. } => LEFT_OUT
-                .iter()
-                .find(|(name, _)| *name == program)
-                .map(|(_, why)| *why),
+            Object::Reduced { because, .. } => {
+                LEFT_OUT.contains(&program).then_some(match because {
+                    Because::Old => "needs bpf_loop, Linux 5.17",
+                    Because::Refused => "is one of those that the kernel refuses",
+                })
+            }
         }
     }
 
     /// What it does not show of a family where all its programs run, a clause each.
-    pub fn not_shown(self, family: Family) -> impl Iterator<Item = &'static str> {
-        let no_mappings = (!self.looks_up_mappings()).then_some(NO_MAPPINGS);
-        let reduced = (self != Object::Full).then_some(NOT_SHOWN);
-        let clauses = reduced.into_iter().flatten().chain(no_mappings);
-        clauses
-            .filter(move |(of, _)| *of == family)
-            .map(|(_, clause)| clause)
+    pub fn not_shown(self, family: Family) -> Vec<String> {
+        let Object::Reduced { mappings, because } = self else {
+            return Vec::new();
+        };
+        let of = |(one, _): &(Family, &str)| *one == family;
+        let left = NOT_SHOWN.into_iter().filter(of);
+        let left = left.map(|(_, what)| format!("{what} ({})", because.clause()));
+        let no_mappings = (!mappings).then_some(NO_MAPPINGS).filter(of);
+        left.chain(no_mappings.map(|(_, clause)| clause.to_owned()))
+            .collect()
     }
 
     /// Whether its records say whose records were lost.
@@ -109,7 +135,7 @@ impl Object {
     pub(super) fn looks_up_mappings(self) -> bool {
         match self {
             Object::Full => true,
-            Object::Reduced { mappings } => mappings,
+            Object::Reduced { mappings, .. } => mappings,
         }
     }
 }
@@ -136,7 +162,14 @@ mod tests {
     use super::*;
     use crate::bpf::probe::PROBES;
 
-    const REDUCED: Object = Object::Reduced { mappings: false };
+    const OLD: Object = Object::Reduced {
+        mappings: false,
+        because: Because::Old,
+    };
+    const REFUSED: Object = Object::Reduced {
+        mappings: true,
+        because: Because::Refused,
+    };
 
     #[test]
     fn the_reduced_object_has_what_it_does_not_leave_out() {
@@ -147,26 +180,25 @@ mod tests {
             };
             assert!(has(Object::Full), "{}", probe.program);
             assert_eq!(Object::Full.leaves_out(probe.program), None);
-            let left_out = REDUCED.leaves_out(probe.program).is_some();
-            assert_eq!(has(REDUCED), !left_out, "{}", probe.program);
+            let left_out = OLD.leaves_out(probe.program).is_some();
+            assert_eq!(has(OLD), !left_out, "{}", probe.program);
+            assert_eq!(REFUSED.leaves_out(probe.program).is_some(), left_out);
         }
     }
 
     #[test]
-    fn what_is_not_shown_names_the_feature_and_its_kernel() {
-        for clause in LEFT_OUT
-            .iter()
-            .map(|(_, why)| *why)
-            .chain(NOT_SHOWN.iter().map(|(_, why)| *why))
-            .chain([NO_MAPPINGS.1])
-        {
-            assert!(clause.contains("Linux 5."), "{clause}");
-        }
-        assert_eq!(Object::Full.not_shown(Family::Ring).count(), 0);
-        assert_eq!(REDUCED.not_shown(Family::Ring).count(), 1);
-        assert_eq!(REDUCED.not_shown(Family::Mapping).count(), 1);
-        let with_mappings = Object::Reduced { mappings: true };
-        assert_eq!(with_mappings.not_shown(Family::Mapping).count(), 0);
-        assert_eq!(Object::Full.not_shown(Family::Mapping).count(), 0);
+    fn what_is_not_shown_names_the_feature_and_its_kernel_or_the_refusal() {
+        let of = |object: Object| {
+            let clauses = Family::ALL.iter().flat_map(|one| object.not_shown(*one));
+            let left_out = LEFT_OUT.iter().filter_map(|name| object.leaves_out(name));
+            clauses
+                .chain(left_out.map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(Object::Full), Vec::<String>::new());
+        assert_eq!(of(OLD).len(), 6);
+        assert!(of(OLD).iter().all(|one| one.contains("Linux 5.")));
+        assert_eq!(of(REFUSED).len(), 5);
+        assert!(of(REFUSED).iter().all(|one| one.contains("refuses")));
     }
 }
