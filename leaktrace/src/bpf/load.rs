@@ -332,41 +332,27 @@ pub(super) fn load_here(
         cpus,
     };
     let mut refused = None;
-    let put_in = match (kernel.take(loader, which, options, &config), raised) {
+    let mut loaded = match (kernel.take(loader, which, options, &config), raised) {
         (Err(Unavailable::NoPermission), Err(why)) => return Err(Unavailable::LockedMemory(why)),
         // A distribution's verifier may be another than Linux's of that version: less is better
         // than nothing.
         (Err(why), _) if which == Object::Full && why.is_refusal() => {
             let reduced = Object::reduced(&types, Because::Refused);
-            let put_in = kernel.take(EbpfLoader::new(), reduced, options, &config);
-            let Ok(put_in) = put_in else {
+            let loaded = kernel.take(EbpfLoader::new(), reduced, options, &config);
+            let Ok(loaded) = loaded else {
                 return Err(why);
             };
             refused = Some(why);
-            put_in
+            loaded
         }
-        (put_in, _) => put_in?,
+        (loaded, _) => loaded?,
     };
-    let PutIn {
-        which,
-        mut ebpf,
-        links,
-        outcomes,
-    } = put_in;
-    let inside = match options.exit_times {
-        ExitTimes::Off => Ok(Vec::new()),
-        ExitTimes::Told => inside::attach(&mut ebpf, &types),
-    };
+    if options.exit_times == ExitTimes::Told {
+        loaded.inside = inside::attach(&mut loaded.ebpf, &types);
+    }
     // The kernel's types are several times what a run of a small program needs.
     drop(types);
     host::give_back_memory();
-    let loaded = Loaded {
-        ebpf,
-        which,
-        links,
-        inside,
-        outcomes,
-    };
     let (local, mut found) =
         Local::new(loaded, &offsets, nonce, options, preemption).map_err(not_loaded)?;
     if let Some(Unavailable::Probe { outcomes, .. }) = &refused {
@@ -384,14 +370,6 @@ struct Kernel<'k> {
     cpus: u32,
 }
 
-/// Programs that run.
-struct PutIn {
-    which: Object,
-    ebpf: Ebpf,
-    links: BTreeMap<&'static str, FdLink>,
-    outcomes: Vec<(Probe, Outcome)>,
-}
-
 impl Kernel<'_> {
     /// Loads and attaches a build of the programs. Where one that is needed does not run none of
     /// them stays.
@@ -401,7 +379,7 @@ impl Kernel<'_> {
         which: Object,
         options: &LoadOptions,
         config: &Config,
-    ) -> Result<PutIn, Unavailable> {
+    ) -> Result<Loaded, Unavailable> {
         let known = (self.offsets, self.types);
         let mut ebpf = create(loader, which, options, (config, self.cpus), known)?;
         let (links, mut outcomes) = attach(&mut ebpf, which, self.types, self.preemption);
@@ -409,10 +387,11 @@ impl Kernel<'_> {
             loss.refuse(&mut outcomes);
         }
         require(&outcomes)?;
-        Ok(PutIn {
-            which,
+        Ok(Loaded {
             ebpf,
+            which,
             links,
+            inside: Ok(Vec::new()),
             outcomes,
         })
     }
