@@ -527,13 +527,14 @@ offsets! {
     ring_sq_head: "io_ring_ctx.cached_sq_head";
     ring_cq_tail: "io_ring_ctx.cached_cq_tail";
     uring_complete_arguments: "arguments(io_uring_complete)";
+    uring_submit_arguments: "arguments(io_uring_submit_req)|arguments(io_uring_submit_sqe)";
     ring_files: "io_ring_ctx.file_table.bitmap";
     ring_files_count: "io_ring_ctx.file_table.data.nr|io_ring_ctx.nr_user_files";
     ring_buffers_count: "io_ring_ctx.buf_table.nr|io_ring_ctx.nr_user_bufs";
     kiocb_opcode: "io_kiocb.opcode";
     kiocb_flags: "io_kiocb.flags";
     kiocb_ctx: "io_kiocb.ctx";
-    kiocb_user_data: "io_kiocb.cqe.user_data";
+    kiocb_user_data: "io_kiocb.cqe.user_data|io_kiocb.user_data";
     uring_open_slot: "io_open.file_slot";
     uring_open_flags: "io_open.how.flags";
     uring_accept_slot: "io_accept.file_slot";

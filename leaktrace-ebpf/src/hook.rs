@@ -108,10 +108,18 @@ fn workqueue_execute_end(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[cfg(not(feature = "reduced"))]
+/// The request came after its ring up to Linux 5.19, and was not among the arguments at first, but its
+/// opcode (include/trace/events/io_uring.h, v5.10, v5.15, v5.19, v6.1).
 #[btf_tracepoint(function = "io_uring_submit_req")]
 fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
-    probe::uring::submitted(ctx.arg::<u64>(0));
+    let arguments = offset!(uring_submit_arguments);
+    if arguments <= 2 {
+        probe::uring::submitted(ctx.arg::<u64>(0));
+    } else if arguments > 5 {
+        probe::uring::submitted(ctx.arg::<u64>(1));
+    } else {
+        probe::uring::submitted_unseen(ctx.arg::<u64>(1) as u8);
+    }
     0
 }
 

@@ -326,23 +326,57 @@ static void supervised(void) {
     waitpid(child, NULL, 0);
 }
 
+// A ring of four, and where its entries are; `queue` is the ring's own.
+static struct io_uring_sqe *ring_of_four(int *ring, char **queue, struct io_uring_params *params) {
+    *ring = (int)syscall(SYS_io_uring_setup, 4, params);
+    must(*ring >= 0, "io_uring_setup");
+    *queue = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, *ring, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *entries =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, *ring, IORING_OFF_SQES);
+    must(*queue != MAP_FAILED && entries != MAP_FAILED, "mmap");
+    return entries;
+}
+
+static void ring_submit(int ring, char *queue, const struct io_uring_params *params, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        ((unsigned *)(queue + params->sq_off.array))[i] = i;
+    __atomic_store_n((unsigned *)(queue + params->sq_off.tail), count, __ATOMIC_RELEASE);
+    long done = syscall(SYS_io_uring_enter, ring, count, count, IORING_ENTER_GETEVENTS, NULL, 0);
+    must(done == count, "enter");
+}
+
 // A directory is made by io_uring.
 static void ring_mkdir(const char *path) {
     struct io_uring_params params = {0};
-    int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
-    must(ring >= 0, "io_uring_setup");
-    char *queue = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-    struct io_uring_sqe *entry =
-        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-    must(queue != MAP_FAILED && entry != MAP_FAILED, "mmap");
+    int ring;
+    char *queue;
+    struct io_uring_sqe *entry = ring_of_four(&ring, &queue, &params);
     entry->opcode = IORING_OP_MKDIRAT;
     entry->fd = AT_FDCWD;
     entry->addr = (unsigned long)path;
     entry->len = 0700;
-    ((unsigned *)(queue + params.sq_off.array))[0] = 0;
-    __atomic_store_n((unsigned *)(queue + params.sq_off.tail), 1, __ATOMIC_RELEASE);
-    must(syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == 1, "enter");
+    ring_submit(ring, queue, &params, 1);
     must(access(path, F_OK) == 0, "mkdir");
+}
+
+// A file is made and closed by io_uring, within one call.
+static void ring_create(const char *path) {
+    struct io_uring_params params = {0};
+    int ring;
+    char *queue;
+    struct io_uring_sqe *entries = ring_of_four(&ring, &queue, &params);
+    int next = dup(ring);
+    close(next);
+    entries[0].opcode = IORING_OP_OPENAT;
+    entries[0].flags = IOSQE_IO_LINK;
+    entries[0].fd = AT_FDCWD;
+    entries[0].addr = (unsigned long)path;
+    entries[0].len = 0600;
+    entries[0].open_flags = O_CREAT | O_EXCL | O_WRONLY;
+    entries[1].opcode = IORING_OP_CLOSE;
+    entries[1].fd = next;
+    ring_submit(ring, queue, &params, 2);
+    must(access(path, F_OK) == 0 && fcntl(next, F_GETFD) < 0, "create and close");
 }
 
 // A listener, two ends of connections, one that never had one, one that can have none.
@@ -426,6 +460,8 @@ int main(int argc, char **argv) {
         supervised();
     else if (!strcmp(word, "ring-mkdir"))
         ring_mkdir(argument);
+    else if (!strcmp(word, "ring-create"))
+        ring_create(argument);
     else if (!strcmp(word, "sockets"))
         sockets();
     else if (!strcmp(word, "shared"))

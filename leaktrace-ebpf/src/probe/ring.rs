@@ -8,6 +8,7 @@ use leaktrace_common::{
         call::Call,
         kind,
         ring::{RingExit, RingSetup, RingState, ring_exit},
+        task::taint,
     },
 };
 
@@ -17,8 +18,11 @@ use crate::{
     kernel::{Detail, in_flight, offset, ones, read},
     maps::{RING_OPERATIONS, RINGS, count_fault},
     once, rounds,
-    tree::{self, Slot},
+    tree::{self, Slot, flag},
 };
+
+/// IORING_SETUP_SQPOLL.
+const SQPOLL: u32 = 1 << 1;
 
 /// io_uring_setup returned. `struct io_uring_params` begins with sq_entries, cq_entries and
 /// flags, which the kernel has filled in (include/uapi/linux/io_uring.h).
@@ -62,6 +66,18 @@ pub fn setup(slot: &mut Slot, params: u64, result: i64) {
             slot,
             emit::position(slot, &table),
         );
+    }
+    // The thread that polls is none of the process's where a submission comes without its request
+    // (kernels before 5.12, fs/io_uring.c): what it is asked for nobody sees.
+    if cfg!(feature = "reduced") && offset!(uring_submit_arguments) == 5 {
+        let mut flags = 0u32;
+        // SAFETY: the destination is four bytes.
+        unsafe {
+            bpf_probe_read_user((&raw mut flags).cast(), 4, (params + 8) as *const _);
+        }
+        if flags & SQPOLL != 0 {
+            once::task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
+        }
     }
 }
 

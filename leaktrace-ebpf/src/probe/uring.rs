@@ -45,7 +45,34 @@ mod opcode {
 /// IOSQE_CQE_SKIP_SUCCESS: REQ_F_CQE_SKIP has the same bit (include/linux/io_uring_types.h).
 const SILENT: u32 = 1 << 6;
 
+/// A request was taken from the submission queue of which nothing is known but what it asks for. What
+/// names an open makes is then not known either.
+#[inline(always)]
+pub fn submitted_unseen(opcode: u8) {
+    let Some(slot) = tree::current_slot() else {
+        return;
+    };
+    if makes_names(opcode) || opens(opcode) {
+        once::task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
+    }
+}
+
+/// A request was taken from the submission queue. Where completions are not followed what an open has
+/// made may be closed again before anybody looks: that it makes something is all that is known.
+#[cfg(feature = "reduced")]
+#[inline(always)]
+pub fn submitted(request: u64) {
+    let Some(slot) = tree::current_slot() else {
+        return;
+    };
+    let opcode = read::<u8>(request, offset!(kiocb_opcode));
+    if makes_names(opcode) || opens(opcode) && creates(request) {
+        once::task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
+    }
+}
+
 /// A request was taken from the submission queue.
+#[cfg(not(feature = "reduced"))]
 #[inline(always)]
 pub fn submitted(request: u64) {
     let Some(slot) = tree::current_slot() else {
@@ -62,9 +89,7 @@ pub fn submitted(request: u64) {
         opcode::ACCEPT if read::<u32>(request, offset!(uring_accept_slot)) == 0 => {
             let _ = ACCEPTING.insert(name(request), 1, 0);
         }
-        // What they leave is not known by name, and that is declared. A removal needs no telling:
-        // the census finds that the thing is gone.
-        opcode::RENAMEAT | opcode::MKDIRAT | opcode::SYMLINKAT | opcode::LINKAT => {
+        _ if makes_names(opcode) => {
             once::task::taint(slot, taint::RING_NAMES, flag::RING_NAMES);
         }
         // The polling thread carries out what it submits: its table is compared from here on.
@@ -73,13 +98,33 @@ pub fn submitted(request: u64) {
     }
 }
 
+/// What they leave is not known by name, and that is declared. A removal needs no telling: the census
+/// finds that the thing is gone.
+#[inline(always)]
+fn makes_names(code: u8) -> bool {
+    matches!(
+        code,
+        opcode::RENAMEAT | opcode::MKDIRAT | opcode::SYMLINKAT | opcode::LINKAT
+    )
+}
+
+#[inline(always)]
+fn opens(code: u8) -> bool {
+    code == opcode::OPENAT || code == opcode::OPENAT2
+}
+
 /// O_CREAT (include/uapi/asm-generic/fcntl.h).
 const O_CREAT: u64 = 0o100;
 
+/// Of a request that opens.
+#[inline(always)]
+fn creates(request: u64) -> bool {
+    read::<u64>(request, offset!(uring_open_flags)) & O_CREAT != 0
+}
+
 #[inline(always)]
 pub fn silent(slot: &mut Slot, request: u64, code: u8) {
-    let opens = code == opcode::OPENAT || code == opcode::OPENAT2;
-    if opens && read::<u64>(request, offset!(uring_open_flags)) & O_CREAT != 0 {
+    if opens(code) && creates(request) {
         once::task::taint(slot, taint::SILENT_CREATION, flag::SILENT_CREATION);
     } else {
         once::task::taint(slot, taint::SILENT, flag::SILENT);
