@@ -79,13 +79,16 @@ pub enum Preemption {
     Possible,
 }
 
+/// The first version that does.
+pub const PREEMPTS: (u32, u32) = (7, 0);
+
 /// Whether this kernel preempts programs on tracepoints. Since Linux 7.0 it goes through them in
 /// a section of SRCU (`guard(srcu_fast_notrace)` in include/linux/tracepoint.h), whose type it has
 /// for that; before, with preemption off. The version counts too: a kernel that does the same by
 /// another name is newer.
 pub fn preemption(btf: &Btf<'_>, version: Option<(u32, u32)>) -> Preemption {
     let guarded = btf.has_type(TypeKind::Typedef, "class_srcu_fast_notrace_t");
-    if guarded || version.is_none_or(|version| version >= (7, 0)) {
+    if guarded || version.is_none_or(|version| version >= PREEMPTS) {
         Preemption::Possible
     } else {
         Preemption::Impossible
@@ -110,20 +113,41 @@ pub fn skipping(coverage: &mut [Coverage], missed: u64) {
 /// instead, and why.
 pub fn reduced(coverage: &mut [Coverage], refused: &[(Probe, Outcome)]) {
     for (probe, outcome) in missing_required(refused) {
-        let why = format!(
-            "programs for older kernels run: {} {}",
-            probe.hook,
-            outcome.clause()
+        let (hook, why) = (probe.hook, outcome.clause());
+        narrow(
+            coverage,
+            probe.families,
+            &format!("programs for older kernels run: {hook} {why}"),
         );
-        let families = probe.families.iter().map(|family| family.name());
-        let of = |one: &&mut Coverage| families.clone().any(|family| one.family == family);
-        for family in coverage.iter_mut().filter(of) {
-            if family.status == CoverageStatus::Full {
-                family.status = CoverageStatus::Partial;
-            }
-            let reason = family.reason.take().into_iter();
-            family.reason = Some(reason.chain([why.clone()]).collect::<Vec<_>>().join("; "));
+    }
+}
+
+/// Says of what can be skipped that functions, which cannot, are refused, and why.
+pub fn without_functions(coverage: &mut [Coverage], outcomes: &[(Probe, Outcome)], why: &str) {
+    let by_tracepoint = |(probe, outcome): &&(Probe, Outcome)| {
+        probe.function.is_some() && *outcome == Outcome::Attached(Way::Tracepoint)
+    };
+    let skips = |family: &Family| {
+        let mut outcomes = outcomes.iter().filter(by_tracepoint);
+        outcomes.any(|(probe, _)| probe.skips.contains(family))
+    };
+    let families: Vec<Family> = Family::ALL.iter().copied().filter(skips).collect();
+    narrow(coverage, &families, why);
+}
+
+/// Less is seen of these.
+fn narrow(coverage: &mut [Coverage], families: &[Family], why: &str) {
+    for one in coverage {
+        if !families.iter().any(|family| family.name() == one.family) {
+            continue;
         }
+        if one.status == CoverageStatus::Full {
+            one.status = CoverageStatus::Partial;
+        }
+        one.reason = Some(match &one.reason {
+            Some(reason) => format!("{reason}; {why}"),
+            None => why.to_owned(),
+        });
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
 use super::{
     btf, diagnostics,
     engine::Found,
+    events,
     health::{self, Outcome, Preemption, Way},
     inside,
     local::Local,
@@ -358,6 +359,11 @@ pub(super) fn load_here(
     if let Some(Unavailable::Probe { outcomes, .. }) = &refused {
         health::reduced(&mut found.coverage, outcomes);
     }
+    if preemption == Preemption::Possible
+        && let Some(why) = events::refused()
+    {
+        health::without_functions(&mut found.coverage, local.outcomes(), &why);
+    }
     Ok((local, found))
 }
 
@@ -442,6 +448,11 @@ fn require(outcomes: &[(Probe, Outcome)]) -> Result<(), Unavailable> {
         why: outcome.clause(),
         outcomes: outcomes.to_vec(),
     })
+}
+
+/// Whether this kernel may be one that preempts programs on tracepoints.
+pub fn may_need_functions() -> bool {
+    version().is_none_or(|version| version >= health::PREEMPTS)
 }
 
 /// Major and minor number of the running kernel.

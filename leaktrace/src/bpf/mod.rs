@@ -8,6 +8,7 @@ mod attempt;
 pub mod btf;
 mod diagnostics;
 pub mod engine;
+pub mod events;
 pub mod health;
 mod holders;
 mod identity;
@@ -31,6 +32,7 @@ pub use attempt::{attempt, attempt_here};
 pub use identity::Identities;
 pub use load::{
     Diagnostics, ExitTimes, LoadOptions, Scope, Stacks, Targets, Unavailable, load, load_for,
+    may_need_functions,
 };
 pub use local::{Local, Watched};
 pub use maps::Maps;

@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::Grant;
+use crate::bpf::{self, events};
 
 /// Capability numbers that there may be (a kernel has 41 as of 6.18).
 const CAPABILITIES: u32 = 64;
@@ -102,16 +103,28 @@ fn option(socket: &UnixStream, option: libc::c_int, room: usize) -> io::Result<V
     Ok(numbers)
 }
 
-/// Becomes the user, and gives up for good every right that the grant does not need. What remains is
-/// set aside until it is used, as file capabilities are. To be called before there is a second
-/// thread: all of this is a thread's own.
+/// What only loading takes, and only here: see [`events`].
+fn for_loading() -> CapabilitySet {
+    match events::kept_to_the_administrator() {
+        Some(_) if bpf::may_need_functions() => CapabilitySet::SYS_ADMIN,
+        Some(_) | None => CapabilitySet::empty(),
+    }
+}
+
+fn lasting(grant: Grant) -> CapabilitySet {
+    needed(grant).fold(CapabilitySet::empty(), |all, (one, ..)| all | one)
+}
+
+/// Becomes the user, and gives up for good every right that the grant does not need, but for what
+/// loading takes: [`loaded`] gives that up. What remains is set aside until it is used, as file
+/// capabilities are. To be called before there is a second thread: all of this is a thread's own.
 ///
 /// # Errors
 /// A clause: what is missing, or what the kernel refuses.
 pub(super) fn become_user(user: &User, grant: Grant) -> Result<(), String> {
     let failed = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
     let had = capabilities(None).map_err(failed("cannot read its own capabilities"))?;
-    let keep = needed(grant).fold(CapabilitySet::empty(), |all, (one, ..)| all | one);
+    let lasting = lasting(grant);
     let missing: Vec<&str> = needed(grant)
         .filter(|(one, _, required)| *required && !had.permitted.contains(*one))
         .map(|(_, name, _)| name)
@@ -119,11 +132,11 @@ pub(super) fn become_user(user: &User, grant: Grant) -> Result<(), String> {
     if !missing.is_empty() {
         return Err(format!("it has no {}", missing.join(" and no ")));
     }
-    let keep = had.permitted & keep;
+    let keep = had.permitted & (lasting | for_loading());
     if had.permitted.contains(CapabilitySet::SETPCAP) {
         for number in 0..CAPABILITIES {
             let one = CapabilitySet::from_bits_retain(1 << number);
-            if !keep.contains(one) {
+            if !lasting.contains(one) || !keep.contains(one) {
                 // Beyond the last one that the kernel has.
                 let _ = remove_capability_from_bounding_set(one);
             }
@@ -162,6 +175,23 @@ pub(super) fn become_user(user: &User, grant: Grant) -> Result<(), String> {
     set_no_new_privs(true).map_err(failed("cannot refuse new privileges"))?;
     // Neither a debugger of the user's nor a core file gets to see it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed("cannot hide itself"))?;
+    is_given_up(keep)
+}
+
+/// Gives up what was for loading.
+///
+/// # Errors
+/// A clause: what the kernel refuses.
+pub(super) fn loaded(grant: Grant) -> Result<(), String> {
+    let had = capabilities(None).map_err(|error| error.to_string())?;
+    let keep = had.permitted & lasting(grant);
+    let sets = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: keep,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets)
+        .map_err(|error| format!("cannot give up its capabilities: {error}"))?;
     is_given_up(keep)
 }
 

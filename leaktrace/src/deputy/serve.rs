@@ -139,8 +139,12 @@ impl Deputy {
         match (request, &mut self.loaded) {
             (Request::Load(load), None) => self.load(&load, channel),
             (Request::Attempt { .. }, None) => {
+                let attempt = Box::new(bpf::attempt_here());
+                if let Err(why) = rights::loaded(self.grant) {
+                    return channel.say(&refused(&why), &[]);
+                }
                 let attempted = Reply::Attempted {
-                    attempt: Box::new(bpf::attempt_here()),
+                    attempt,
                     capabilities: rights::permitted(),
                 };
                 channel.say(&attempted, &[])
@@ -175,7 +179,11 @@ impl Deputy {
             },
             loss: None,
         };
-        let (mut engine, found) = match bpf::load_for(&options, self.user.pid) {
+        let loaded = bpf::load_for(&options, self.user.pid);
+        if let Err(why) = rights::loaded(self.grant) {
+            return channel.say(&refused(&why), &[]);
+        }
+        let (mut engine, found) = match loaded {
             Ok(loaded) => loaded,
             Err(why) => return channel.say(&Reply::from(&why), &[]),
         };

@@ -80,8 +80,12 @@ pub fn is_given_by_the_file() -> bool {
 /// Whether this process may show what leaktrace did not start: root may, and whom root has given
 /// that right, but not everybody who can execute a file with capabilities.
 pub fn may_show_others() -> bool {
-    let administers = || read().is_some_and(|sets| sets[0].permitted >> CAP_SYS_ADMIN & 1 != 0);
     is_root() || !is_given_by_the_file() || administers()
+}
+
+/// Whether CAP_SYS_ADMIN is there to be taken up.
+pub fn administers() -> bool {
+    read().is_some_and(|sets| sets[0].permitted >> CAP_SYS_ADMIN & 1 != 0)
 }
 
 /// Whether this process may load programs and read what they tell: CAP_BPF and CAP_PERFMON, which

@@ -1,0 +1,26 @@
+//! Whether functions can be attached to without being the administrator.
+//!
+//! A kprobe is a perf event. For those Linux asks for CAP_PERFMON (`perf_kprobe_event_init` in
+//! kernel/events/core.c, since v5.8); the kernels of Debian and Ubuntu ask for CAP_SYS_ADMIN on top where
+//! `kernel.perf_event_paranoid` is 3 or more, which Debian's default is (their patch "security,perf:
+//! Allow further restriction of perf_event_open").
+
+use std::fs;
+
+use crate::launch::privilege;
+
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+/// The setting, if it is one that keeps perf events to the administrator.
+pub fn kept_to_the_administrator() -> Option<i32> {
+    let text = fs::read_to_string(PARANOID).ok()?;
+    text.trim().parse().ok().filter(|level| *level >= 3)
+}
+
+/// Why this process may not attach to functions, if that is why: a clause.
+pub(super) fn refused() -> Option<String> {
+    let level = kept_to_the_administrator().filter(|_| !privilege::administers())?;
+    Some(format!(
+        "functions are refused without CAP_SYS_ADMIN: kernel.perf_event_paranoid is {level}, 2 would do"
+    ))
+}
