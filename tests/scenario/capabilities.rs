@@ -19,6 +19,7 @@ fn all() -> String {
 /// A copy of the binary with these capabilities.
 fn capable(place: &Place, capabilities: &str) -> PathBuf {
     let binary = place.open_to_all();
+    leaktrace_tests::open_events();
     let set = Command::new("setcap")
         .arg(capabilities)
         .arg(&binary)

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use leaktrace_tests::{
-    HANDED_OVER, NOBODY, Objects, Outcome, Place, Run, Sudoer, linux, needs, patience, pristine,
+    HANDED_OVER, NOBODY, Objects, Outcome, Place, Run, Sudoer, linux, needs, open_events, patience,
+    pristine,
 };
 use serde_json::Value;
 
@@ -677,6 +678,7 @@ impl Drop for Socket {
 #[test]
 fn systemd_starts_the_deputy_for_whoever_may_connect() {
     needs(HANDED_OVER.0, HANDED_OVER.1);
+    open_events();
     let place = Place::new();
     let binary = place.open_to_all();
     let member = [

@@ -50,6 +50,18 @@ pub fn is_emulated() -> bool {
     std::env::var_os("LEAKTRACE_VM").is_some_and(|machine| machine == "emulated")
 }
 
+/// Lets a process without CAP_SYS_ADMIN attach to functions, in a guest, which is thrown away: Debian's
+/// kernels keep that to the administrator by default.
+///
+/// # Panics
+/// The setting cannot be written.
+pub fn open_events() {
+    if is_emulated() {
+        let setting = "/proc/sys/kernel/perf_event_paranoid";
+        std::fs::write(setting, "2").expect("set kernel.perf_event_paranoid");
+    }
+}
+
 /// How long to wait for what has to come: longer where the machine is emulated, by one that has
 /// other things to do as well.
 #[must_use]
