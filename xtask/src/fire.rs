@@ -1,7 +1,7 @@
 //! `cargo xtask fire`: targets that do as much as they can, at full size. By hand: it takes
 //! minutes and all of the machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Instant;
 
@@ -69,9 +69,7 @@ impl Rate {
 /// leaves nothing is said to have left something.
 pub fn fire(profile: Profile) -> Result<()> {
     let leaktrace = binary(profile)?;
-    let build = ["build", "--quiet", "--release", "-p", "leaktrace-tests"];
-    run(cargo().args(build).args(["--bin", "spin"]))?;
-    let spin = target_dir().join("release/spin").display().to_string();
+    let spin = static_spin()?.display().to_string();
     let python = |script| vec!["/usr/bin/python3", "-S", "-E", "-c", script];
     println!(
         "{:<22} {:>6} {:>10} {:>9} {:>12} {:>11} {:>13} {:<12}",
@@ -98,6 +96,26 @@ pub fn fire(profile: Profile) -> Result<()> {
         bail!("wrong: {}", wrong.join(", "));
     }
     Ok(())
+}
+
+/// Without libraries to load: how often a program can be executed is then up to the kernel and leaktrace.
+fn static_spin() -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let dir = target_dir().join("static");
+    run(cargo()
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            "leaktrace-tests",
+            "--bin",
+            "spin",
+        ])
+        .args(["--target", &target, "--target-dir"])
+        .arg(&dir)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    Ok(dir.join(target).join("release/spin"))
 }
 
 /// The report, and what the target said.
