@@ -28,6 +28,6 @@ pub use objects::Objects;
 pub use outcome::Outcome;
 pub use place::{Place, copy_program};
 pub use run::{NOBODY, Run, pristine, steps};
-pub use sudo::{HANDED_OVER, Sudoer};
+pub use sudo::Sudoer;
 pub use terminal::Terminal;
 pub use turn::{Alone, alone};

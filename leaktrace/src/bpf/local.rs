@@ -18,7 +18,7 @@ use super::{
     holders, inside,
     load::{self, LoadOptions, Loaded},
     mapped::Set,
-    maps::{self, Maps},
+    maps::{self, Maps, Shape},
     object::Object,
     probe::{PROBES, Probe, is_way},
     seed, selftest, statistics,
@@ -167,7 +167,7 @@ fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64>
 fn set(ebpf: &Ebpf, name: &str) -> anyhow::Result<Set> {
     // It stays with the programs: those that are loaded later find it by its fd.
     match ebpf.map(name) {
-        Some(Map::Array(data)) => Set::new(data),
+        Some(Map::Array(data)) => Set::new(data.fd().as_fd(), Shape::of(data)?),
         _ => anyhow::bail!("find map `{name}` in the object"),
     }
 }

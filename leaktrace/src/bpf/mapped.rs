@@ -6,15 +6,17 @@
 //! kernel/trace/bpf_trace.c). Memory is looked at without the kernel (BPF_F_MMAPABLE, since Linux
 //! 5.5), and by whoever was handed the fd.
 
-use std::{marker::PhantomData, os::fd::AsFd as _};
+use std::{
+    marker::PhantomData,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
 use anyhow::{Context as _, ensure};
-use aya::maps::{MapData, MapType};
 use leaktrace_common::abi::{self, BUCKET};
 use memmap2::{MmapOptions, MmapRaw};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::launch::privilege;
+use super::maps::{Shape, SharedMap};
 
 /// Elements of an array are padded to words (`array_map_alloc` in kernel/bpf/arraymap.c).
 const WORD: usize = size_of::<u64>();
@@ -30,11 +32,11 @@ pub(super) struct Mapped<T> {
 impl<T: FromBytes + IntoBytes> Mapped<T> {
     /// # Errors
     /// The map is another one, or the kernel refuses.
-    pub(super) fn new(map: &MapData) -> anyhow::Result<Mapped<T>> {
-        let len = len_of::<T>(map)?;
+    pub(super) fn new(map: &SharedMap) -> anyhow::Result<Mapped<T>> {
+        let len = len_of::<T>(map.shape)?;
         let memory = MmapOptions::new()
             .len(len * size_of::<T>())
-            .map_raw_read_only(&map.fd().as_fd())
+            .map_raw_read_only(&map.as_fd())
             .context("map an array")?;
         Ok(Mapped {
             memory,
@@ -82,12 +84,12 @@ pub(super) struct Set {
 impl Set {
     /// # Errors
     /// The map is another one, or the kernel refuses.
-    pub(super) fn new(map: &MapData) -> anyhow::Result<Set> {
-        let len = len_of::<[u64; BUCKET]>(map)?;
+    pub(super) fn new(map: BorrowedFd<'_>, shape: Shape) -> anyhow::Result<Set> {
+        let len = len_of::<[u64; BUCKET]>(shape)?;
         ensure!(len.is_power_of_two(), "a set of {len} buckets");
         let memory = MmapOptions::new()
             .len(len * size_of::<[u64; BUCKET]>())
-            .map_raw(&map.fd().as_fd())
+            .map_raw(&map)
             .context("map a set")?;
         Ok(Set {
             memory,
@@ -138,17 +140,11 @@ impl Set {
 }
 
 /// How many elements an array of `T` has.
-fn len_of<T>(map: &MapData) -> anyhow::Result<usize> {
+fn len_of<T>(shape: Shape) -> anyhow::Result<usize> {
     const { assert!(size_of::<T>().is_multiple_of(WORD) && size_of::<T>() > 0) };
-    // Before Linux 5.19 that takes a right.
-    let rights = privilege::taken_up();
-    let info = map.info().context("look at a map")?;
-    drop(rights);
-    let is_as_known = matches!(info.map_type(), Ok(MapType::Array))
-        && info.value_size() as usize == size_of::<T>()
-        && info.max_entries() > 0;
-    ensure!(is_as_known, "a map is of another type than it was");
-    Ok(info.max_entries() as usize)
+    let is_as_known = shape.value_bytes as usize == size_of::<T>() && shape.entries > 0;
+    ensure!(is_as_known, "a map has another shape than it had");
+    Ok(shape.entries as usize)
 }
 
 /// One more than the highest number that a CPU can have: the kernel tells ranges in ascending

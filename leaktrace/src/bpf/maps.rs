@@ -1,6 +1,9 @@
-//! The maps that whoever reads records needs to have, which need not be who loaded the programs:
-//! the kernel asks for a right where a map is made, and for an fd where one is used (since Linux
-//! 5.19; kernel/bpf/syscall.c, `__sys_bpf`).
+//! The maps that whoever reads records needs to have, which need not be who loaded the programs.
+//!
+//! They are used by memory, which takes an fd and no right. bpf(2) is not asked there: before Linux
+//! 5.19 it refuses a plain user everything where `kernel.unprivileged_bpf_disabled` is set
+//! (`__sys_bpf` in kernel/bpf/syscall.c, v5.15), and a container's seccomp filter may for longer. So
+//! who has loaded them says what shape they have.
 
 use std::{
     io,
@@ -12,29 +15,89 @@ use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
-use aya_obj::generated::{
-    bpf_attr,
-    bpf_cmd::{self, BPF_MAP_FREEZE, BPF_OBJ_GET_INFO_BY_FD},
-};
+use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_MAP_FREEZE};
+use serde::{Deserialize, Serialize};
+
+use crate::launch::privilege;
+
+/// What has to be known of a map before its memory can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Bytes of a value; none in a ring.
+    pub value_bytes: u32,
+    /// Values of an array, bytes of a ring.
+    pub entries: u32,
+}
+
+impl Shape {
+    /// # Errors
+    /// The kernel does not tell.
+    pub(super) fn of(map: &MapData) -> anyhow::Result<Shape> {
+        // Before Linux 5.19 that takes a right.
+        let rights = privilege::taken_up();
+        let info = map.info().context("look at a map")?;
+        drop(rights);
+        Ok(Shape {
+            value_bytes: info.value_size(),
+            entries: info.max_entries(),
+        })
+    }
+}
+
+/// A map that is used by memory.
+#[derive(Debug)]
+pub struct SharedMap {
+    pub(super) handle: Handle,
+    pub(super) shape: Shape,
+}
+
+/// How a map came here.
+#[derive(Debug)]
+pub(super) enum Handle {
+    /// With the programs. Those that are loaded later, as they are wanted, know it by the number of
+    /// this very fd.
+    Loaded(MapData),
+    /// From another process.
+    Received(OwnedFd),
+}
 
 /// In the order in which they are handed over.
 #[derive(Debug)]
 pub struct Maps {
-    pub(super) ring: MapData,
-    pub(super) spare: MapData,
-    pub(super) counts: MapData,
-    pub(super) root: MapData,
-    pub(super) faults: MapData,
-    pub(super) identity: MapData,
+    pub(super) ring: SharedMap,
+    pub(super) spare: SharedMap,
+    pub(super) counts: SharedMap,
+    pub(super) root: SharedMap,
+    pub(super) faults: SharedMap,
+    pub(super) identity: SharedMap,
 }
 
 /// How many there are.
 pub const NUMBER: usize = 6;
 
+impl SharedMap {
+    fn loaded(map: MapData) -> anyhow::Result<SharedMap> {
+        Ok(SharedMap {
+            shape: Shape::of(&map)?,
+            handle: Handle::Loaded(map),
+        })
+    }
+}
+
+impl AsFd for SharedMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.handle {
+            Handle::Loaded(map) => map.fd().as_fd(),
+            Handle::Received(fd) => fd.as_fd(),
+        }
+    }
+}
+
 impl Maps {
     /// Takes them out of the loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> anyhow::Result<Maps> {
-        let mut take = |name| data(take(ebpf, name)?);
+        let mut take = |name| SharedMap::loaded(data(take(ebpf, name)?)?);
         Ok(Maps {
             ring: take("RING")?,
             spare: take("SPARE")?,
@@ -48,44 +111,56 @@ impl Maps {
     /// Those that another process has handed over.
     ///
     /// # Errors
-    /// They are not as many as there are, or the kernel does not tell what they are.
-    pub fn handed_over(fds: Vec<OwnedFd>) -> anyhow::Result<Maps> {
+    /// They are not as many as there are.
+    pub fn handed_over(fds: Vec<OwnedFd>, shapes: [Shape; NUMBER]) -> anyhow::Result<Maps> {
         let fds: [OwnedFd; NUMBER] = fds
             .try_into()
             .map_err(|fds: Vec<_>| anyhow::anyhow!("{} maps were handed over", fds.len()))?;
-        let map = |fd| MapData::from_fd(fd).context("look at a map");
-        let [ring, spare, counts, root, faults, identity] = fds;
+        let mut shapes = shapes.into_iter();
+        let maps = fds.map(|fd| {
+            let handle = Handle::Received(fd);
+            shapes.next().map(|shape| SharedMap { handle, shape })
+        });
+        let [
+            Some(ring),
+            Some(spare),
+            Some(counts),
+            Some(root),
+            Some(faults),
+            Some(identity),
+        ] = maps
+        else {
+            anyhow::bail!("maps without a shape were handed over");
+        };
         Ok(Maps {
-            ring: map(ring)?,
-            spare: map(spare)?,
-            counts: map(counts)?,
-            root: map(root)?,
-            faults: map(faults)?,
-            identity: map(identity)?,
+            ring,
+            spare,
+            counts,
+            root,
+            faults,
+            identity,
         })
     }
 
-    /// Whether a process without rights may use the maps that it is handed. Before Linux 5.19, where
-    /// `kernel.unprivileged_bpf_disabled` is set, the kernel refuses it every bpf(2).
-    pub fn may_be_handed_over() -> bool {
-        // SAFETY: plain integers; zero is a valid value of each.
-        let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
-        // No fd: a kernel that asks for a right does so before it looks at it.
-        attr.info.bpf_fd = u32::MAX;
-        let refused = call(BPF_OBJ_GET_INFO_BY_FD, &mut attr).err();
-        refused.and_then(|error| error.raw_os_error()) != Some(libc::EPERM)
+    fn all(&self) -> [&SharedMap; NUMBER] {
+        [
+            &self.ring,
+            &self.spare,
+            &self.counts,
+            &self.root,
+            &self.faults,
+            &self.identity,
+        ]
     }
 
     /// Their fds.
     pub fn fds(&self) -> [BorrowedFd<'_>; NUMBER] {
-        [
-            self.ring.fd().as_fd(),
-            self.spare.fd().as_fd(),
-            self.counts.fd().as_fd(),
-            self.root.fd().as_fd(),
-            self.faults.fd().as_fd(),
-            self.identity.fd().as_fd(),
-        ]
+        self.all().map(AsFd::as_fd)
+    }
+
+    /// Their shapes.
+    pub fn shapes(&self) -> [Shape; NUMBER] {
+        self.all().map(|map| map.shape)
     }
 
     /// Makes those that are only read such that no fd of them can be used for writing. What
@@ -95,7 +170,7 @@ impl Maps {
     /// The kernel refuses.
     pub fn freeze(&self) -> io::Result<()> {
         for map in [&self.counts, &self.root, &self.faults, &self.identity] {
-            freeze(map.fd().as_fd())?;
+            freeze(map.as_fd())?;
         }
         Ok(())
     }
@@ -118,17 +193,12 @@ fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: plain integers; zero is a valid value of each.
     let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
     attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
-    call(BPF_MAP_FREEZE, &mut attr)
-}
-
-/// bpf(2), of a command that reads no memory but the attribute.
-fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
-    // SAFETY: the attribute is as long as is said.
+    // SAFETY: the attribute is as long as is said, and the command reads no other memory.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
-            command,
-            &raw mut *attr,
+            BPF_MAP_FREEZE,
+            &raw mut attr,
             size_of::<bpf_attr>(),
         )
     };

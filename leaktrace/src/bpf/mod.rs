@@ -23,6 +23,7 @@ pub mod object;
 pub mod probe;
 mod programs;
 mod ring;
+mod ringbuf;
 mod seed;
 mod selftest;
 mod statistics;
@@ -35,6 +36,6 @@ pub use load::{
     may_need_functions,
 };
 pub use local::{Local, Watched};
-pub use maps::Maps;
+pub use maps::{Maps, NUMBER as MAPS, Shape};
 pub use programs::{Programs, WANTED};
 pub use syscalls::number as syscall_number;

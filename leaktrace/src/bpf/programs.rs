@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use aya::maps::{Map, MapData, RingBuf};
 use bytes::Bytes;
 use leaktrace_common::{
     abi::{Answer, FamilyCount, Holder, fault},
@@ -16,8 +15,9 @@ use super::{
     load::LoadOptions,
     loss::Losing,
     mapped::Mapped,
-    maps::Maps,
+    maps::{Maps, SharedMap},
     ring::Reader,
+    ringbuf::RingBuffer,
 };
 use crate::{
     census::{
@@ -41,7 +41,7 @@ pub struct Programs {
     faults: Mapped<u64>,
     identity: Option<Mapped<Answer>>,
     /// Programs that are loaded later, as they are wanted, find them by their fds here.
-    _maps: [MapData; 4],
+    _maps: [SharedMap; 4],
     further: Option<Box<dyn Further>>,
     nonce: u64,
     start: Start,
@@ -83,8 +83,8 @@ impl Programs {
         Ok(Programs {
             engine,
             reader: Reader::new(
-                RingBuf::try_from(Map::RingBuf(ring))?,
-                RingBuf::try_from(Map::RingBuf(spare))?,
+                RingBuffer::new(ring)?,
+                RingBuffer::new(spare)?,
                 options.loss.map(|loss| Losing::new(loss, nonce)),
             ),
             counts: Mapped::new(&counts)?,

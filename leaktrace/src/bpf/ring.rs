@@ -1,18 +1,17 @@
 //! Reading the ring.
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     time::Duration,
 };
 
 use anyhow::Context as _;
-use aya::maps::{MapData, RingBuf};
 use bytes::{Bytes, BytesMut};
 use leaktrace_common::record::{FAMILY_SLOTS, Header};
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
 
-use super::loss::Losing;
+use super::{loss::Losing, ringbuf::RingBuffer};
 use crate::census::host;
 
 /// Bytes after which a batch is handed on although more records wait.
@@ -31,9 +30,9 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// The rings and what was read from them.
 pub struct Reader {
-    ring: RingBuf<MapData>,
+    ring: RingBuffer,
     /// Records for which the ring had no room and which cannot be replaced.
-    spare: RingBuf<MapData>,
+    spare: RingBuffer,
     /// Of the spare ring, what is not in its place yet, and of the ring what may come after that.
     waiting: BytesMut,
     held_back: BytesMut,
@@ -76,11 +75,7 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     /// A reader of both rings; `losing` is for tests.
-    pub(super) fn new(
-        ring: RingBuf<MapData>,
-        spare: RingBuf<MapData>,
-        losing: Option<Losing>,
-    ) -> Self {
+    pub(super) fn new(ring: RingBuffer, spare: RingBuffer, losing: Option<Losing>) -> Self {
         Reader {
             ring,
             spare,
@@ -108,17 +103,23 @@ impl Reader {
             let now = host::boottime_ns();
             let mut batch = std::mem::take(&mut self.held_back);
             while batch.len() < BATCH {
-                let Some(item) = self.ring.next() else { break };
-                take(&mut batch, &item, &mut self.received, &mut self.losing);
+                let (received, losing) = (&mut self.received, &mut self.losing);
+                if !self
+                    .ring
+                    .next(|record| take(&mut batch, record, received, losing))
+                {
+                    break;
+                }
             }
             while self.waiting.len() < WAITING {
-                let Some(item) = self.spare.next() else { break };
-                take(
-                    &mut self.waiting,
-                    &item,
-                    &mut self.received,
-                    &mut self.losing,
-                );
+                let (received, losing) = (&mut self.received, &mut self.losing);
+                let waiting = &mut self.waiting;
+                if !self
+                    .spare
+                    .next(|record| take(waiting, record, received, losing))
+                {
+                    break;
+                }
             }
             if self.waiting.is_empty() {
                 return batch.freeze();
@@ -156,9 +157,9 @@ impl Reader {
             return Ok(batch);
         }
         if self.watch.is_none() {
-            // SAFETY: the map is open as long as self.
-            let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
-            let fd = ring
+            let fd = self
+                .ring
+                .as_fd()
                 .try_clone_to_owned()
                 .context("duplicate the ring's fd")?;
             // SAFETY: the fd is owned by the watch and closed by nobody else.

@@ -7,6 +7,8 @@ use std::{
 
 use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, bpf_prog_info};
 
+use crate::launch::privilege;
+
 /// How often a program was to run and did not: it was interrupted by itself, or (from Linux
 /// 7.2) preempted. `None`: this kernel does not count (before 5.12).
 ///
@@ -21,6 +23,8 @@ pub fn missed(program: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     attr.info.bpf_fd = program.as_raw_fd() as u32;
     attr.info.info_len = size_of::<bpf_prog_info>() as u32;
     attr.info.info = (&raw mut info) as u64;
+    // Before Linux 5.19 a plain user is refused (`__sys_bpf` in kernel/bpf/syscall.c, v5.15).
+    let rights = privilege::taken_up();
     // SAFETY: the attribute names a buffer of the length it gives.
     let result = unsafe {
         libc::syscall(
@@ -33,6 +37,7 @@ pub fn missed(program: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
+    drop(rights);
     // SAFETY: the kernel has written the length it filled.
     let filled = unsafe { attr.info.info_len } as usize;
     let counts = filled >= std::mem::offset_of!(bpf_prog_info, recursion_misses) + 8;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     bpf::{
-        Diagnostics, ExitTimes, LoadOptions, Maps, Scope, Stacks, Unavailable,
+        Diagnostics, ExitTimes, LoadOptions, MAPS, Maps, Scope, Shape, Stacks, Unavailable,
         engine::{Engine, Found},
     },
     census::{
@@ -89,11 +89,12 @@ pub fn start(options: &LoadOptions) -> Result<Started, Unavailable> {
         nonce,
         loss_is_marked,
         untimed,
+        maps,
     } = reply
     else {
         return Err(unexpected());
     };
-    let (maps, further) = deputy.received(fds).map_err(failed)?;
+    let (maps, further) = deputy.received(fds, maps).map_err(failed)?;
     if options.diagnostics == Diagnostics::Stderr {
         let spoken = deputy.let_speak().context("pass on what the programs say");
         spoken.map_err(failed)?;
@@ -151,13 +152,6 @@ impl Deputy {
         grant: Grant,
         request: &Request,
     ) -> Result<(Deputy, Reply, Vec<OwnedFd>), Unavailable> {
-        if !Maps::may_be_handed_over() {
-            return Err(Unavailable::NoDeputy(
-                "of no use here: plain users are refused bpf(2), by kernel.unprivileged_bpf_disabled \
-                 before Linux 5.19, or by a seccomp filter"
-                    .to_owned(),
-            ));
-        }
         let mut deputy = Deputy::start(grant).map_err(|error| {
             Unavailable::NoDeputy(match error.kind() {
                 io::ErrorKind::NotFound => "there is none".to_owned(),
@@ -190,13 +184,17 @@ impl Deputy {
     }
 
     /// The maps and the second socket.
-    fn received(&mut self, mut fds: Vec<OwnedFd>) -> anyhow::Result<(Maps, FromDeputy)> {
+    fn received(
+        &mut self,
+        mut fds: Vec<OwnedFd>,
+        shapes: [Shape; MAPS],
+    ) -> anyhow::Result<(Maps, FromDeputy)> {
         let census = fds.pop().context("the deputy handed nothing over")?;
         let census = UnixStream::from(census);
         census.set_read_timeout(Some(PATIENCE))?;
         census.set_write_timeout(Some(PATIENCE))?;
         Ok((
-            Maps::handed_over(fds).context("use the deputy's maps")?,
+            Maps::handed_over(fds, shapes).context("use the deputy's maps")?,
             FromDeputy(Channel::new(census, LONGEST_REPLY)),
         ))
     }

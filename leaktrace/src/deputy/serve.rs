@@ -218,6 +218,7 @@ impl Deputy {
             nonce,
             loss_is_marked,
             untimed,
+            maps: maps.shapes(),
         };
         let mut fds = maps.fds().to_vec();
         fds.push(census.as_fd());

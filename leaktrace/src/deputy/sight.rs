@@ -15,6 +15,7 @@ use crate::{
         process::{self, Identity},
     },
     id::{KtimeNs, Pid, ProcessKey},
+    launch::privilege,
 };
 
 /// comm of a holder that may not be told.
@@ -54,6 +55,8 @@ impl Sight {
 
     /// The processes that are watched now, as the programs keep them.
     fn tree(&self) -> BTreeSet<ProcessKey> {
+        // Before Linux 5.19 bpf(2) takes a right whatever it is about.
+        let _rights = privilege::taken_up();
         let watched = self.watched.lock();
         let watched = watched.unwrap_or_else(PoisonError::into_inner);
         watched

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    bpf::{Scope, Unavailable},
+    bpf::{MAPS, Scope, Shape, Unavailable},
     census::{Answer, Question, process::Identity},
     doctor::Attempt,
     id::ProcessKey,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Version of this protocol; to be counted up with every change.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of a frame's head.
 pub const HEAD: usize = 8;
@@ -208,6 +208,8 @@ pub enum Reply {
         loss_is_marked: bool,
         /// See [`crate::source::Start::untimed`].
         untimed: Option<String>,
+        /// Of each map.
+        maps: [Shape; MAPS],
     },
     /// What came of the attempt.
     Attempted {
