@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use leaktrace_tests::{
-    NOBODY, Objects, Outcome, Place, Run, Sudoer, open_events, patience, pristine,
+    NOBODY, Objects, Outcome, Place, Run, Sudoer, linux, open_events, patience, pristine,
 };
 use serde_json::Value;
 
@@ -640,8 +640,17 @@ impl Socket {
         std::os::unix::fs::chown(directory, Some(0), GROUP.parse().ok()).expect("give it away");
         let rights = crate::units::setting(crate::units::DEPUTY, "CapabilityBoundingSet");
         let rights = crate::units::for_setpriv(&rights);
+        let locked = crate::units::setting(crate::units::DEPUTY, "LimitMEMLOCK");
+        assert_eq!(locked, "infinity");
+        // What that line is for; not every root may do it.
+        let limit: &[&str] = match linux() < (5, 11) {
+            true => &["prlimit", "--memlock=unlimited", "--"],
+            false => &[],
+        };
         let listening = Command::new("systemd-socket-activate")
-            .args(["--accept", "--inetd", "--listen", SOCKET, "setpriv"])
+            .args(["--accept", "--inetd", "--listen", SOCKET])
+            .args(limit)
+            .arg("setpriv")
             .args(["--bounding-set", &format!("-all,{rights}")])
             .args(["--no-new-privs", "--"])
             .arg(binary)

@@ -153,7 +153,7 @@ impl Object {
 ///
 /// # Errors
 /// The limit may not be raised: that takes CAP_SYS_RESOURCE.
-pub(super) fn raise_locked_memory() -> io::Result<()> {
+pub fn raise_locked_memory() -> io::Result<()> {
     let all = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,

@@ -52,6 +52,8 @@ pub fn serve(grant: Grant) -> Result<(), String> {
         .set_write_timeout(Some(PATIENCE))
         .map_err(|error| error.to_string())?;
     let mut channel = Channel::new(socket, LONGEST_REQUEST);
+    // What the user may not do later; where it may not be done here either, loading says so.
+    let _ = bpf::object::raise_locked_memory();
     // From here on what is wrong is told to whoever asks.
     if let Err(why) = rights::become_user(&user, grant) {
         let refused = Reply::Refused {
