@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cpu;
 use crate::install::as_root;
-use crate::run::{cargo, on_path, run, target_dir};
-use crate::test::{Profile, binary};
+use crate::run::{on_path, run, target_dir};
+use crate::test::{Profile, binary, build_spin};
 
 /// How much is done.
 pub struct Extent {
@@ -130,15 +130,7 @@ struct Checked {
 impl Bench {
     fn prepare() -> Result<Self> {
         let leaktrace = binary(Profile::Release)?;
-        run(cargo().args([
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            "leaktrace-tests",
-            "--bin",
-            "spin",
-        ]))?;
+        run(&mut build_spin())?;
         let scratch = target_dir().join("bench");
         std::fs::create_dir_all(&scratch).context("make a scratch directory")?;
         Ok(Self {

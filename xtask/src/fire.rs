@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::install::as_root;
-use crate::run::{cargo, run, target_dir};
-use crate::test::{Profile, binary};
+use crate::run::{run, target_dir};
+use crate::test::{Profile, binary, build_spin};
 
 /// Processes that are there at once.
 const BOMB: &str = "import os, signal, sys\n\
@@ -102,16 +102,7 @@ pub fn fire(profile: Profile) -> Result<()> {
 fn static_spin() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let dir = target_dir().join("static");
-    run(cargo()
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            "leaktrace-tests",
-            "--bin",
-            "spin",
-        ])
+    run(build_spin()
         .args(["--target", &target, "--target-dir"])
         .arg(&dir)
         .env("RUSTFLAGS", "-C target-feature=+crt-static"))?;

@@ -36,6 +36,14 @@ pub fn binary(profile: Profile) -> Result<PathBuf> {
     Ok(target_dir().join(dir).join("leaktrace"))
 }
 
+/// Builds the program of the tests that does one thing often, for speed; more can be asked of it.
+pub fn build_spin() -> Command {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--release"]);
+    build.args(["-p", "leaktrace-tests", "--bin", "spin"]);
+    build
+}
+
 /// Runs them; cargo test's own words are the last ones.
 ///
 /// Nothing is mounted for them: up to Linux 7.1 every probe is a BTF tracepoint, which needs

@@ -15,7 +15,7 @@ use super::{
     load::LoadOptions,
     loss::Losing,
     mapped::Mapped,
-    maps::{Maps, SharedMap},
+    maps::SharedMap,
     ring::Reader,
     ringbuf::RingBuffer,
 };
@@ -72,26 +72,18 @@ impl Programs {
             loss_is_marked,
             untimed,
         } = found;
-        let Maps {
-            ring,
-            spare,
-            counts,
-            root,
-            faults,
-            identity,
-        } = maps;
         Ok(Programs {
             engine,
             reader: Reader::new(
-                RingBuffer::new(ring)?,
-                RingBuffer::new(spare)?,
+                RingBuffer::new(maps.ring)?,
+                RingBuffer::new(maps.spare)?,
                 options.loss.map(|loss| Losing::new(loss, nonce)),
             ),
-            counts: Mapped::new(&counts)?,
-            root: Mapped::new(&root)?,
-            faults: Mapped::new(&faults)?,
-            identity: Some(Mapped::new(&identity)?),
-            _maps: [counts, root, faults, identity],
+            counts: Mapped::new(&maps.counts)?,
+            root: Mapped::new(&maps.root)?,
+            faults: Mapped::new(&maps.faults)?,
+            identity: Some(Mapped::new(&maps.identity)?),
+            _maps: [maps.counts, maps.root, maps.faults, maps.identity],
             further,
             nonce,
             start: Start {
