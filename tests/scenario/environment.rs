@@ -43,7 +43,7 @@ fn doctor_says_that_everything_is_ready() {
 
 /// What a start takes of time, and of kernel memory while it lasts, follows what the verifier has
 /// to go through: from Linux 7.1 on 200,000 instructions were hundreds of megabytes. 6.18 goes
-/// through 72,000 and 5.19 and 6.1, which find fewer states alike, through 140,000.
+/// through 72,000 and 6.1, which finds fewer states alike, through 139,000, 5.19 through 140,441.
 #[test]
 fn the_verifier_has_little_to_do() {
     needs("verified_insns of bpf_prog_info", (5, 16));
@@ -61,7 +61,8 @@ fn the_verifier_has_little_to_do() {
     let all: u64 = verified.iter().map(|(_, count)| count).sum();
     assert!(verified.len() >= 12, "{verified:?}");
     assert!(all > 10_000, "{verified:?}");
-    assert!(all <= 145_000, "{all}: {verified:?}");
+    let most = if linux() < (6, 0) { 145_000 } else { 140_000 };
+    assert!(all <= most, "{all}: {verified:?}");
     // The kernels that find fewer states alike do so in each program.
     let most = if all > 100_000 { 50_000 } else { 34_000 };
     for (name, count) in &verified {
@@ -91,7 +92,12 @@ fn every_family_that_scenarios_rest_on_is_covered() {
 fn where_the_kernel_refuses_the_programs_those_for_older_kernels_run() {
     let refused = |script| check_sh(script).env("LEAKTRACE_TEST_LOSS", "refuse");
     let outcome = refused("d=$(mktemp -d); touch $d/one").end();
-    outcome.fired("LT110");
+    // From 7.0 on the older programs can be skipped, which is counted.
+    let is_whole = linux() < (7, 0);
+    match is_whole {
+        true => outcome.only_error("LT110"),
+        false => outcome.fired("LT110"),
+    };
     let (status, why) = coverage(&outcome, "task");
     assert_eq!(status, "partial", "{outcome}");
     if linux() >= (5, 17) {
@@ -102,8 +108,7 @@ fn where_the_kernel_refuses_the_programs_those_for_older_kernels_run() {
         let told = "is one of those that the kernel refuses";
         assert!(why.contains(told), "{outcome}");
     }
-    // From 7.0 on the older programs can be skipped, which is counted.
-    if linux() < (7, 0) {
+    if is_whole {
         refused("d=$(mktemp -d); rmdir $d").end().clean();
     }
 }

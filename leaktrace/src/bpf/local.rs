@@ -29,6 +29,7 @@ use crate::{
         process::{self, Identity},
     },
     id::ProcessKey,
+    launch::privilege,
 };
 
 /// The watched tasks, by the addresses of their task_struct.
@@ -128,6 +129,8 @@ impl Local {
             .and_then(|probe| probe.function)
             .filter(|function| self.links.contains_key(function.program));
         let program = function.map_or(program, |function| function.program);
+        // Before Linux 5.19 bpf(2) takes a right whatever it is about.
+        let _rights = privilege::taken_up();
         let info = match self.ebpf.program(program)? {
             Program::BtfTracePoint(program) => program.info(),
             Program::KProbe(program) => program.info(),

@@ -48,13 +48,13 @@ impl Shape {
 /// A map that is used by memory.
 #[derive(Debug)]
 pub struct SharedMap {
-    pub(super) handle: Handle,
+    handle: Handle,
     pub(super) shape: Shape,
 }
 
 /// How a map came here.
 #[derive(Debug)]
-pub(super) enum Handle {
+enum Handle {
     /// With the programs. Those that are loaded later, as they are wanted, know it by the number of
     /// this very fd.
     Loaded(MapData),
@@ -82,6 +82,11 @@ impl SharedMap {
             shape: Shape::of(&map)?,
             handle: Handle::Loaded(map),
         })
+    }
+
+    pub(super) fn received(fd: OwnedFd, shape: Shape) -> SharedMap {
+        let handle = Handle::Received(fd);
+        SharedMap { handle, shape }
     }
 }
 
@@ -116,29 +121,22 @@ impl Maps {
         let fds: [OwnedFd; NUMBER] = fds
             .try_into()
             .map_err(|fds: Vec<_>| anyhow::anyhow!("{} maps were handed over", fds.len()))?;
-        let mut shapes = shapes.into_iter();
-        let maps = fds.map(|fd| {
-            let handle = Handle::Received(fd);
-            shapes.next().map(|shape| SharedMap { handle, shape })
-        });
+        let [ring, spare, counts, root, faults, identity] = fds;
         let [
-            Some(ring),
-            Some(spare),
-            Some(counts),
-            Some(root),
-            Some(faults),
-            Some(identity),
-        ] = maps
-        else {
-            anyhow::bail!("maps without a shape were handed over");
-        };
+            of_ring,
+            of_spare,
+            of_counts,
+            of_root,
+            of_faults,
+            of_identity,
+        ] = shapes;
         Ok(Maps {
-            ring,
-            spare,
-            counts,
-            root,
-            faults,
-            identity,
+            ring: SharedMap::received(ring, of_ring),
+            spare: SharedMap::received(spare, of_spare),
+            counts: SharedMap::received(counts, of_counts),
+            root: SharedMap::received(root, of_root),
+            faults: SharedMap::received(faults, of_faults),
+            identity: SharedMap::received(identity, of_identity),
         })
     }
 

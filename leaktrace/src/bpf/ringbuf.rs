@@ -44,8 +44,9 @@ impl RingBuffer {
         let page = host::page_bytes() as usize;
         let size = map.shape.entries as usize;
         ensure!(
-            size.is_power_of_two() && size >= page,
-            "a ring of {size} bytes"
+            map.shape.value_bytes == 0 && size.is_power_of_two() && size >= page,
+            "a map is no ring: {:?}",
+            map.shape
         );
         let position = MmapOptions::new()
             .len(page)
@@ -143,7 +144,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, memfd_create};
 
     use super::{
-        super::maps::{Handle, Shape, SharedMap},
+        super::maps::{Shape, SharedMap},
         *,
     };
 
@@ -164,8 +165,7 @@ mod tests {
                 value_bytes: 0,
                 entries: page as u32,
             };
-            let handle = Handle::Received(fd);
-            let ring = RingBuffer::new(SharedMap { handle, shape }).expect("a ring");
+            let ring = RingBuffer::new(SharedMap::received(fd, shape)).expect("a ring");
             let writer = Writer { file, page, end: 0 };
             (writer, ring)
         }
@@ -246,14 +246,14 @@ mod tests {
 
     #[test]
     fn what_is_no_ring_is_refused() {
-        for entries in [0, 1, 100, 3 * host::page_bytes()] {
+        let page = host::page_bytes();
+        for (value_bytes, entries) in [(0, 0), (0, 1), (0, 100), (0, 3 * page), (8, page)] {
             let fd = memfd_create("ring", MemfdFlags::CLOEXEC).expect("a file");
             let shape = Shape {
-                value_bytes: 0,
+                value_bytes,
                 entries,
             };
-            let handle = Handle::Received(fd);
-            assert!(RingBuffer::new(SharedMap { handle, shape }).is_err());
+            assert!(RingBuffer::new(SharedMap::received(fd, shape)).is_err());
         }
     }
 }
