@@ -65,6 +65,7 @@ impl Object {
 /// # Errors
 /// If the toolchain is incomplete, the build fails or its result is unfit.
 pub fn build() -> Result<()> {
+    install::ebpf_toolchain()?;
     std::fs::create_dir_all(root().join("leaktrace/src/bpf"))?;
     for which in Object::ALL {
         let object = compile(which, Warnings::Shown)?;
@@ -87,6 +88,8 @@ pub fn build() -> Result<()> {
 /// # Errors
 /// If sources, objects and records do not belong together, or the sources do not build.
 pub fn check() -> Result<()> {
+    // First: what is at hand is compared with what the committed objects were built with.
+    install::ebpf_toolchain()?;
     Object::ALL.into_iter().try_for_each(check_one)
 }
 
@@ -131,7 +134,6 @@ enum Warnings {
 
 /// Builds the object in a target directory of its own and returns its bytes.
 fn compile(which: Object, warnings: Warnings) -> Result<Vec<u8>> {
-    install::ebpf_toolchain()?;
     let target = target_dir().join("ebpf");
     let mut build = cargo();
     build
