@@ -224,7 +224,9 @@ fn wrong_files_are_told_in_one_sentence_before_anything_runs() {
 fn an_expected_daemon_may_stay() {
     let place = Place::new();
     copy_program("/bin/sleep", place.cwd().join("my-daemon"));
-    let script = "./my-daemon 30 </dev/null >/dev/null 2>&1 & echo $!";
+    // Until it is executed it has the shell's name, and is no daemon that anybody expects.
+    let script = "./my-daemon 30 </dev/null >/dev/null 2>&1 & echo $!; \
+        until read -r name </proc/$!/comm && [ $name = my-daemon ]; do sleep 0.05; done";
     let outcome = check_sh(script)
         .at(&place)
         .args(["--settle", "200ms"])

@@ -226,14 +226,18 @@ impl Model {
             return;
         }
         let end = self.page.end_of(unmap.address, unmap.bytes);
-        let cut = self.unmap_range(
-            header,
-            process,
-            unmap.mm,
-            unmap.address,
-            end,
-            unmap.begin_ns,
-        );
+        let space = self.spaces.get(&unmap.mm);
+        let later = space.map_or_else(Vec::new, |space| {
+            space.mapped_since(unmap.begin_ns, unmap.address, end)
+        });
+        let (mut from, mut begin, mut cut) = (unmap.address, unmap.begin_ns, 0);
+        for (to, next) in later.into_iter().chain([(end, end)]) {
+            if from < to {
+                cut += self.unmap_range(header, process, unmap.mm, from, to, begin);
+                begin = header.time_ns;
+            }
+            from = next;
+        }
         if cut != end - unmap.address {
             self.space_of(unmap.mm, process).image = None;
         }
@@ -382,7 +386,9 @@ impl Model {
         };
         let space = self.spaces.get(&detach.mm);
         let known = space.and_then(|space| space.at(detach.address));
-        let known = known.filter(|(_, mapping)| mapping.kind == Kind::ShmAttach);
+        let known = known.filter(|(_, mapping)| {
+            mapping.kind == Kind::ShmAttach && !mapping.came_after(detach.begin_ns)
+        });
         if detach.errno != 0 {
             let refused = Refused {
                 op: Op::SHMDT,
@@ -428,5 +434,52 @@ pub(super) fn thing_of(start: u64, bytes: u64, mapping: &Mapping) -> Thing {
         bytes,
         acquired: mapping.acquired,
         ..Thing::of(mapping.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        facts::Kind,
+        testing::Script,
+        tests::{begin, play},
+    };
+
+    const SHARED: u32 = 0x21;
+    const AT: u64 = 0x40_0000;
+    const PAGE: u64 = 4096;
+
+    /// What is mapped at the end, by beginning and end.
+    fn mapped(script: &mut Script) -> Vec<(u64, u64)> {
+        let model = play(script);
+        let space = model.spaces.values().next().expect("an address space");
+        let ranges = space.own_ranges(Kind::SharedMapping);
+        ranges.map(|(start, it)| (start, it.end)).collect()
+    }
+
+    #[test]
+    fn an_unmapping_that_is_told_late_takes_nothing_that_came_meanwhile() {
+        let (mut script, root) = begin();
+        script.map(&root, AT, 4 * PAGE, SHARED, -1);
+        let began = script.now + 500;
+        // It has unmapped all four, and before it is told another thread got the second.
+        script.map(&root, AT + PAGE, PAGE, SHARED, -1);
+        script.unmap_since(&root, AT, 4 * PAGE, began);
+        assert_eq!(mapped(&mut script), [(AT + PAGE, AT + 2 * PAGE)]);
+    }
+
+    #[test]
+    fn an_unmapping_takes_what_was_there_when_it_began() {
+        let (mut script, root) = begin();
+        script.map(&root, AT, PAGE, SHARED, -1);
+        script.map(&root, AT + PAGE, 2 * PAGE, SHARED, -1);
+        let began = script.now;
+        script.map(&root, AT + 8 * PAGE, PAGE, SHARED, -1);
+        script.unmap_since(&root, AT, 2 * PAGE, began);
+        let left = [
+            (AT + 2 * PAGE, AT + 3 * PAGE),
+            (AT + 8 * PAGE, AT + 9 * PAGE),
+        ];
+        assert_eq!(mapped(&mut script), left);
     }
 }

@@ -63,6 +63,11 @@ impl Backing {
 }
 
 impl Mapping {
+    /// Whether it was seen to be mapped after a call had begun.
+    pub(super) fn came_after(&self, begin: u64) -> bool {
+        self.op != 0 && self.acquired > begin
+    }
+
     /// The file that is mapped; all zero for memory.
     pub(super) fn id(&self) -> FileId {
         let backing = self.backing.as_ref();
@@ -318,6 +323,24 @@ impl Space {
             let own = u32::from(!self.is_inherited(&cut.mapping));
             self.own[place] = self.own[place].saturating_sub(own);
         }
+    }
+
+    /// Where within `from..to` something was mapped since `begin`, in ascending order: beginnings and
+    /// ends.
+    ///
+    /// Records are written as calls return. A munmap that is slow to return is told after the mmap of
+    /// another thread that got the place from it; it cannot have meant that one, whose address nobody
+    /// knew when it began (unless with MAP_FIXED, where two threads would not know what they have).
+    pub(super) fn mapped_since(&self, begin: u64, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let before = self.ranges.by_start.range(..from).next_back();
+        let before = before.filter(|(_, mapping)| mapping.end > from);
+        let within = (from < to).then(|| self.ranges.by_start.range(from..to));
+        before
+            .into_iter()
+            .chain(within.into_iter().flatten())
+            .filter(|(_, mapping)| mapping.came_after(begin))
+            .map(|(start, mapping)| ((*start).max(from), mapping.end.min(to)))
+            .collect()
     }
 
     /// Moves what was cut at an old place to a new one, of another length maybe.

@@ -483,11 +483,16 @@ impl Script {
 
     /// munmap.
     pub fn unmap(&mut self, actor: &Actor, address: u64, bytes: u64) {
+        self.unmap_since(actor, address, bytes, self.now + 500);
+    }
+
+    /// munmap that began at a time.
+    pub fn unmap_since(&mut self, actor: &Actor, address: u64, bytes: u64, begin_ns: u64) {
         let unmap = Unmap {
             mm: actor.mm,
             address,
             bytes,
-            begin_ns: self.now + 500,
+            begin_ns,
             ..Unmap::default()
         };
         self.record(actor, kind::UNMAP, 0, &unmap, &[]);
