@@ -174,7 +174,7 @@ impl Arch {
 const ASK: &str = include_str!("ask.sh");
 
 /// A guest that takes longer has hung: one that runs scenarios, and one that only starts leaktrace.
-/// All scenarios take an hour by tracepoints, and a quarter more by functions.
+/// All scenarios take a quarter of an hour to an hour by tracepoints, and half as long again by functions.
 const PATIENCE: Duration = Duration::from_secs(10_800);
 const PATIENCE_TO_START: Duration = Duration::from_secs(480);
 const PATIENCE_FOR_A_MAKE: Duration = Duration::from_secs(120);
