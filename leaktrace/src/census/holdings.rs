@@ -323,12 +323,12 @@ fn is_special(name: &[u8]) -> bool {
 }
 
 fn backing(line: &Line<'_>) -> Backing {
+    if line.name.starts_with(b"/SYSV") && line.name.ends_with(b"(deleted)") {
+        // ipc/shm.c: the inode number is the segment's id, of the first one 0.
+        return Backing::Sysv(line.ino as i32);
+    }
     if line.ino == 0 {
         return Backing::Anonymous;
-    }
-    if line.name.starts_with(b"/SYSV") && line.name.ends_with(b"(deleted)") {
-        // ipc/shm.c: the inode number is the segment's id.
-        return Backing::Sysv(line.ino as i32);
     }
     match line.name {
         b"/dev/zero (deleted)" | b"/anon_hugepage (deleted)" => Backing::Shared,
@@ -413,6 +413,8 @@ mod tests {
         assert_eq!(backing(&line), Backing::Shared);
         let line = parse(b"10-20 rw-p 00000000 00:00 0 ").unwrap();
         assert_eq!(backing(&line), Backing::Anonymous);
+        let line = parse(b"10-20 rw-s 00000000 00:01 0    /SYSV00000000 (deleted)").unwrap();
+        assert_eq!(backing(&line), Backing::Sysv(0));
         assert!(parse(b"short").is_none());
     }
 
