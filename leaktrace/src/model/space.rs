@@ -201,6 +201,8 @@ pub(super) struct Space {
     ranges: Arc<Ranges>,
     /// Of the mapping that was added last.
     last: Option<Arc<Backing>>,
+    /// No mapping was acquired later than that.
+    newest: u64,
     /// Mappings with a lower rank came with the fork.
     inherited_below: u64,
     /// By place in [`KINDS`]: all mappings, and those that did not come with the fork.
@@ -230,6 +232,7 @@ impl Space {
         let mut child = Space {
             ranges: Arc::clone(&self.ranges),
             last: None,
+            newest: self.newest,
             inherited_below: next_rank,
             all: self.all,
             own: [0; KINDS.len()],
@@ -285,6 +288,7 @@ impl Space {
             }
             mapping.backing.clone_from(&self.last);
         }
+        self.newest = self.newest.max(mapping.acquired);
         let place = place(mapping.kind);
         self.all[place] += 1;
         self.own[place] += u32::from(!self.is_inherited(&mapping));
@@ -332,6 +336,10 @@ impl Space {
     /// another thread that got the place from it; it cannot have meant that one, whose address nobody
     /// knew when it began (unless with MAP_FIXED, where two threads would not know what they have).
     pub(super) fn mapped_since(&self, begin: u64, from: u64, to: u64) -> Vec<(u64, u64)> {
+        // Nearly always: only another thread can have done so.
+        if self.newest <= begin {
+            return Vec::new();
+        }
         let before = self.ranges.by_start.range(..from).next_back();
         let before = before.filter(|(_, mapping)| mapping.end > from);
         let within = (from < to).then(|| self.ranges.by_start.range(from..to));
