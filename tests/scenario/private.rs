@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use leaktrace_tests::{Outcome, Place, Run};
+use leaktrace_tests::{Outcome, Place, Run, needs_a_module};
 
 use crate::STEPS;
 
@@ -72,6 +72,7 @@ fn names_left_on_the_usual_file_system() {
 
 #[test]
 fn names_left_on_overlayfs() {
+    needs_a_module();
     let place = Place::new();
     for dir in ["lower", "upper", "work", "merged"] {
         std::fs::create_dir(place.root().join(dir)).expect("make a directory");
@@ -91,6 +92,7 @@ fn names_left_on_overlayfs() {
 
 #[test]
 fn names_left_on_btrfs() {
+    needs_a_module();
     let place = Place::new();
     let image = place.root().join("image");
     let file = std::fs::File::create(&image).expect("make an image");

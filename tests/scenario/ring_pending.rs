@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use leaktrace_tests::{Place, Run};
+use leaktrace_tests::{Place, Run, needs_a_module};
 
 /// Sends one datagram without a copy, and ends. `WAIT`: not before the network has let go of it.
 const SEND: &str = "
@@ -35,6 +35,7 @@ struct Network(String);
 
 impl Network {
     fn new(place: &Place) -> Self {
+        needs_a_module();
         let path = place.root().join("net").display().to_string();
         std::fs::write(&path, "").expect("make a file");
         let network = Self(path);

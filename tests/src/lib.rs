@@ -23,7 +23,7 @@ mod turn;
 
 pub use arm32::write_arm32;
 pub use binary::leaktrace;
-pub use machine::{at_own_speed, is_emulated, linux, needs, open_events, patience};
+pub use machine::{at_own_speed, is_emulated, linux, needs, needs_a_module, open_events, patience};
 pub use objects::Objects;
 pub use outcome::Outcome;
 pub use place::{Place, copy_program};

@@ -27,6 +27,23 @@ pub fn needs(feature: &str, since: (u32, u32)) {
     );
 }
 
+/// Ends a scenario that needs a module of the kernel, as one that did not run, in a guest whose
+/// kernel comes without any.
+///
+/// # Panics
+/// In such a guest.
+pub fn needs_a_module() {
+    let is_guest = std::env::var_os("LEAKTRACE_VM").is_some();
+    let is_none = || {
+        let order = std::fs::read_to_string("/modules/order");
+        order.expect("the guest's modules").trim().is_empty()
+    };
+    assert!(
+        !(is_guest && is_none()),
+        "not run: needs a module, and this kernel's cannot be had"
+    );
+}
+
 /// The kernel's version: major and minor number.
 ///
 /// # Panics

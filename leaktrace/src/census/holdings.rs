@@ -57,7 +57,8 @@ pub fn is_stopped(key: ProcessKey) -> Option<bool> {
     }
     let mut states = process::thread_states(key.pid)?;
     states.retain(|state| !matches!(state, 'Z' | 'X' | 'x'));
-    Some(states.iter().all(|state| *state == 'T'))
+    // None is left: it has ended since it was looked for.
+    (!states.is_empty()).then(|| states.iter().all(|state| *state == 'T'))
 }
 
 /// Whether no thread of a process runs, or waits in a call; zombies do not.

@@ -24,6 +24,7 @@ pub mod holdings;
 pub mod host;
 pub mod limit;
 pub mod memory;
+pub mod present;
 
 mod clock;
 mod directory;

@@ -215,6 +215,20 @@ impl Model {
         self.scopes_over(key, KtimeNs(header.time_ns));
     }
 
+    /// Takes over what a process calls itself and whose it is, of which no record tells before its
+    /// next exec or its end.
+    pub fn is_now(&mut self, key: ProcessKey, comm: &[u8], uid: u32) {
+        let id = self.processes.find_key(key);
+        let process = id.and_then(|id| self.processes.get_mut(id));
+        // The record of an end is the last word.
+        if let Some(process) = process.filter(|process| process.end.is_none()) {
+            let len = comm.len().min(process.comm.len() - 1);
+            process.comm = [0; 16];
+            process.comm[..len].copy_from_slice(&comm[..len]);
+            process.uid = uid;
+        }
+    }
+
     /// The task left its table for a copy of it.
     pub(super) fn fd_table(&mut self, header: &Header, moved: &FdTable) {
         let Some(id) = self.live_of(header) else {

@@ -120,6 +120,11 @@ impl Gallery {
         }
     }
 
+    /// What a process calls itself and whose it is now.
+    pub fn is_now(&mut self, key: ProcessKey, comm: &[u8], uid: u32) {
+        self.model.is_now(key, comm, uid);
+    }
+
     /// The counts of the programs, which know more than the records that came.
     pub fn count(&mut self, events: Events) {
         self.events = Some(events);

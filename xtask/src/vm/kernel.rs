@@ -143,7 +143,8 @@ fn one(archive: &Archive, dir: &Path, release: String) -> Result<Kernel> {
             .find(|package| names.contains(package))
             .with_context(|| format!("find the package of {release}"))?;
         apt.unpack(&package, &unpacked)?;
-        // Debian's have a package of their own from 7.2 on, Ubuntu's always.
+        // Debian's have a package of their own from 6.19 on, Ubuntu's always. Of series that are over
+        // Debian keeps the image and not the modules.
         let apart = format!("linux-modules-{release}");
         if names.contains(&apart) {
             apt.unpack(&apart, &unpacked)?;

@@ -32,6 +32,11 @@ pub fn are_in(dir: &Path) -> bool {
     std::fs::read_to_string(dir.join(STAMP)).is_ok_and(|wanted| wanted == WANTED.join(" "))
 }
 
+/// Whether there was none to be taken.
+pub fn are_none(dir: &Path) -> bool {
+    std::fs::read_to_string(dir.join(ORDER)).is_ok_and(|order| order.trim().is_empty())
+}
+
 /// Copies from an unpacked package what is wanted and what that needs. What the package does not
 /// have is part of the kernel.
 ///

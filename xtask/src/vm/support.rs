@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::found::{Found, Level};
 use super::kernel::{Kernel, series_of};
-use super::{Arch, Asked};
+use super::{Arch, Asked, modules};
 use crate::run::root;
 
 /// The families, in the order of the table.
@@ -26,6 +26,8 @@ pub struct Support {
     kernel: Vec<Row>,
     /// Scenarios that time things.
     own_speed: Vec<String>,
+    /// Scenarios that need a module of the kernel.
+    needs_a_module: Vec<String>,
     /// Scenarios that cannot be run in a guest, and what it lacks.
     pub not_here: BTreeMap<String, String>,
 }
@@ -134,7 +136,7 @@ impl Support {
         }
         for (name, outcome) in &found.scenarios {
             if let Err(why) = outcome
-                && !self.excused(row, name, why)
+                && !self.excused(row, &found.kernel, name, why)
             {
                 lines.push(format!("{release}: {name}: {why}"));
             }
@@ -159,7 +161,8 @@ impl Support {
                 lines.push(format!("{release}: {name}: nothing was said of it"));
             }
         }
-        let names = self.own_speed.iter().chain(self.not_here.keys());
+        let names = self.own_speed.iter().chain(&self.needs_a_module);
+        let names = names.chain(self.not_here.keys());
         for name in names.filter(|name| !found.listed.contains(*name)) {
             lines.push(format!("the support table names {name}, which is none"));
         }
@@ -170,14 +173,19 @@ impl Support {
         lines
     }
 
-    /// Only what says itself that it did not run is excused: what times things, where that is
-    /// recorded, and what needs a newer kernel, below the version that it names.
-    fn excused(&self, row: &Row, name: &str, why: &str) -> bool {
+    /// Only what says itself that it did not run is excused: what times things and what needs a
+    /// module that cannot be had, where that is recorded, and what needs a newer kernel, below the
+    /// version that it names.
+    fn excused(&self, row: &Row, kernel: &Kernel, name: &str, why: &str) -> bool {
         let Some(reason) = why.strip_prefix("not run: ") else {
             return false;
         };
         if reason.starts_with("needs a machine's own speed") {
             return self.own_speed.iter().any(|one| one == name);
+        }
+        if reason.starts_with("needs a module") {
+            return modules::are_none(&kernel.modules)
+                && self.needs_a_module.iter().any(|one| one == name);
         }
         // `needs NAME, Linux 6.4`
         let Some((_, version)) = reason.rsplit_once("Linux ") else {
