@@ -1,6 +1,11 @@
 //! Timing histograms: every process counted once, under its own key.
 
-use leaktrace_tests::Run;
+use std::{
+    process::{Child, Command},
+    time::{Duration, Instant},
+};
+
+use leaktrace_tests::{Place, Run, patience};
 use serde_json::Value;
 
 const LOOP: &str = "for i in $(seq 200); do ls >/dev/null; done";
@@ -53,4 +58,50 @@ fn by_comm_they_are_added_up() {
         of_ls["samples"]["kernel"]["p99_ns"].as_u64() > Some(0),
         "{of_ls}"
     );
+}
+
+/// A process that lives; ended with its scenario.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_that_gave_up_its_user_meanwhile_is_that_users() {
+    let place = Place::new();
+    let [go, capture] = ["go", "capture"].map(|name| place.root().join(name));
+    let script = "import os, sys, time\n\
+                  while not os.path.exists(sys.argv[1]): time.sleep(0.05)\n\
+                  os.setuid(12321)\n\
+                  while True:\n  os.close(os.open('/', os.O_RDONLY))\n  time.sleep(0.05)";
+    let child = Command::new("python3")
+        .args(["-c", script])
+        .arg(&go)
+        .spawn();
+    let server = Server(child.expect("start python3"));
+    let outcome = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            Run::of::<&str>("hist", [])
+                .args(["--uid", "12321", "--duration", "5s", "--capture"])
+                .args([&capture])
+                .at(&place)
+                .end()
+        });
+        let started = Instant::now();
+        // It is written to from when everything is watched.
+        while !std::fs::metadata(&capture).is_ok_and(|it| it.len() > 0) {
+            assert!(started.elapsed() < patience(Duration::from_secs(60)));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::fs::write(&go, "").expect("tell the server");
+        run.join().expect("a run")
+    });
+    assert_eq!(outcome.code(), 0, "{outcome}");
+    let groups = outcome.report["groups"].as_array().expect("groups");
+    let pids: Vec<_> = groups.iter().map(|it| it["pid"].clone()).collect();
+    assert_eq!(pids, [server.0.id()], "{outcome}");
 }

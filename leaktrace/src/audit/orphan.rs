@@ -32,7 +32,7 @@ fn of(facts: &Facts) -> impl Iterator<Item = &ProcessFacts> {
         .processes
         .values()
         .filter(|process| residue::ours(facts, process.key, None))
-        .filter(|process| facts.root != Some(process.key) && process.reaped.is_none())
+        .filter(|process| facts.root != Some(process.key) && process.reaped_by().is_none())
         .filter(|process| process.end.as_ref().is_some_and(|end| !end.autoreap))
         .filter(move |process| !reaped_by_the_run(process))
 }

@@ -130,7 +130,7 @@ fn children(
         let by_us = after.filter(|signal| signal.sender == process.key.pid);
         counts.killed += u64::from(by_us.count() > 0);
         let reaped = child
-            .reaped
+            .reaped_by()
             .is_some_and(|at| at >= trigger && at <= end.finished());
         counts.reaped += u64::from(reaped);
     }

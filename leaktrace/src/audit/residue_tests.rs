@@ -395,6 +395,22 @@ fn a_zombie_of_a_second_or_more_at_its_parent_s_exit_is_a_finding() {
 }
 
 #[test]
+fn a_zombie_that_was_gone_before_its_parent_ended_was_waited_for() {
+    let judge = |taken: Option<u64>| {
+        let mut run = Run::new();
+        let parent = run.process(4130, run.root(), 10, &["srv"]);
+        let child = run.process(4131, parent, 11, &["job"]);
+        run.exits(child, 20, 0);
+        run.exits(parent, 5_000, 0);
+        run.of(child).reaped = None;
+        run.of(child).taken = taken.map(at);
+        run.judge()
+    };
+    assert_eq!(rules(&judge(None)), ["LT102"]);
+    assert!(rules(&judge(Some(4_000))).is_empty());
+}
+
+#[test]
 fn a_zombie_left_to_a_parent_outside_the_tree_is_nothing() {
     let mut run = Run::new();
     let child = run.process(4131, ProcessKey::default(), 11, &["job"]);

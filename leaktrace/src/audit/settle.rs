@@ -100,7 +100,7 @@ pub(crate) fn is_living(process: &ProcessFacts) -> bool {
 /// Its last thread has entered exit, and nobody has been told yet that it is over. Where the
 /// parent is not told at all (it ignores SIGCHLD) the kernel reaps at once.
 pub(crate) fn is_exiting(process: &ProcessFacts) -> bool {
-    process.reaped.is_none()
+    process.reaped_by().is_none()
         && process
             .end
             .as_ref()

@@ -138,6 +138,7 @@ pub(super) fn run(
             ended: &ended,
         };
         live.attend(&signals, &until).await?;
+        live.take_names();
         Ok(live.finish(End::default())?)
     })
 }

@@ -7,7 +7,7 @@ use super::{
     facts::{Facts, Kind, ProcessFacts, ReleaseFacts},
     names::Names,
     phase::Phase,
-    process::{Origin, Process, ProcessId},
+    process::{Gone, Origin, Process, ProcessId},
     signal,
 };
 use crate::id::{KtimeNs, Pid, ProcessKey, Tid};
@@ -148,6 +148,10 @@ impl Model {
             unheard: process.unheard.as_deref().cloned(),
             end: process.end.as_deref().cloned(),
             reaped: process.reaped,
+            taken: match process.gone {
+                Gone::Taken(at) => Some(at),
+                Gone::No | Gone::Yes => None,
+            },
             by_kind: process.counts.facts(|kind| self.held(process, kind)),
             bytes_released: process.bytes_released,
             errors: process.errors + process.sweep.waiting().len() as u64,

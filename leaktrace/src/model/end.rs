@@ -364,6 +364,15 @@ impl Model {
             return;
         }
         if process.reaped.is_none() {
+            let parent = process.parent;
+            let parent = self.processes.find_key(parent);
+            let parent = parent.and_then(|id| self.processes.get(id));
+            let is_taken = parent.is_some_and(|parent| parent.end.is_none());
+            if is_taken && let Some(process) = self.processes.get_mut(id) {
+                process.gone = Gone::Taken(KtimeNs(header.time_ns));
+                // The record of the wait has the time and tells its duration.
+                return;
+            }
             self.zombies.retain(|zombie| *zombie != id);
         }
         self.sample_end(id);

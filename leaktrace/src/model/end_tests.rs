@@ -6,6 +6,8 @@ use leaktrace_common::{
     record::{exit::ExitGroup, ipc::what, kind},
 };
 
+use crate::id::KtimeNs;
+
 use super::{
     facts::{Families, Kind, ProcessFacts, SampleKind, Trust},
     testing::{Actor, file},
@@ -98,6 +100,41 @@ fn a_fatal_signal_is_told_with_its_time() {
     let facts = play(&mut script).facts();
     let end = process(&facts, 100).end.clone().unwrap();
     assert_eq!((end.signal(), end.fatal_signal.unwrap().0), (Some(9), at));
+}
+
+#[test]
+fn a_child_that_is_gone_before_the_wait_for_it_is_told_was_waited_for() {
+    let (mut script, root) = begin();
+    let [told, lost, late] = [101, 102, 103].map(|pid| Actor::child_of(&root, pid));
+    for child in [&told, &lost, &late] {
+        script.fork(&root, child, 0);
+        script.exit(child, 0, &stdio());
+    }
+    script.now += 300_000_000;
+    script.free(&told);
+    script.free(&lost);
+    let freed = script.now;
+    script.now += 300_000_000;
+    script.reap(&root, 101);
+    let reaped = script.now;
+    script.exit(&root, 0, &stdio());
+    script.free(&late);
+    let mut model = play(&mut script);
+    model.flush();
+    let facts = model.facts();
+    let of = |pid| {
+        let process = process(&facts, pid);
+        (process.reaped, process.taken)
+    };
+    assert!(of(101).0 == Some(KtimeNs(reaped)));
+    assert!(of(102).0.is_none() && of(102).1 <= Some(KtimeNs(freed)));
+    assert!(of(102).1 > Some(KtimeNs(reaped - 600_000_000)));
+    assert_eq!(of(103), (None, None));
+    let children = &process(&facts, 100).by_kind[&Kind::Child];
+    assert_eq!((children.acquired, children.released), (3, 1));
+    let samples = model.take_samples();
+    let count = |kind| samples.iter().filter(|sample| sample.kind == kind).count();
+    assert_eq!((count(SampleKind::Kernel), count(SampleKind::Reap)), (4, 1));
 }
 
 #[test]

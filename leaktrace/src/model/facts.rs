@@ -260,6 +260,8 @@ pub struct ProcessFacts {
     pub end: Option<EndFacts>,
     /// Reaped by its parent's wait, or by the kernel at once.
     pub reaped: Option<KtimeNs>,
+    /// Gone by then while its parent lived, who has reaped it, though the wait may not be told yet.
+    pub taken: Option<KtimeNs>,
     /// Counts by kind name (see [`Kind::name`]).
     pub by_kind: BTreeMap<Kind, Counts>,
     /// Bytes of explicit releases, over the counted kinds.
@@ -423,6 +425,11 @@ pub struct SignalSets {
 }
 
 impl ProcessFacts {
+    /// When it was reaped, or had been.
+    pub fn reaped_by(&self) -> Option<KtimeNs> {
+        self.reaped.or(self.taken)
+    }
+
     /// Whether it has made children.
     pub fn has_made_children(&self) -> bool {
         let children = self.by_kind.get(&Kind::Child);

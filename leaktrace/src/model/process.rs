@@ -129,6 +129,9 @@ pub(super) enum Gone {
     No,
     /// It has: somebody has reaped it.
     Yes,
+    /// It has, then, while its parent lived: so that one's wait took it, which may not have returned
+    /// yet. Records are written as calls return, and a task that is not scheduled does not return.
+    Taken(KtimeNs),
 }
 
 /// Whether the once-per-process samples have been given.

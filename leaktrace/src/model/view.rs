@@ -209,7 +209,7 @@ impl Model {
             }
             let row = self.exit_row(process)?;
             let process = self.processes.get_mut(id)?;
-            if process.reaped.is_some() || process.gone == Gone::Yes {
+            if process.reaped.is_some() || process.gone != Gone::No {
                 process.row = Some(Box::new(row.clone()));
             }
             Some(row)

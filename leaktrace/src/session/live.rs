@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     audit::{Scope, Settling},
-    census::{Census, Question, holder, host},
+    census::{Census, Question, holder, host, present},
     id::KtimeNs,
     launch::{Received, Running, Sender, Signals, Status, signals},
     policy::Policy,
@@ -363,6 +363,19 @@ impl<K: Kernel, C: Census> Live<K, C> {
         for key in living {
             if let Some(records) = self.kernel.images(key) {
                 self.take(Item::Records(records));
+            }
+        }
+    }
+
+    /// Takes over what the processes that live call themselves and whose they are now.
+    pub fn take_names(&mut self) {
+        if !host::in_initial_pid_namespace() {
+            return;
+        }
+        let living: Vec<_> = self.pipeline.model().living().collect();
+        for key in living {
+            if let Some(now) = present::look(key.pid) {
+                self.pipeline.is_now(key, &now.comm, now.uid);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     audit::{self, Scope, Settling},
     census::{Answer, Question},
     hist::Histograms,
-    id::KtimeNs,
+    id::{KtimeNs, ProcessKey},
     model::{Mode, Model, ModelConfig, Samples, facts::Facts},
     policy::Policy,
     report::Report,
@@ -183,6 +183,11 @@ impl Pipeline {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What a process calls itself and whose it is now.
+    pub fn is_now(&mut self, key: ProcessKey, comm: &[u8], uid: u32) {
+        self.model.is_now(key, comm, uid);
     }
 
     /// The durations so far; none unless the purpose wants them.

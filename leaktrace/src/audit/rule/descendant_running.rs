@@ -61,7 +61,7 @@ fn caused(case: &Case<'_>, key: ProcessKey) -> Vec<Resource> {
         .facts
         .processes
         .values()
-        .filter(|child| child.parent == key && child.reaped.is_none())
+        .filter(|child| child.parent == key && child.reaped_by().is_none())
         .filter(|child| child.end.as_ref().is_some_and(|end| !end.autoreap))
         .map(resource::process);
     let mut open: Vec<&Held> = case

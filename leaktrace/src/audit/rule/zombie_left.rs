@@ -50,7 +50,7 @@ fn was_left(case: &Case<'_>, child: &ProcessFacts) -> Option<u64> {
     let end = child.end.as_ref().filter(|end| !end.autoreap)?;
     let parent = case.process(child.parent)?;
     let parent_ended = parent.end.as_ref()?.at;
-    if child.reaped.is_some_and(|reaped| reaped <= parent_ended) {
+    if child.reaped_by().is_some_and(|by| by <= parent_ended) {
         return None;
     }
     parent_ended
