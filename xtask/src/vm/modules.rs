@@ -11,12 +11,13 @@ use crate::run::output;
 
 /// File systems, the device that some are mounted from, what checks btrfs' sums, which it asks for
 /// by the name of an algorithm, and a network interface.
-const WANTED: [&str; 7] = [
+const WANTED: [&str; 8] = [
     "fuse",
     "overlay",
     "loop",
     "crc32c_generic",
     "crc32c-intel",
+    "crc32c-cryptoapi",
     "btrfs",
     "veth",
 ];
