@@ -368,12 +368,11 @@ impl Model {
             let parent = self.processes.find_key(parent);
             let parent = parent.and_then(|id| self.processes.get(id));
             let is_taken = parent.is_some_and(|parent| parent.end.is_none());
-            if is_taken && let Some(process) = self.processes.get_mut(id) {
-                process.gone = Gone::Taken(KtimeNs(header.time_ns));
-                // The record of the wait has the time and tells its duration.
-                return;
+            match self.processes.get_mut(id) {
+                // It stays in the list: the record of the wait looks for it there.
+                Some(process) if is_taken => process.gone = Gone::Taken(KtimeNs(header.time_ns)),
+                _ => self.zombies.retain(|zombie| *zombie != id),
             }
-            self.zombies.retain(|zombie| *zombie != id);
         }
         self.sample_end(id);
     }
