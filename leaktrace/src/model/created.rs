@@ -156,7 +156,7 @@ impl Model {
         let Some(path) = path else {
             return;
         };
-        let Some(removed) = self.ledger.remove_name(&(name.mnt_ns, path)) else {
+        let Some(removed) = self.ledger.unlink_name(&(name.mnt_ns, path), name.begin_ns) else {
             return;
         };
         if let (Some(tid), Some(acquired)) = (removed.resource.tid, removed.resource.acquired) {

@@ -191,6 +191,25 @@ fn lost_records_taint_who_lived_and_a_walk_mends_the_table() {
 }
 
 #[test]
+fn an_unlink_that_is_told_late_takes_no_name_that_was_made_anew() {
+    let (mut script, root) = begin();
+    let other = Actor::child_of(&root, 101);
+    script.fork(&root, &other, 0);
+    script.create(&root, 3, 0x100, "/tmp/lock");
+    let begun = script.now + 10;
+    script.create(&other, 3, 0x200, "/tmp/lock");
+    script.name_since(&root, Op::UNLINK, 0, ("/tmp/lock", ""), begun);
+    let mut model = play(&mut script);
+    let made = model.facts().created;
+    let makers: Vec<_> = made.iter().map(|made| made.creator.pid.0).collect();
+    assert_eq!(makers, [101]);
+    let begun = script.now + 10;
+    script.name_since(&other, Op::UNLINK, 0, ("/tmp/lock", ""), begun);
+    model.feed(&script.take());
+    assert!(model.facts().created.is_empty());
+}
+
+#[test]
 fn the_ledger_has_what_was_made_and_not_removed() {
     let (mut script, root) = begin();
     script.create(&root, 3, 0x100, "/tmp/x.tmp");

@@ -674,6 +674,17 @@ pub struct Created {
     pub mounted: Option<Box<Mounted>>,
 }
 
+impl Created {
+    /// Whether it was seen to be made after a call had begun; `begin` is 0 where that is not told.
+    ///
+    /// Records are written as calls return. An unlink that is slow to return is told after the open
+    /// of another task that made the name anew, as with a lock that is waited for. Which of the two
+    /// the name is of is not told: it stays, and whether it is there is looked up in the end.
+    pub(super) fn came_after(&self, begin: u64) -> bool {
+        begin > 0 && self.resource.acquired.is_some_and(|at| at.0 > begin)
+    }
+}
+
 /// What a call mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mounted {

@@ -127,7 +127,7 @@ impl Model {
             return;
         };
         let key = (unlink.ipc_ns, name.into_owned());
-        if let Some(removed) = self.ledger.remove_queue(&key) {
+        if let Some(removed) = self.ledger.unlink_queue(&key, unlink.begin_ns) {
             // Closing its fd is what gives a queue back: the name is one more step of it.
             self.ipc_timed(header, id, removed.resource.kind, unlink.begin_ns);
         }

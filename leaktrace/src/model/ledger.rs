@@ -107,7 +107,13 @@ impl Ledger {
         }
     }
 
-    /// A name was removed.
+    /// A name was removed by a call that began then; 0 if that is not told.
+    pub(super) fn unlink_name(&mut self, key: &NameKey, begin: u64) -> Option<Created> {
+        let anew = self.name(key).is_some_and(|it| it.came_after(begin));
+        (!anew).then(|| self.remove_name(key)).flatten()
+    }
+
+    /// A name is no more.
     pub(super) fn remove_name(&mut self, key: &NameKey) -> Option<Created> {
         self.names.remove(key).map(|entry| entry.created)
     }
@@ -117,9 +123,14 @@ impl Ledger {
         self.ipc.remove(key).map(|entry| entry.created)
     }
 
-    /// A message queue was removed.
-    pub(super) fn remove_queue(&mut self, key: &NameKey) -> Option<Created> {
-        self.queues.remove(key).map(|entry| entry.created)
+    /// A message queue was removed by a call that began then.
+    pub(super) fn unlink_queue(&mut self, key: &NameKey, begin: u64) -> Option<Created> {
+        let queue = self.queues.get(key)?;
+        let anew = queue.created.came_after(begin);
+        (!anew)
+            .then(|| self.queues.remove(key))
+            .flatten()
+            .map(|entry| entry.created)
     }
 
     /// What has this name.

@@ -372,7 +372,20 @@ impl Script {
 
     /// A name operation on absolute paths.
     pub fn name(&mut self, actor: &Actor, op: Op, flags: u32, path: &str, other: &str) {
+        self.name_since(actor, op, flags, (path, other), 0);
+    }
+
+    /// The same, begun at a time of its own.
+    pub fn name_since(
+        &mut self,
+        actor: &Actor,
+        op: Op,
+        flags: u32,
+        (path, other): (&str, &str),
+        begin_ns: u64,
+    ) {
         let name = Name {
+            begin_ns,
             mnt_ns: 1,
             flags,
             op: op.0,
