@@ -1,5 +1,7 @@
 //! LT102: a child that ended and was never waited for.
 
+use leaktrace_tests::Run;
+
 use crate::check_steps;
 
 #[test]
@@ -32,4 +34,22 @@ fn a_young_zombie_is_nothing() {
     check_steps(&["fork k exit 0", "sleep 100"])
         .end()
         .spotless();
+}
+
+/// waitid(2) with no place for its answer tells nobody whom it took.
+#[test]
+fn a_wait_that_asks_for_no_answer_is_a_wait() {
+    let script = "import ctypes, os, time\n\
+                  if os.fork() == 0: os._exit(0)\n\
+                  assert ctypes.CDLL(None).waitid(0, 0, None, 4) == 0\n\
+                  time.sleep(1.3)";
+    let outcome = Run::check(["python3", "-c", script]).end();
+    outcome.clean();
+    let waiter = outcome
+        .processes("python3")
+        .into_iter()
+        .find(|it| it["parent"].is_null())
+        .unwrap_or_else(|| panic!("no root\n{outcome}"));
+    let children = &waiter["by_kind"]["child"];
+    assert_eq!(children["released"], 1, "{outcome}");
 }

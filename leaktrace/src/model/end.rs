@@ -369,8 +369,12 @@ impl Model {
             let parent = parent.and_then(|id| self.processes.get(id));
             let is_taken = parent.is_some_and(|parent| parent.end.is_none());
             match self.processes.get_mut(id) {
-                // It stays in the list: the record of the wait looks for it there.
-                Some(process) if is_taken => process.gone = Gone::Taken(KtimeNs(header.time_ns)),
+                // It stays in the list: the record of the wait, if there is one, looks for it there.
+                // io_uring's waits have none, nor has waitid(2) without a place for its answer.
+                Some(process) if is_taken => {
+                    process.gone = Gone::Taken(KtimeNs(header.time_ns));
+                    self.count_reaped(id);
+                }
                 _ => self.zombies.retain(|zombie| *zombie != id),
             }
         }
@@ -393,7 +397,9 @@ impl Model {
             return;
         }
         process.reaped = Some(at);
-        self.count_reaped(id);
+        if !matches!(process.gone, Gone::Taken(_)) {
+            self.count_reaped(id);
+        }
         self.sample_end(id);
     }
 

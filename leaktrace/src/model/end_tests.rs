@@ -131,7 +131,7 @@ fn a_child_that_is_gone_before_the_wait_for_it_is_told_was_waited_for() {
     assert!(of(102).1 > Some(KtimeNs(reaped - 600_000_000)));
     assert_eq!(of(103), (None, None));
     let children = &process(&facts, 100).by_kind[&Kind::Child];
-    assert_eq!((children.acquired, children.released), (3, 1));
+    assert_eq!((children.acquired, children.released), (3, 2));
     let samples = model.take_samples();
     let count = |kind| samples.iter().filter(|sample| sample.kind == kind).count();
     assert_eq!((count(SampleKind::Kernel), count(SampleKind::Reap)), (4, 1));
