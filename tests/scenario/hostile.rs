@@ -125,7 +125,10 @@ fn a_target_that_changes_its_root() {
 fn a_target_whose_program_is_deleted_while_it_runs() {
     let place = Place::new();
     let copy = place.cwd().join("mine").display().to_string();
-    let script = format!("cp $(command -v sleep) {copy}; {copy} 20 & rm {copy}; exit 0");
+    let script = format!(
+        "cp $(command -v sleep) {copy}; {copy} 20 & \
+         until [ \"$(readlink /proc/$!/exe)\" = {copy} ]; do sleep 0.01; done; rm {copy}; exit 0"
+    );
     let outcome = check_sh(&script)
         .at(&place)
         .args(["--settle", "300ms"])

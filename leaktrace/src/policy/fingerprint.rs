@@ -158,13 +158,61 @@ pub fn could_be_same(a: &str, b: &str) -> bool {
     let mut of_b = b.split(|c| !in_token(c));
     loop {
         match (of_a.next(), of_b.next()) {
-            (Some(a), Some(b)) if a == b || !is_word(a) || !is_word(b) => {}
+            (Some(a), Some(b)) if a == b || !is_surely_word(a) || !is_surely_word(b) => {}
             (Some(_), Some(_)) => return false,
             (None, None) => return true,
             // Other numbers of parts have other outlines, but for UUIDs.
             (Some(_), None) | (None, Some(_)) => return true,
         }
     }
+}
+
+/// What follows each letter of the alphabet in words: the 292 pairs of letters that make up 97% of
+/// those in Debian's list of English words (wamerican 2020.12.07). Of eight characters as Python's
+/// tempfile draws them 1.8% read like words by their vowels alone, and 0.16% by these too.
+const FOLLOWS: [&str; 26] = [
+    "bcdefghiklmnprstuvwyz",
+    "abeilorsu",
+    "acehiklorstuy",
+    "adegilorsuy",
+    "abcdefghilmnoprstuvwxy",
+    "aefilortu",
+    "aeghilnorsu",
+    "aeiorstuy",
+    "abcdefgklmnoprstvz",
+    "aeou",
+    "aeils",
+    "adeiklmostuy",
+    "abeimopsu",
+    "acdefgiklnostuvy",
+    "abcdefgiklmnoprstuvwxy",
+    "aehiloprstu",
+    "u",
+    "abcdefgiklmnoprstuvy",
+    "acehiklmnopstuwy",
+    "acehilorstuwy",
+    "abcdefgilmnprst",
+    "aeio",
+    "aehinors",
+    "eipt",
+    "aeimps",
+    "aei",
+];
+
+/// Whether a token is no draw of random letters, as far as its pairs of letters tell.
+fn is_surely_word(token: &str) -> bool {
+    let is_usual = |pair: &[u8]| {
+        let in_word = pair.iter().all(u8::is_ascii_alphabetic);
+        !in_word || follows(pair[0], pair[1])
+    };
+    is_word(token) && token.as_bytes().windows(2).all(is_usual)
+}
+
+/// Whether one letter follows another in many words.
+fn follows(before: u8, letter: u8) -> bool {
+    let place = before.to_ascii_lowercase().wrapping_sub(b'a');
+    let letters = FOLLOWS.get(usize::from(place));
+    letters.is_some_and(|letters| letters.as_bytes().contains(&letter.to_ascii_lowercase()))
 }
 
 /// Whether a token reads like words with a number behind them at most. Wrong answers cost

@@ -97,6 +97,8 @@ fn words_are_not_draws_of_one_name() {
     assert!(could_be_same("$TMP/tmpabemolu", "$TMP/tmpiduwako"));
     assert!(!could_be_same("$TMP/server.sock", "$TMP/client.sock"));
     assert!(!could_be_same("$TMP/session_data", "$TMP/cache_files"));
+    assert!(could_be_same("$TMP/data-qo_qyqby", "$TMP/data-ivojtube"));
+    assert!(!could_be_same("$TMP/report-of-alice", "$TMP/report-of-bob"));
 }
 
 #[test]
