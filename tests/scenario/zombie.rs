@@ -51,5 +51,6 @@ fn a_wait_that_asks_for_no_answer_is_a_wait() {
         .find(|it| it["parent"].is_null())
         .unwrap_or_else(|| panic!("no root\n{outcome}"));
     let children = &waiter["by_kind"]["child"];
-    assert_eq!(children["released"], 1, "{outcome}");
+    assert!(children["released"].as_u64() > Some(0), "{outcome}");
+    assert_eq!(children["released"], children["acquired"], "{outcome}");
 }
