@@ -206,16 +206,15 @@ fn a_blind_closer_that_races_an_opener_confuses_nobody() {
     assert_eq!(outcome.of_rule("LT201").len(), 0, "{outcome}");
     assert_eq!(outcome.of_rule("LT401").len(), 0, "{outcome}");
     assert_eq!(outcome.code(), 0, "{outcome}");
-    // An open whose number was closed between the look at the table and the record's place in
-    // the ring is counted as acquired and not as released: one in tens of thousands, and one in
-    // hundreds where a processor is a thread that stops anywhere.
+    // Which close took which open no record tells for certain, but all that came is gone.
     let summary = |name: &str| {
         let summary = &outcome.process("traps")["summary"];
         summary[name].as_u64().expect("a count")
     };
-    let unmatched = summary("acquired").abs_diff(summary("released"));
-    let one_in = if is_emulated() { 200 } else { 1000 };
-    assert!(unmatched <= 1 + opened / one_in, "{unmatched} {outcome}");
+    let (acquired, released) = (summary("acquired"), summary("released"));
+    assert_eq!(acquired, released, "{outcome}");
+    // An open whose number is closed before the look at the table is told of by nobody.
+    assert!(acquired > opened / 2, "{outcome}");
 }
 
 #[test]

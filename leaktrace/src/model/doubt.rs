@@ -38,7 +38,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        facts::{Families, Trust},
+        facts::{Families, Kind, Trust},
         tests::{begin, play, process, stdio},
     };
 
@@ -60,6 +60,24 @@ mod tests {
         let facts = model.facts();
         assert_eq!(facts.self_check, (0, 0), "not compared");
         assert_eq!(process(&facts, 100).trust, Trust::Sure);
+    }
+
+    #[test]
+    fn what_was_pushed_out_or_is_gone_at_the_end_was_released_though_no_release_fits() {
+        let (mut script, root) = begin();
+        let thread = root.thread(101);
+        script.fork(&root, &thread, CLONE_THREAD);
+        script.open(&root, 3, 0x100, "/a");
+        // It takes /a, and saw what another had there before.
+        script.close(&thread, 3, 0x900);
+        script.open(&root, 3, 0x200, "/b");
+        script.close(&thread, 3, 0x900);
+        script.open(&root, 4, 0x300, "/c");
+        script.exit(&root, 0, &stdio());
+        let facts = play(&mut script).facts();
+        let counts = process(&facts, 100).by_kind[&Kind::File];
+        let counts = (counts.acquired, counts.released, counts.held);
+        assert_eq!(counts, (3, 3, 0));
     }
 
     #[test]

@@ -89,6 +89,9 @@ impl Model {
             let key = process::key(header.pid, header.start_ns);
             self.check_self(key, header.table, walk);
         }
+        if let Some(walk) = walk.as_ref().filter(|_| !shared) {
+            self.gone_before_end(id, header.table, walk);
+        }
         self.check_total(id, exit);
         let own = self.processes.get(id).map(|process| process.key);
         let may_live_on = match (shared, own) {

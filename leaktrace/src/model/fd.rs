@@ -170,6 +170,7 @@ impl Model {
         };
         let inherited = table.is_inherited(fd, &slot);
         let mut counted = false;
+        let mut held = table.open.own[kind as usize];
         if let Some(out) = out {
             if newest {
                 let kind = self.descriptions.get(out.description).kind;
@@ -180,15 +181,15 @@ impl Model {
             // waits for nothing.
             let same = out.seq == 0 && file(&out) == file(&slot);
             counted = same && !table.is_inherited(fd, &out);
-            let gone = match same {
-                true => Some(out),
-                false => table.displace(fd, out),
-            };
-            if let Some(gone) = gone {
+            held = table.open.own[kind as usize];
+            if same {
+                self.descriptions.release(out.description, &mut self.names);
+            } else if let Some((fd, gone)) = table.displace(fd, out) {
+                let inherited = table.is_inherited(fd, &gone);
+                self.gone_untold(Some(process), &gone, inherited);
                 self.descriptions.release(gone.description, &mut self.names);
             }
         }
-        let held = table.open.own[kind as usize];
         if inherited || counted {
             return;
         }

@@ -1,5 +1,7 @@
 //! fds go: close, dup2 over an open number, close_range.
 
+use std::collections::BTreeSet;
+
 use leaktrace_common::{
     abi::Op,
     record::{
@@ -16,6 +18,7 @@ use super::{
     runtime::Part,
     table::{Inherited, Parked, Slot, after},
     thing::Thing,
+    walk::Walking,
 };
 use crate::id::KtimeNs;
 
@@ -180,6 +183,45 @@ impl Model {
         let thing = Thing::of_slot(how.fd, &slot, &description);
         self.closed_while_watched(id, table, slot.description, &thing, how.end);
         self.descriptions.release(slot.description, &mut self.names);
+    }
+
+    /// Counts a release that no record could be matched with: what the slot stood for is in the
+    /// table no more, for its number is something else by now, or nothing. When it went is not
+    /// known, so nothing is timed and no order is told.
+    pub(super) fn gone_untold(&mut self, id: Option<ProcessId>, slot: &Slot, inherited: bool) {
+        if inherited {
+            return;
+        }
+        let kind = self.descriptions.get(slot.description).kind;
+        if let Some(process) = id.and_then(|id| self.processes.get_mut(id)) {
+            process.gave_back(kind, 0, Extent::Whole);
+        }
+        self.stack_released(slot);
+    }
+
+    /// At the end of a table that nobody shares: what was acquired and is not held went before,
+    /// whether its release could be told apart from others or not.
+    pub(super) fn gone_before_end(&mut self, id: ProcessId, table: u32, walk: &Walking) {
+        let in_doubt = self.is_in_doubt(id);
+        let Some(table) = self.tables.get(&table) else {
+            return;
+        };
+        let as_many = table.open.all as usize == walk.entries().len();
+        if as_many && table.displaced.is_empty() && !in_doubt {
+            return;
+        }
+        let held = walk.entries().iter();
+        let held: BTreeSet<_> = held.map(|(fd, it)| (*fd, it.identity.file)).collect();
+        let file = |slot: &Slot| self.descriptions.get(slot.description).file;
+        let gone = table.iter();
+        let gone = gone.filter(|(fd, slot)| !held.contains(&(*fd, file(slot))));
+        let displaced = table.displaced.iter().map(|(fd, slot)| (*fd, slot));
+        let gone = gone.chain(displaced);
+        let gone = gone.map(|(fd, slot)| (*slot, table.is_inherited(fd, slot)));
+        let gone: Vec<(Slot, bool)> = gone.collect();
+        for (slot, inherited) in gone {
+            self.gone_untold(Some(id), &slot, inherited);
+        }
     }
 
     /// A release of what the table does not have waits for its acquisition: with several

@@ -115,7 +115,7 @@ impl Model {
         let seq = header.seq as u32;
         // Numbers of which nothing is said were free when that was looked at, but what came
         // since stands before this part.
-        self.clear_numbers(&mut table, from, walk.base, |slot| {
+        self.clear_numbers(&mut table, id, from, walk.base, |slot| {
             slot.seq == 0 || after(seq, slot.seq)
         });
         let there: Vec<(u32, WalkEntry)> = walk.entries().collect();
@@ -126,7 +126,7 @@ impl Model {
         };
         let gone: Vec<u32> = table.numbers(walk.base, end.saturating_sub(1));
         for fd in gone.into_iter().filter(|fd| !told(*fd)) {
-            self.clear_numbers(&mut table, fd, fd + 1, |_| true);
+            self.clear_numbers(&mut table, id, fd, fd + 1, |_| true);
         }
         for (fd, entry) in there.iter().filter(|(_, it)| it.identity.file != 0) {
             self.put_found(&mut table, id, *fd, entry);
@@ -137,6 +137,7 @@ impl Model {
     fn clear_numbers(
         &mut self,
         table: &mut Table,
+        id: Option<ProcessId>,
         from: u32,
         to: u32,
         is_old: impl Fn(&Slot) -> bool,
@@ -149,7 +150,9 @@ impl Model {
                 continue;
             };
             let kind = self.descriptions.get(slot.description).kind;
+            let inherited = table.is_inherited(fd, slot);
             if let Some(slot) = table.take(fd, kind) {
+                self.gone_untold(id, &slot, inherited);
                 self.descriptions.release(slot.description, &mut self.names);
             }
         }
@@ -173,9 +176,17 @@ impl Model {
             self.next_rank += 1;
         }
         let kind = self.descriptions.get(slot.description).kind;
-        if let Some(out) = table.put(fd, slot, kind) {
+        let out = table.put(fd, slot, kind);
+        let held = table.open.own[kind as usize];
+        if !table.is_inherited(fd, &slot)
+            && let Some(process) = id.and_then(|id| self.processes.get_mut(id))
+        {
+            process.counts.acquired(kind, held);
+        }
+        if let Some(out) = out {
             let kind = self.descriptions.get(out.description).kind;
             table.uncount(fd, &out, kind);
+            self.gone_untold(id, &out, table.is_inherited(fd, &out));
             self.descriptions.release(out.description, &mut self.names);
         }
     }
@@ -192,7 +203,7 @@ impl Model {
             return;
         };
         if let Some(mut table) = self.tables.remove(&header.table) {
-            self.clear_numbers(&mut table, walk.next, u32::MAX, |slot| {
+            self.clear_numbers(&mut table, Some(id), walk.next, u32::MAX, |slot| {
                 slot.seq == 0 || after(walk.seq, slot.seq)
             });
             self.tables.insert(header.table, table);

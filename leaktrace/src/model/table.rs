@@ -254,9 +254,9 @@ impl Table {
 
     /// Keeps a slot that another has pushed out. Gives back the one that has waited longest, if
     /// too many wait.
-    pub(super) fn displace(&mut self, fd: u32, slot: Slot) -> Option<Slot> {
+    pub(super) fn displace(&mut self, fd: u32, slot: Slot) -> Option<(u32, Slot)> {
         self.displaced.push((fd, slot));
-        (self.displaced.len() > WAITING).then(|| self.displaced.remove(0).1)
+        (self.displaced.len() > WAITING).then(|| self.displaced.remove(0))
     }
 
     /// Keeps a release that found nothing.

@@ -157,14 +157,16 @@ impl Model {
             table.put(*fd, slot, kind);
         }
         table.inherit_all(self.next_rank);
+        let process = self.processes.find(header.pid, header.start_ns);
+        for (fd, slot) in &old.displaced {
+            self.gone_untold(process, slot, old.is_inherited(*fd, slot));
+        }
         let displaced = old.displaced.iter().map(|(_, slot)| slot);
         for slot in old.iter().map(|(_, slot)| slot).chain(displaced) {
             self.descriptions.release(slot.description, &mut self.names);
         }
         self.tables.insert(header.table, Box::new(table));
-        if let Some(process) = self.processes.find(header.pid, header.start_ns)
-            && let Some(process) = self.processes.get_mut(process)
-        {
+        if let Some(process) = process.and_then(|id| self.processes.get_mut(id)) {
             process.reread(KtimeNs(header.time_ns), Families::FDS);
         }
     }
