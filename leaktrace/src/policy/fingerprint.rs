@@ -199,7 +199,8 @@ const FOLLOWS: [&str; 26] = [
     "aei",
 ];
 
-/// Whether a token is no draw of random letters, as far as its pairs of letters tell.
+/// Whether a token is no draw of random letters, as far as its pairs of letters tell. Wrong answers
+/// cost little: "no" for a word only means that two names are not told apart.
 fn is_surely_word(token: &str) -> bool {
     let is_usual = |pair: &[u8]| {
         let in_word = pair.iter().all(u8::is_ascii_alphabetic);
@@ -215,8 +216,8 @@ fn follows(before: u8, letter: u8) -> bool {
     letters.is_some_and(|letters| letters.as_bytes().contains(&letter.to_ascii_lowercase()))
 }
 
-/// Whether a token reads like words with a number behind them at most. Wrong answers cost
-/// little: "no" for a word only means that two names are not told apart.
+/// Whether a token reads like words with a number behind them at most. One draw of random letters
+/// in fifty does: where that would call a known leak new, [`is_surely_word`] is asked.
 pub(crate) fn is_word(token: &str) -> bool {
     let name = token.trim_end_matches(|c: char| c.is_ascii_digit());
     !name.is_empty() && !name.starts_with("tmp") && name.split('_').all(is_plain_word)
