@@ -245,6 +245,35 @@ static void blind(const char *seconds) {
     fflush(stdout);
 }
 
+// Four processes make, rename and remove the same few names, each as it comes.
+static void names(const char *directory) {
+    must(chdir(directory) == 0, directory);
+    for (unsigned child = 0; child < 4; child++) {
+        if (fork() != 0)
+            continue;
+        unsigned draw = (child + 1) * 2654435761u ^ (unsigned)getpid() * 40503u;
+        for (int i = 0; i < 400; i++) {
+            draw = draw * 1103515245u + 12345u;
+            const char *fresh = draw >> 16 & 1 ? "fresh-1" : "fresh-2";
+            const char *whole = draw >> 17 & 1 ? "whole-1" : "whole-2";
+            switch (draw >> 20 & 3) {
+            case 0:
+            case 1:
+                close(open(fresh, O_CREAT | O_EXCL | O_WRONLY, 0600));
+                break;
+            case 2:
+                rename(fresh, whole);
+                break;
+            case 3:
+                unlink(draw >> 23 & 1 ? fresh : whole);
+            }
+        }
+        _exit(0);
+    }
+    while (wait(NULL) > 0)
+        ;
+}
+
 static void send_fds(int through, const int *fds, int count) {
     char byte = 'x', control[CMSG_SPACE(sizeof(int) * 8)] = {0};
     struct iovec part = {&byte, 1};
@@ -452,6 +481,8 @@ int main(int argc, char **argv) {
         ignored();
     else if (!strcmp(word, "blind"))
         blind(argument);
+    else if (!strcmp(word, "names"))
+        names(argument);
     else if (!strcmp(word, "passed"))
         passed(argument);
     else if (!strcmp(word, "terminal"))

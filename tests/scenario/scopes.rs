@@ -268,7 +268,8 @@ fn of_fifty_tests_in_one_process_those_that_leak_are_named() {
         let expected = [17, 31, 44].map(|test| format!("test_fifty.py::test_{test}"));
         assert_eq!(
             failed_cases(&cases),
-            (50, expected.iter().map(String::as_str).collect())
+            (50, expected.iter().map(String::as_str).collect()),
+            "{cases} {outcome}"
         );
     }
 }

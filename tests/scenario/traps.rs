@@ -218,6 +218,29 @@ fn a_blind_closer_that_races_an_opener_confuses_nobody() {
 }
 
 #[test]
+fn of_names_that_several_make_rename_and_remove_at_once_those_that_are_left_are_told() {
+    let mut left = 0;
+    for _ in 0..10 {
+        let place = Place::new();
+        let directory = place.tmp();
+        let outcome = trap(&["names", &directory.display().to_string()])
+            .at(&place)
+            .end();
+        let there = std::fs::read_dir(&directory)
+            .expect("the directory")
+            .count() as u64;
+        let findings = outcome.of_rule("LT109");
+        let told = findings
+            .iter()
+            .filter_map(|it| it["count"].as_u64())
+            .sum::<u64>();
+        assert_eq!(told, there, "{outcome}");
+        left += there;
+    }
+    assert!(left > 0);
+}
+
+#[test]
 fn fds_passed_over_a_socket_are_held_by_who_got_them() {
     let outcome = trap(&["passed", "400"]).args(HELD).end();
     agrees(&outcome);

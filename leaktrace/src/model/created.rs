@@ -188,7 +188,9 @@ impl Model {
             (Some(old), Some(new)) if name.flags & RENAME_EXCHANGE != 0 => {
                 self.ledger.exchange(name.mnt_ns, old, new);
             }
-            (Some(old), Some(new)) => self.ledger.rename(name.mnt_ns, old, new),
+            (Some(old), Some(new)) => {
+                self.ledger.rename(name.mnt_ns, old, new, name.begin_ns);
+            }
             // The old name is no more; what it has become is not known.
             (Some(old), None) => {
                 if self.ledger.remove_name(&(name.mnt_ns, old)).is_some() {

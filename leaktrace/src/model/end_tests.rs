@@ -9,7 +9,8 @@ use leaktrace_common::{
 use crate::id::KtimeNs;
 
 use super::{
-    facts::{Families, Kind, ProcessFacts, SampleKind, Trust},
+    Model,
+    facts::{Created, Families, Kind, ProcessFacts, SampleKind, Trust},
     testing::{Actor, file},
     tests::{begin, own, play, process, stdio},
     trigger::{self, TriggerKind},
@@ -207,6 +208,34 @@ fn an_unlink_that_is_told_late_takes_no_name_that_was_made_anew() {
     script.name_since(&other, Op::UNLINK, 0, ("/tmp/lock", ""), begun);
     model.feed(&script.take());
     assert!(model.facts().created.is_empty());
+}
+
+#[test]
+fn a_rename_that_is_told_late_leaves_what_came_anew_and_moves_what_was_there() {
+    let (mut script, root) = begin();
+    let other = Actor::child_of(&root, 101);
+    script.fork(&root, &other, 0);
+    script.create(&root, 3, 0x100, "/tmp/x.tmp");
+    let begun = script.now + 10;
+    script.create(&other, 3, 0x200, "/tmp/x.tmp");
+    script.name_since(&root, Op::RENAME, 0, ("/tmp/x.tmp", "/tmp/x"), begun);
+    let mut model = play(&mut script);
+    let made = |model: &Model| -> Vec<(u32, String)> {
+        let made = model.facts().created;
+        let place = |made: &Created| String::from_utf8(made.resource.path.as_ref()?.to_vec()).ok();
+        made.iter()
+            .map(|made| (made.creator.pid.0, place(made).unwrap()))
+            .collect()
+    };
+    let at = |pid: u32, path: &str| (pid, path.to_owned());
+    // Either may be what was renamed: what is there in the end is known by its id.
+    let either = [at(100, "/tmp/x"), at(101, "/tmp/x.tmp"), at(101, "/tmp/x")];
+    assert_eq!(made(&model), either);
+    // One that is over in time takes what is there, and ends what had the name.
+    let begun = script.now + 10;
+    script.name_since(&other, Op::RENAME, 0, ("/tmp/x.tmp", "/tmp/x"), begun);
+    model.feed(&script.take());
+    assert_eq!(made(&model), [at(101, "/tmp/x")]);
 }
 
 #[test]

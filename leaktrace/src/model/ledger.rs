@@ -21,6 +21,9 @@ pub(super) type IpcKey = (u32, u32, i32);
 /// shows what is left lately.
 const BOUND: usize = 16_384;
 
+/// Entries kept whose place no record tells for certain.
+const UNDECIDED: usize = 64;
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -31,7 +34,7 @@ pub(super) enum Extent {
     Latest,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     created: Created,
     /// Order of creation.
@@ -43,6 +46,10 @@ struct Entry {
 pub(super) struct Ledger {
     extent: Extent,
     names: BTreeMap<NameKey, Entry>,
+    /// Files that may have a name which another has in `names`: of calls that are told late no
+    /// record tells which file they took. In the end the name is looked up, and the file known by
+    /// its id.
+    undecided: Vec<(NameKey, Entry)>,
     ipc: BTreeMap<IpcKey, Entry>,
     queues: BTreeMap<NameKey, Entry>,
     /// Mounts by where they are; the last of several covers the others.
@@ -59,11 +66,31 @@ impl Ledger {
         }
     }
 
-    /// A file, directory, socket, fifo or link was made. Replaces what had the name.
+    /// A file, directory, socket, fifo or link was made. What had the name has it no more: the
+    /// call that took it may be told after this one.
     pub(super) fn add_name(&mut self, key: NameKey, created: Created) {
         let entry = self.entry(created);
-        self.names.insert(key, entry);
+        if let Some(before) = self.names.insert(key.clone(), entry) {
+            self.leave_undecided(key, before);
+        }
         self.bound();
+    }
+
+    /// Keeps what may have a name. Where the name has the same file already, nothing is undecided,
+    /// and what has no id could not be told from another.
+    fn leave_undecided(&mut self, key: NameKey, entry: Entry) {
+        let id = entry.created.resource.id;
+        let has = |other: &Entry| other.created.resource.id == id;
+        let mut others = self.undecided.iter();
+        let known = others.any(|(at, other)| *at == key && has(other))
+            || self.names.get(&key).is_some_and(has);
+        if id.is_none() || known || self.extent == Extent::Latest {
+            return;
+        }
+        if self.undecided.len() >= UNDECIDED {
+            self.undecided.remove(0);
+        }
+        self.undecided.push((key, entry));
     }
 
     /// A SysV object was made.
@@ -109,6 +136,8 @@ impl Ledger {
 
     /// A name was removed by a call that began then; 0 if that is not told.
     pub(super) fn unlink_name(&mut self, key: &NameKey, begin: u64) -> Option<Created> {
+        self.undecided
+            .retain(|(at, entry)| at != key || entry.created.came_after(begin));
         let anew = self.name(key).is_some_and(|it| it.came_after(begin));
         (!anew).then(|| self.remove_name(key)).flatten()
     }
@@ -149,15 +178,40 @@ impl Ledger {
         keys.map(|(what, _, id)| (*what, *id)).collect()
     }
 
-    /// A name became another, in the same namespace, with everything below it. What had the
-    /// new name is gone.
-    pub(super) fn rename(&mut self, namespace: u32, old: Vec<u8>, new: Vec<u8>) {
+    /// A name became another, in the same namespace, with everything below it, by a call that
+    /// began then; 0 if that is not told. What had the new name is gone.
+    ///
+    /// What came to either name after the call had begun may have come after its effect too: it
+    /// stays where it is, and may have been moved as well.
+    pub(super) fn rename(&mut self, namespace: u32, old: Vec<u8>, new: Vec<u8>, begin: u64) {
         if old == new {
             return;
         }
-        let moved = self.take_tree(namespace, &old);
-        self.take_tree(namespace, &new);
-        self.put_tree(namespace, &old, &new, moved);
+        let came_after = |(_, entry): &(Vec<u8>, Entry)| entry.created.came_after(begin);
+        let (anew, moved): (Vec<_>, Vec<_>) = self
+            .take_tree(namespace, &old)
+            .into_iter()
+            .partition(came_after);
+        let over = self.take_tree(namespace, &new);
+        let over = over.into_iter().filter(came_after);
+        let stays: Vec<_> = anew.iter().cloned().chain(over).collect();
+        for (name, entry) in stays {
+            self.names.insert((namespace, name), entry);
+        }
+        let earlier = self.take_undecided(namespace, &old, begin);
+        self.take_undecided(namespace, &new, begin);
+        let moved = moved.into_iter().chain(earlier).chain(anew);
+        self.put_tree(namespace, &old, &new, moved.collect());
+    }
+
+    /// Takes what may have a name, or one below it, and came before a call began.
+    fn take_undecided(&mut self, namespace: u32, top: &[u8], begin: u64) -> Vec<(Vec<u8>, Entry)> {
+        let is_there = |((other, name), entry): &mut (NameKey, Entry)| {
+            let there = name == top || path::is_below(name, top);
+            *other == namespace && there && !entry.created.came_after(begin)
+        };
+        let taken = self.undecided.extract_if(.., is_there);
+        taken.map(|((_, name), entry)| (name, entry)).collect()
     }
 
     /// Two names changed places, with everything below them.
@@ -170,17 +224,24 @@ impl Ledger {
 
     /// What these made, in order of creation.
     pub(super) fn made(&self, by: impl Fn(ProcessKey) -> bool) -> Vec<Created> {
-        let made = self.newest().filter(|created| by(created.creator));
-        let mut made: Vec<Created> = made.cloned().collect();
-        made.reverse();
-        made
+        let undecided = self.undecided.iter().map(|(_, entry)| entry);
+        let mut made: Vec<&Entry> = self.decided().chain(undecided).collect();
+        made.retain(|entry| by(entry.created.creator));
+        made.sort_by_key(|entry| entry.number);
+        made.into_iter()
+            .map(|entry| entry.created.clone())
+            .collect()
     }
 
-    /// Everything, the newest first.
-    pub(super) fn newest(&self) -> impl Iterator<Item = &Created> {
+    fn decided(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.names.values().chain(self.ipc.values());
         let entries = entries.chain(self.mounts.values().flatten());
-        let mut entries: Vec<&Entry> = entries.chain(self.queues.values()).collect();
+        entries.chain(self.queues.values())
+    }
+
+    /// Everything whose place is certain, the newest first.
+    pub(super) fn newest(&self) -> impl Iterator<Item = &Created> {
+        let mut entries: Vec<&Entry> = self.decided().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.number));
         entries.into_iter().map(|entry| &entry.created)
     }
@@ -220,7 +281,11 @@ impl Ledger {
             entry.created.resource.path = Some(moved.clone().into());
             entry.created.resource.kind =
                 super::kind::of_created(&moved, plain(entry.created.resource.kind));
-            self.names.insert((namespace, moved), entry);
+            let key = (namespace, moved);
+            match self.names.contains_key(&key) {
+                true => self.leave_undecided(key, entry),
+                false => drop(self.names.insert(key, entry)),
+            }
         }
     }
 
@@ -286,14 +351,14 @@ mod tests {
     #[test]
     fn a_renamed_directory_takes_what_is_below_it_along() {
         let mut ledger = ledger(&["/t/a", "/t/a-b", "/t/a/x", "/t/a/y/z", "/t/b", "/t/b/old"]);
-        ledger.rename(1, b"/t/a".to_vec(), b"/t/b".to_vec());
+        ledger.rename(1, b"/t/a".to_vec(), b"/t/b".to_vec(), 0);
         assert_eq!(paths(&ledger), ["/t/a-b", "/t/b", "/t/b/x", "/t/b/y/z"]);
     }
 
     #[test]
     fn a_file_of_others_renamed_over_ours_ends_ours() {
         let mut ledger = ledger(&["/t/a"]);
-        ledger.rename(1, b"/t/theirs".to_vec(), b"/t/a".to_vec());
+        ledger.rename(1, b"/t/theirs".to_vec(), b"/t/a".to_vec(), 0);
         assert!(paths(&ledger).is_empty());
     }
 
@@ -303,16 +368,16 @@ mod tests {
         ledger.add_name((2, b"/a".to_vec()), file("/a"));
         ledger.exchange(1, b"/a".to_vec(), b"/b".to_vec());
         assert_eq!(paths(&ledger), ["/a", "/b", "/b/1", "/a"]);
-        ledger.rename(1, b"/b".to_vec(), b"/c".to_vec());
+        ledger.rename(1, b"/b".to_vec(), b"/c".to_vec(), 0);
         assert_eq!(paths(&ledger), ["/a", "/c", "/c/1", "/a"]);
     }
 
     #[test]
     fn what_moves_out_of_dev_shm_is_a_file() {
         let mut ledger = ledger(&["/dev/shm/x"]);
-        ledger.rename(1, b"/dev/shm/x".to_vec(), b"/home/x".to_vec());
+        ledger.rename(1, b"/dev/shm/x".to_vec(), b"/home/x".to_vec(), 0);
         assert_eq!(ledger.made(|_| true)[0].resource.kind, Kind::File);
-        ledger.rename(1, b"/home/x".to_vec(), b"/dev/shm/sem.x".to_vec());
+        ledger.rename(1, b"/home/x".to_vec(), b"/dev/shm/sem.x".to_vec(), 0);
         assert_eq!(ledger.made(|_| true)[0].resource.kind, Kind::PosixSem);
     }
 
