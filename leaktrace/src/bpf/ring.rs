@@ -135,7 +135,13 @@ impl Reader {
                 until = last_time(&self.waiting).map_or(until, |last| last.min(until));
             }
             let merged = merge(&mut batch, &mut self.waiting, until);
-            self.held_back = batch;
+            // Not an empty rest of a large buffer: it would keep all of it.
+            if !batch.is_empty() {
+                self.held_back = batch;
+            }
+            if self.waiting.is_empty() {
+                self.waiting = BytesMut::new();
+            }
             if !merged.is_empty() {
                 return merged;
             }
