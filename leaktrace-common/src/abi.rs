@@ -625,6 +625,27 @@ pub mod holder_kind {
     pub const MAPPING: u32 = 2;
 }
 
+/// Programs at functions whose calls are noted; indices into the `CALLED` array, whose words are not
+/// zero once the kernel has come there.
+pub mod called {
+    /// A task is made.
+    pub const NEWTASK: u32 = 0;
+    /// A task ends.
+    pub const EXIT: u32 = 1;
+    /// A system call begins.
+    pub const SYS_ENTER: u32 = 2;
+    /// A system call returns.
+    pub const SYS_EXIT: u32 = 3;
+    /// A request of io_uring is carried out.
+    pub const SUBMIT: u32 = 4;
+    /// It is completed.
+    pub const COMPLETE: u32 = 5;
+    /// A ring is gone.
+    pub const RING_END: u32 = 6;
+    /// How many there are.
+    pub const LEN: u32 = 7;
+}
+
 /// Other things that can go wrong in the kernel; indices into the `FAULTS` array.
 pub mod fault {
     /// A task of the tree could not be inserted into the membership map.

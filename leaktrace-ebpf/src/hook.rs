@@ -13,7 +13,12 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
 
+#[cfg(not(feature = "reduced"))]
+use leaktrace_common::abi::called;
 use leaktrace_common::{abi::NO_OFFSET, record::ring::ring_exit};
+
+#[cfg(not(feature = "reduced"))]
+use crate::maps::note_call;
 
 use crate::{
     kernel::{Address, load, offset, read},
@@ -200,6 +205,7 @@ fn other_way_of_completions(_ctx: BtfTracePointContext) -> i32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_sys_enter(_ctx: ProbeContext) -> u32 {
+    note_call(called::SYS_ENTER);
     let registers = probe::registers();
     probe::enter(registers, probe::number(registers));
     0
@@ -210,6 +216,7 @@ fn f_sys_enter(_ctx: ProbeContext) -> u32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_sys_exit(ctx: ProbeContext) -> u32 {
+    note_call(called::SYS_EXIT);
     let registers = probe::registers();
     let result = if offset!(pt_regs_pstate) == NO_OFFSET {
         second(&ctx)
@@ -226,6 +233,7 @@ fn f_sys_exit(ctx: ProbeContext) -> u32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_newtask(ctx: ProbeContext) -> u32 {
+    note_call(called::NEWTASK);
     probe::task::new(ctx.as_ptr(), Address(first(&ctx)), second(&ctx));
     0
 }
@@ -244,6 +252,7 @@ fn f_exec(ctx: ProbeContext) -> u32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_exit(_ctx: ProbeContext) -> u32 {
+    note_call(called::EXIT);
     probe::exit::process(tree::current_typed());
     0
 }
@@ -262,6 +271,7 @@ fn f_exit_mmap(ctx: ProbeContext) -> u32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_ring_end(ctx: ProbeContext) -> u32 {
+    note_call(called::RING_END);
     probe::ring::gone(first(&ctx));
     0
 }
@@ -270,6 +280,7 @@ fn f_ring_end(ctx: ProbeContext) -> u32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_submit(ctx: ProbeContext) -> u32 {
+    note_call(called::SUBMIT);
     probe::uring::submitted(first(&ctx));
     0
 }
@@ -280,6 +291,7 @@ fn f_submit(ctx: ProbeContext) -> u32 {
 #[cfg(not(feature = "reduced"))]
 #[kprobe]
 fn f_complete(ctx: ProbeContext) -> u32 {
+    note_call(called::COMPLETE);
     let registers = ctx.as_ptr();
     let ring = argument(registers, offset!(pt_regs_si));
     let request = argument(registers, offset!(pt_regs_dx));

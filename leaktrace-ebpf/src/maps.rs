@@ -7,6 +7,8 @@ use aya_ebpf::{
 };
 #[cfg(feature = "reduced")]
 use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, maps::PerCpuArray};
+#[cfg(not(feature = "reduced"))]
+use leaktrace_common::abi::called;
 use leaktrace_common::{
     ABI_VERSION,
     abi::{
@@ -181,6 +183,11 @@ pub static COUNTS: Array<FamilyCount> = Array::with_max_entries(FAMILY_SLOTS as 
 #[map]
 pub static FAULTS: Array<u64> = Array::with_max_entries(fault::LEN, SHARED);
 
+/// Which of the programs at functions have run, by [`called`].
+#[cfg(not(feature = "reduced"))]
+#[map]
+static CALLED: Array<u64> = Array::with_max_entries(called::LEN, SHARED);
+
 /// Answers to PRCTL_IDENTIFY.
 #[map]
 pub static IDENTITY: Array<Answer> = Array::with_max_entries(ANSWERS, SHARED);
@@ -275,5 +282,20 @@ pub fn count_fault(which: u32) {
     if let Some(counter) = FAULTS.get_ptr_mut(which) {
         // SAFETY: a map value of that type, counted nowhere else.
         unsafe { atomic::add(counter, 1) };
+    }
+}
+
+/// Notes that a program at a function runs. Looked at first: a word that every CPU writes would go from
+/// one to the other.
+#[cfg(not(feature = "reduced"))]
+#[inline(always)]
+pub fn note_call(which: u32) {
+    if let Some(word) = CALLED.get_ptr_mut(which) {
+        // SAFETY: a map value of that type, to which nothing but 1 is written.
+        unsafe {
+            if core::ptr::read_volatile(word) == 0 {
+                core::ptr::write_volatile(word, 1);
+            }
+        }
     }
 }

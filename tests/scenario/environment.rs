@@ -115,6 +115,43 @@ fn where_the_kernel_refuses_the_programs_those_for_older_kernels_run() {
     }
 }
 
+/// A compiler may have put a function into those who call it: a program there never runs.
+#[test]
+fn where_functions_are_never_called_tracepoints_are_taken_and_that_is_told() {
+    let uncalled = |script| check_sh(script).env("LEAKTRACE_TEST_LOSS", "uncalled");
+    let outcome = uncalled("d=$(mktemp -d); touch $d/one").end();
+    let clean = uncalled("d=$(mktemp -d); rmdir $d").end();
+    // Before 7.0 there is no program at a function.
+    if linux() < (7, 0) {
+        outcome.only_error("LT110");
+        clean.clean();
+        let told = "is never called here";
+        assert!(
+            !outcome.report["coverage"].to_string().contains(told),
+            "{outcome}"
+        );
+        return;
+    }
+    outcome.fired("LT110");
+    // What is skipped is counted.
+    assert!(clean.errors().is_empty(), "{clean}");
+    for (family, function) in [
+        ("file", "trace_syscall_exit"),
+        ("task", "uprobe_copy_process"),
+        ("exit", "perf_event_exit_task"),
+        ("ring", "io_issue_sqe"),
+    ] {
+        let function = match (cfg!(target_arch = "aarch64"), function) {
+            (true, "trace_syscall_exit") => "syscall_trace_exit",
+            (_, function) => function,
+        };
+        let (status, why) = coverage(&outcome, family);
+        assert_eq!(status, "partial", "{family}: {outcome}");
+        let told = format!("the function {function} is never called here");
+        assert!(why.contains(&told), "{family}: {outcome}");
+    }
+}
+
 /// Newer kernels can skip programs on tracepoints, and arm64 has no function in the place of
 /// sys_enter (seen on 7.2).
 pub fn calls_can_be_missed() -> bool {

@@ -135,6 +135,16 @@ pub fn without_functions(coverage: &mut [Coverage], outcomes: &[(Probe, Outcome)
     narrow(coverage, &families, why);
 }
 
+/// Says of what can be skipped that these probes have no function that is ever called.
+pub fn uncalled(coverage: &mut [Coverage], probes: &[Probe]) {
+    for probe in probes {
+        if let Some(function) = probe.function {
+            let why = format!("the function {} is never called here", function.name);
+            narrow(coverage, probe.skips, &why);
+        }
+    }
+}
+
 /// Less is seen of these.
 fn narrow(coverage: &mut [Coverage], families: &[Family], why: &str) {
     for one in coverage {
@@ -411,6 +421,25 @@ mod tests {
         for family in Family::ALL {
             let (status, why) = status(&outcomes, family.name()).expect("a family");
             assert_eq!(status, CoverageStatus::Full, "{}: {why}", family.name());
+        }
+    }
+
+    #[test]
+    fn a_function_that_is_never_called_is_told_of_the_families_it_would_show() {
+        let mut outcomes = all_attached();
+        let is_uncalled = |probe: &Probe| probe.program == "io_uring_complete";
+        for (probe, outcome) in &mut outcomes {
+            if probe.function.is_some() && !is_uncalled(probe) {
+                *outcome = Outcome::Attached(Way::Function);
+            }
+        }
+        let mut coverage = coverage(&outcomes, &complete(), Preemption::Possible, Object::Full);
+        let uncalled: Vec<Probe> = PROBES.iter().copied().filter(is_uncalled).collect();
+        super::uncalled(&mut coverage, &uncalled);
+        for one in &coverage {
+            let why = one.reason.as_deref().unwrap_or_default();
+            let is_ring = one.family == "ring" && uncalled.iter().any(|it| it.function.is_some());
+            assert_eq!(why.contains("is never called here"), is_ring, "{why}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use anyhow::Context as _;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, KProbe, Program, ProgramError, links::FdLink},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 use super::{
-    btf, diagnostics,
+    btf, called, diagnostics,
     engine::Found,
     events,
     health::{self, Outcome, Preemption, Way},
@@ -38,16 +39,16 @@ use super::{
     object::{self, Because, Object},
     probe::{PROBES, Probe, WAYS},
     programs::Programs,
-    syscalls,
+    selftest, syscalls,
 };
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Files that are opened from here on: 19 maps, up to 14 programs and their links, an iterator at a time,
+/// Files that are opened from here on: 20 maps, up to 14 programs and their links, an iterator at a time,
 /// and what the census looks at. Where functions are used there are two programs more that make the
 /// kernel go that way, with a link each.
-const FILES: u32 = 50;
-const FILES_BY_FUNCTIONS: u32 = 56;
+const FILES: u32 = 51;
+const FILES_BY_FUNCTIONS: u32 = 57;
 
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
@@ -351,6 +352,7 @@ pub(super) fn load_here(
     if options.exit_times == ExitTimes::Told {
         loaded.inside = inside::attach(&mut loaded.ebpf, &types);
     }
+    let uncalled = test(&mut loaded, &types, nonce, options).map_err(not_loaded)?;
     // The kernel's types are several times what a run of a small program needs.
     drop(types);
     host::give_back_memory();
@@ -359,6 +361,7 @@ pub(super) fn load_here(
     if let Some(Unavailable::Probe { outcomes, .. }) = &refused {
         health::reduced(&mut found.coverage, outcomes);
     }
+    health::uncalled(&mut found.coverage, &uncalled);
     if preemption == Preemption::Possible
         && let Some(why) = events::refused()
     {
@@ -563,13 +566,16 @@ fn nonce() -> u64 {
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) which: Object,
-    pub(super) links: BTreeMap<&'static str, FdLink>,
+    pub(super) links: Links,
     pub(super) inside: inside::Attached,
     pub(super) outcomes: Vec<(Probe, Outcome)>,
 }
 
-/// Links by program name, and what became of every probe.
-type Attached = (BTreeMap<&'static str, FdLink>, Vec<(Probe, Outcome)>);
+/// By program name.
+type Links = BTreeMap<&'static str, FdLink>;
+
+/// Links, and what became of every probe.
+type Attached = (Links, Vec<(Probe, Outcome)>);
 
 /// A program and what it is to hang on.
 #[derive(Clone, Copy, Debug)]
@@ -617,21 +623,10 @@ fn attach(ebpf: &mut Ebpf, which: Object, types: &Btf, preemption: Preemption) -
     wanted.extend(&ways);
     let mut loaded = verify(ebpf, types, &wanted);
     let mut links = BTreeMap::new();
-    let mut attach =
-        |ebpf: &mut Ebpf, wanted: Wanted, loaded: Result<Hook, ProgramError>| match loaded
-            .and_then(|hook| attach_one(ebpf, wanted, hook))
-        {
-            Ok(Some(link)) => {
-                links.insert(wanted.program, link);
-                Outcome::Attached(wanted.way)
-            }
-            Ok(None) => Outcome::NoHook,
-            Err(why) => Outcome::Refused(short(&chain(&why))),
-        };
     let mut of = |wanted: Wanted| loaded.remove(wanted.program).unwrap_or(Ok(Hook::Absent));
     let open: Vec<&str> = ways
         .into_iter()
-        .filter(|way| attach(ebpf, *way, of(*way)).is_attached())
+        .filter(|way| attach_to(ebpf, &mut links, *way, of(*way)).is_attached())
         .map(|way| way.program)
         .collect();
     let mut outcomes = Vec::new();
@@ -644,19 +639,72 @@ fn attach(ebpf: &mut Ebpf, which: Object, types: &Btf, preemption: Preemption) -
         let mut outcome = Outcome::NoHook;
         let ways = probe.function.map_or(&[][..], |function| function.ways);
         if wanted.way == Way::Tracepoint || ways.iter().all(|way| open.contains(way)) {
-            outcome = attach(ebpf, wanted, of(wanted));
+            outcome = attach_to(ebpf, &mut links, wanted, of(wanted));
         }
         // Where the function cannot be had, the tracepoint is.
         if wanted.way == Way::Function && !outcome.is_attached() {
-            let wanted = Wanted::by_tracepoint(probe);
-            let loaded = ebpf
-                .program_mut(wanted.program)
-                .map_or(Ok(Hook::Absent), |program| load_one(program, wanted, types));
-            outcome = attach(ebpf, wanted, loaded);
+            outcome = attach_late(ebpf, &mut links, Wanted::by_tracepoint(probe), types);
         }
         outcomes.push((*probe, outcome));
     }
     (links, outcomes)
+}
+
+/// Attaches a program that was verified with the others.
+fn attach_to(
+    ebpf: &mut Ebpf,
+    links: &mut Links,
+    wanted: Wanted,
+    loaded: Result<Hook, ProgramError>,
+) -> Outcome {
+    match loaded.and_then(|hook| attach_one(ebpf, wanted, hook)) {
+        Ok(Some(link)) => {
+            links.insert(wanted.program, link);
+            Outcome::Attached(wanted.way)
+        }
+        Ok(None) => Outcome::NoHook,
+        Err(why) => Outcome::Refused(short(&chain(&why))),
+    }
+}
+
+/// Has the kernel verify another program, and attaches it.
+fn attach_late(ebpf: &mut Ebpf, links: &mut Links, wanted: Wanted, types: &Btf) -> Outcome {
+    let loaded = ebpf
+        .program_mut(wanted.program)
+        .map_or(Ok(Hook::Absent), |program| load_one(program, wanted, types));
+    attach_to(ebpf, links, wanted, loaded)
+}
+
+/// Whether programs at functions are run, and all of them under contention: what is skipped then the
+/// kernel counts. Those that are never run give way to the ones on tracepoints, and are told.
+fn test(
+    loaded: &mut Loaded,
+    types: &Btf,
+    nonce: u64,
+    options: &LoadOptions,
+) -> anyhow::Result<Vec<Probe>> {
+    const TEST: &str = "run the self-test";
+    let trial = called::begin(&loaded.outcomes).context(TEST)?;
+    selftest::contend(nonce).context(TEST)?;
+    let mut uncalled = trial.uncalled(&loaded.ebpf).context(TEST)?;
+    if options.loss.is_some_and(Loss::leaves_uncalled) {
+        uncalled = called::all(&loaded.outcomes);
+    }
+    let mut replaced = Vec::new();
+    for (probe, outcome) in &mut loaded.outcomes {
+        let Some(function) = probe.function else {
+            continue;
+        };
+        if !uncalled.contains(&function.program) {
+            continue;
+        }
+        let wanted = Wanted::by_tracepoint(probe);
+        *outcome = attach_late(&mut loaded.ebpf, &mut loaded.links, wanted, types);
+        loaded.links.remove(function.program);
+        replaced.push(*probe);
+    }
+    require(&loaded.outcomes)?;
+    Ok(replaced)
 }
 
 /// Whether this kernel has what a program is to be attached to. Of a function that is known when

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use aya::{
     Ebpf,
     maps::{HashMap, Map, MapData},
@@ -21,7 +21,7 @@ use super::{
     maps::{self, Maps, Shape},
     object::Object,
     probe::{PROBES, Probe, is_way},
-    seed, selftest, statistics,
+    seed, statistics,
 };
 use crate::{
     census::{
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Local {
 }
 
 impl Local {
-    /// Tests what has been attached, and gives with it what whoever reads needs to have.
+    /// What has been attached and tested, and with it what whoever reads needs to have.
     pub(super) fn new(
         loaded: Loaded,
         offsets: &Offsets,
@@ -77,8 +77,7 @@ impl Local {
             outcomes,
         } = loaded;
         let mut coverage = health::coverage(&outcomes, offsets, preemption, which);
-        selftest::contend(nonce).context("run the self-test")?;
-        // What was skipped there is not of the run.
+        // What was skipped in the self-test is not of the run.
         let skipped = missed_by(&ebpf, &links).unwrap_or(0);
         if skipped > 0 {
             health::skipping(&mut coverage, skipped);

@@ -2,8 +2,8 @@
 //!
 //! `LEAKTRACE_TEST_LOSS` is a list of `ring=BYTES`, `sleep=N/M` (the reader sleeps N ms of every
 //! M), `drop=N` (one record in N, on average, is not handed on, and counted as lost), `silent`
-//! (what is dropped is not counted), `seed=N` (which records are dropped) and `refuse` (the programs
-//! for this kernel count as refused). Whoever may load programs may also set this; whether it is in
+//! (what is dropped is not counted), `seed=N` (which records are dropped), `refuse` (the programs
+//! for this kernel count as refused) and `uncalled` (programs at functions count as never run). Whoever may load programs may also set this; whether it is in
 //! force is told on stderr.
 
 use std::{
@@ -45,6 +45,7 @@ pub struct Loss {
     counting: Counting,
     seed: Option<u64>,
     refuse: bool,
+    uncalled: bool,
 }
 
 /// Whether what is dropped is counted.
@@ -59,7 +60,7 @@ enum Counting {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{VARIABLE}: `{0}` is not understood; it takes ring=BYTES, sleep=N/M, drop=N, silent, \
-     seed=N and refuse, with commas between"
+     seed=N, refuse and uncalled, with commas between"
 )]
 pub struct NoLoss(String);
 
@@ -100,10 +101,16 @@ impl Loss {
                 Some(("seed", seed)) => loss.seed = Some(number(seed).ok_or_else(refused)?),
                 None if word == "silent" => loss.counting = Counting::Silent,
                 None if word == "refuse" => loss.refuse = true,
+                None if word == "uncalled" => loss.uncalled = true,
                 Some(_) | None => return Err(refused()),
             }
         }
         Ok(loss)
+    }
+
+    /// As where a compiler has put the functions into those who call them.
+    pub(super) fn leaves_uncalled(self) -> bool {
+        self.uncalled
     }
 
     /// As a verifier does, of one program that nothing goes without.
@@ -254,7 +261,7 @@ mod tests {
 
     #[test]
     fn words_are_understood_or_refused_by_name() {
-        let loss = Loss::parse("ring=4096,sleep=50/100,drop=10000,silent,refuse");
+        let loss = Loss::parse("ring=4096,sleep=50/100,drop=10000,silent,refuse,uncalled");
         let expected = Loss {
             ring_bytes: Some(4096),
             sleep: Some((Duration::from_millis(50), Duration::from_millis(100))),
@@ -262,6 +269,7 @@ mod tests {
             counting: Counting::Silent,
             seed: None,
             refuse: true,
+            uncalled: true,
         };
         assert_eq!(loss, Ok(expected));
         for wrong in [

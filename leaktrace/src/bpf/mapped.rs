@@ -33,10 +33,18 @@ impl<T: FromBytes + IntoBytes> Mapped<T> {
     /// # Errors
     /// The map is another one, or the kernel refuses.
     pub(super) fn new(map: &SharedMap) -> anyhow::Result<Mapped<T>> {
-        let len = len_of::<T>(map.shape)?;
+        Mapped::of(map.as_fd(), map.shape)
+    }
+
+    /// As [`Mapped::new`], of a map that stays with the programs.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn of(map: BorrowedFd<'_>, shape: Shape) -> anyhow::Result<Mapped<T>> {
+        let len = len_of::<T>(shape)?;
         let memory = MmapOptions::new()
             .len(len * size_of::<T>())
-            .map_raw_read_only(&map.as_fd())
+            .map_raw_read_only(&map)
             .context("map an array")?;
         Ok(Mapped {
             memory,

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod btf;
+mod called;
 mod diagnostics;
 pub mod engine;
 pub mod events;

@@ -1,6 +1,6 @@
 //! What there is to attach.
 
-use leaktrace_common::record::Family;
+use leaktrace_common::{abi::called, record::Family};
 
 /// Whether leaktrace can do without a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,18 @@ pub struct Function {
     pub name: &'static str,
     /// Those of [`WAYS`] without which the kernel does not come there.
     pub ways: &'static [&'static str],
+    /// How leaktrace has the kernel come there at start, and the place in `CALLED` that tells whether it
+    /// has; `None`: it is not tried.
+    pub trial: Option<(Trial, u32)>,
+}
+
+/// What makes the kernel call a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// A thread that begins, calls, and ends.
+    Thread,
+    /// A ring of io_uring that is asked for nothing, and goes.
+    Ring,
 }
 
 /// Programs, and the tracepoints that they are on, that make the kernel call functions. Whether
@@ -60,20 +72,34 @@ pub fn is_way(program: &str) -> bool {
     WAYS.iter().any(|(way, _)| *way == program)
 }
 
-const fn function(program: &'static str, name: &'static str) -> Option<Function> {
-    function_by(program, name, &[])
+const fn function(
+    program: &'static str,
+    name: &'static str,
+    trial: Option<(Trial, u32)>,
+) -> Option<Function> {
+    function_by(program, name, &[], trial)
 }
 
 const fn function_by(
     program: &'static str,
     name: &'static str,
     ways: &'static [&'static str],
+    trial: Option<(Trial, u32)>,
 ) -> Option<Function> {
     Some(Function {
         program,
         name,
         ways,
+        trial,
     })
+}
+
+const fn by_thread(place: u32) -> Option<(Trial, u32)> {
+    Some((Trial::Thread, place))
+}
+
+const fn by_ring(place: u32) -> Option<(Trial, u32)> {
+    Some((Trial::Ring, place))
 }
 
 const SYSCALL_FAMILIES: &[Family] = &[
@@ -91,15 +117,25 @@ const SYSCALL_FAMILIES: &[Family] = &[
 const CALLED: Option<Function> = if cfg!(target_arch = "aarch64") {
     None
 } else {
-    function_by("f_sys_enter", "trace_syscall_enter", CALLS)
+    function_by(
+        "f_sys_enter",
+        "trace_syscall_enter",
+        CALLS,
+        by_thread(called::SYS_ENTER),
+    )
 };
 
 /// What has sys_exit in it.
-const RETURNED: Option<Function> = if cfg!(target_arch = "aarch64") {
-    function_by("f_sys_exit", "syscall_trace_exit", CALLS)
-} else {
-    function_by("f_sys_exit", "trace_syscall_exit", CALLS)
-};
+const RETURNED: Option<Function> = function_by(
+    "f_sys_exit",
+    if cfg!(target_arch = "aarch64") {
+        "syscall_trace_exit"
+    } else {
+        "trace_syscall_exit"
+    },
+    CALLS,
+    by_thread(called::SYS_EXIT),
+);
 
 /// What goes through the programs on io_uring_complete. On arm64, which has no static calls (7.2),
 /// those who tell of a completion have all of it in themselves: the function is there and is never
@@ -107,7 +143,12 @@ const RETURNED: Option<Function> = if cfg!(target_arch = "aarch64") {
 const COMPLETED: Option<Function> = if cfg!(target_arch = "aarch64") {
     None
 } else {
-    function_by("f_complete", "__traceiter_io_uring_complete", COMPLETIONS)
+    function_by(
+        "f_complete",
+        "__traceiter_io_uring_complete",
+        COMPLETIONS,
+        by_ring(called::COMPLETE),
+    )
 };
 
 /// Every probe, in the order of attaching: those that take in new tasks come first, the
@@ -128,7 +169,11 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Task],
         need: Need::Required,
         without: "children are not followed",
-        function: function("f_newtask", "uprobe_copy_process"),
+        function: function(
+            "f_newtask",
+            "uprobe_copy_process",
+            by_thread(called::NEWTASK),
+        ),
         skips: &[Family::Task],
     },
     Probe {
@@ -137,7 +182,7 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Task, Family::File],
         need: Need::Required,
         without: "new programs are not seen",
-        function: function("f_exec", "finalize_exec"),
+        function: function("f_exec", "finalize_exec", None),
         skips: &[Family::Task, Family::File],
     },
     Probe {
@@ -146,7 +191,7 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Exit, Family::File],
         need: Need::Required,
         without: "the ends of processes are not seen",
-        function: function("f_exit", "perf_event_exit_task"),
+        function: function("f_exit", "perf_event_exit_task", by_thread(called::EXIT)),
         skips: &[Family::Exit, Family::File],
     },
     Probe {
@@ -155,7 +200,7 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Exit],
         need: Need::Optional,
         without: "the end of unmapping is not timed",
-        function: function("f_exit_mmap", "mm_put_huge_zero_folio"),
+        function: function("f_exit_mmap", "mm_put_huge_zero_folio", None),
         skips: &[Family::Exit],
     },
     Probe {
@@ -191,7 +236,11 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::Ring],
         need: Need::Optional,
         without: "the end of requests that outlive their process is not seen",
-        function: function("f_ring_end", "io_destroy_buffers"),
+        function: function(
+            "f_ring_end",
+            "io_destroy_buffers",
+            by_ring(called::RING_END),
+        ),
         skips: &[Family::Ring],
     },
     Probe {
@@ -200,7 +249,7 @@ pub const PROBES: &[Probe] = &[
         families: &[Family::File, Family::Ring],
         need: Need::Optional,
         without: "what io_uring is asked to close and to accept is not seen",
-        function: function("f_submit", "io_issue_sqe"),
+        function: function("f_submit", "io_issue_sqe", by_ring(called::SUBMIT)),
         skips: &[Family::Ring],
     },
     Probe {

@@ -14,8 +14,12 @@ use zerocopy::FromBytes;
 use super::{loss::Losing, ringbuf::RingBuffer};
 use crate::census::host;
 
-/// Bytes after which a batch is handed on although more records wait.
-const BATCH: usize = 1 << 20;
+/// Bytes after which a batch is handed on although more records wait. Who reads behind the programs
+/// takes no more memory than who keeps up, but for three such buffers.
+const BATCH: usize = 256 << 10;
+
+/// No record is longer.
+const RECORD: usize = 64 << 10;
 
 /// A record of the spare ring is older than this when it is handed on: a program that was
 /// interrupted while it filled a record of the ring holds up those behind it.
@@ -23,7 +27,7 @@ const MARGIN: Duration = Duration::from_millis(2);
 
 /// Bytes of the spare ring's records that wait for their place at most. A reader that is too slow
 /// would grow without this; so the ring fills, and what has no room there is counted as lost.
-const WAITING: usize = 4 << 20;
+const WAITING: usize = 256 << 10;
 
 /// Longest time between two looks at the ring: most records come without a wake-up.
 const LOOK: Duration = Duration::from_millis(5);
@@ -33,9 +37,12 @@ pub struct Reader {
     ring: RingBuffer,
     /// Records for which the ring had no room and which cannot be replaced.
     spare: RingBuffer,
-    /// Of the spare ring, what is not in its place yet, and of the ring what may come after that.
+    /// Of the ring, what is not handed on: all of it may come after something of the spare ring.
+    read: BytesMut,
+    /// Of the spare ring, what is not in its place yet.
     waiting: BytesMut,
-    held_back: BytesMut,
+    /// Both in their order.
+    merged: BytesMut,
     watch: Option<AsyncFd<OwnedFd>>,
     /// Records read.
     pub(super) received: Received,
@@ -79,8 +86,9 @@ impl Reader {
         Reader {
             ring,
             spare,
+            read: BytesMut::new(),
             waiting: BytesMut::new(),
-            held_back: BytesMut::new(),
+            merged: BytesMut::new(),
             watch: None,
             received: Received::default(),
             losing,
@@ -101,49 +109,32 @@ impl Reader {
         }
         loop {
             let now = host::boottime_ns();
-            let mut batch = std::mem::take(&mut self.held_back);
-            while batch.len() < BATCH {
+            fill(&mut self.read, BATCH, |read| {
                 let (received, losing) = (&mut self.received, &mut self.losing);
-                if !self
-                    .ring
-                    .next(|record| take(&mut batch, record, received, losing))
-                {
-                    break;
-                }
-            }
-            while self.waiting.len() < WAITING {
+                self.ring
+                    .next(|record| take(read, record, received, losing))
+            });
+            fill(&mut self.waiting, WAITING, |waiting| {
                 let (received, losing) = (&mut self.received, &mut self.losing);
-                let waiting = &mut self.waiting;
-                if !self
-                    .spare
+                self.spare
                     .next(|record| take(waiting, record, received, losing))
-                {
-                    break;
-                }
-            }
+            });
             if self.waiting.is_empty() {
-                return batch.freeze();
+                return self.read.split().freeze();
             }
             // What is later than all that was read of the ring may be later than something that
             // is still in it.
-            let mut until = match batch.len() < BATCH {
+            let mut until = match self.read.len() < BATCH {
                 true => now.saturating_sub(MARGIN.as_nanos() as u64),
-                false => last_time(&batch).unwrap_or(now),
+                false => last_time(&self.read).unwrap_or(now),
             };
             // The same of what was read of the spare ring.
             if self.waiting.len() >= WAITING {
                 until = last_time(&self.waiting).map_or(until, |last| last.min(until));
             }
-            let merged = merge(&mut batch, &mut self.waiting, until);
-            // Not an empty rest of a large buffer: it would keep all of it.
-            if !batch.is_empty() {
-                self.held_back = batch;
-            }
-            if self.waiting.is_empty() {
-                self.waiting = BytesMut::new();
-            }
-            if !merged.is_empty() {
-                return merged;
+            merge(&mut self.read, &mut self.waiting, until, &mut self.merged);
+            if !self.merged.is_empty() {
+                return self.merged.split().freeze();
             }
             std::thread::sleep(MARGIN);
         }
@@ -182,6 +173,14 @@ impl Reader {
     }
 }
 
+/// Reads records until there are so many bytes, or no more records. What was handed on and is not
+/// looked at any more gives its room back: the buffer stays the same.
+#[inline]
+fn fill(buffer: &mut BytesMut, enough: usize, mut next: impl FnMut(&mut BytesMut) -> bool) {
+    buffer.reserve((enough + RECORD).saturating_sub(buffer.len()));
+    while buffer.len() < enough && next(buffer) {}
+}
+
 /// Copies a record, unless it is to be lost.
 #[inline]
 fn take(batch: &mut BytesMut, item: &[u8], received: &mut Received, losing: &mut Option<Losing>) {
@@ -203,9 +202,6 @@ fn append(batch: &mut BytesMut, item: &[u8], received: &mut Received) {
         return;
     };
     let len = usize::from(len).min(item.len());
-    if batch.capacity() - batch.len() < len + 8 {
-        batch.reserve(len.max(64 << 10));
-    }
     batch.extend_from_slice(&item[..len]);
     let padded = batch.len().next_multiple_of(8);
     batch.resize(padded, 0);
@@ -237,8 +233,8 @@ fn last_time(records: &[u8]) -> Option<u64> {
 
 /// Both in the order of their times, each in its own order, as far as nothing is later than
 /// `until`. What is merged is taken out.
-fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64) -> Bytes {
-    let mut merged = BytesMut::with_capacity(ring.len() + spare.len());
+fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64, merged: &mut BytesMut) {
+    merged.reserve(ring.len() + spare.len());
     loop {
         let first = front(ring).filter(|(_, time)| *time <= until);
         let other = front(spare).filter(|(_, time)| *time <= until);
@@ -246,7 +242,7 @@ fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64) -> Bytes {
             (Some((len, time)), Some((_, later))) if time <= later => ring.split_to(len),
             (_, Some((len, _))) => spare.split_to(len),
             (Some((len, _)), None) => ring.split_to(len),
-            (None, None) => return merged.freeze(),
+            (None, None) => return,
         };
         merged.extend_from_slice(&next);
     }
@@ -281,10 +277,32 @@ mod tests {
     fn what_had_no_room_comes_where_it_belongs_and_not_too_early() {
         let mut spare = BytesMut::from(&records(&[5, 15, 40])[..]);
         let mut ring = BytesMut::from(&records(&[1, 10, 20, 35])[..]);
-        let merged = merge(&mut ring, &mut spare, 30);
-        assert_eq!(times(&merged), [1, 5, 10, 15, 20]);
+        let mut merged = BytesMut::new();
+        merge(&mut ring, &mut spare, 30, &mut merged);
+        assert_eq!(times(&merged.split()), [1, 5, 10, 15, 20]);
         assert_eq!((times(&ring), times(&spare)), (vec![35], vec![40]));
-        assert_eq!(times(&merge(&mut ring, &mut spare, 40)), [35, 40]);
+        merge(&mut ring, &mut spare, 40, &mut merged);
+        assert_eq!(times(&merged), [35, 40]);
         assert!(spare.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_whatever_is_left_in_it() {
+        const ENOUGH: usize = 8 << 10;
+        let record = records(&[1]);
+        let mut buffer = BytesMut::new();
+        let mut places = std::collections::HashSet::new();
+        for round in 0..1_000 {
+            fill(&mut buffer, ENOUGH, |buffer| {
+                buffer.extend_from_slice(&record);
+                true
+            });
+            assert!((ENOUGH..ENOUGH + RECORD).contains(&buffer.len()));
+            // Who looks at it lets go of it before more is read.
+            let taken = buffer.split_to(buffer.len() * (round % 8) / 8);
+            places.insert(taken.as_ptr() as usize >> 20);
+        }
+        assert!(buffer.capacity() <= 4 * (ENOUGH + RECORD));
+        assert!(places.len() <= 2, "{places:?}");
     }
 }

@@ -69,6 +69,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Outcome {
+    host::use_one_heap();
     let policy = policy::load(args.policy.as_deref())?;
     let out = sink(&args.output)?;
     let runtime = command::runtime()?;

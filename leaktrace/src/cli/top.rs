@@ -66,6 +66,7 @@ pub(super) struct TopArgs {
 }
 
 pub(super) fn run(args: TopArgs, found: Found) -> Outcome {
+    host::use_one_heap();
     let choice = Choice::new(&args.targets)?;
     let (duration, panic_after) = (args.targets.duration, args.panic_after);
     let options = |site| Options {

@@ -35,8 +35,10 @@ const REHEARSED: u32 = 2;
 const LOOK_FOR_WAITING: Duration = Duration::from_secs(1);
 /// How often the time is noted while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
-/// More batches than a ring holds: what comes after them was not there when reading began.
-const BATCHES: u32 = 64;
+/// More bytes than the rings hold: what comes after them was not there when reading began.
+const ALL: usize = 64 << 20;
+/// Bytes that are taken to catch up: some 10 ms' worth.
+const CAUGHT_UP: usize = 1 << 20;
 /// How often what was lost is read again before something is judged.
 const MEND_TRIES: u32 = 4;
 /// Phrases in the report's `settle.for`.
@@ -380,26 +382,31 @@ impl<K: Kernel, C: Census> Live<K, C> {
         }
     }
 
-    /// Takes the records that are there now.
+    /// Takes the records that are there now, a few ms' worth at most.
     ///
     /// # Errors
     /// Records cannot be read, or the capture not be written.
     pub fn catch_up(&mut self) -> anyhow::Result<()> {
-        let batch = self.kernel.drain()?;
-        self.take(Item::Records(batch));
-        Ok(())
+        self.drain(CAUGHT_UP)
     }
 
-    /// Takes every record that there is, however many batches that are.
+    /// Takes every record that there is.
     ///
     /// # Errors
     /// Records cannot be read.
     pub(super) fn drain_all(&mut self) -> anyhow::Result<()> {
-        for _ in 0..BATCHES {
+        self.drain(ALL)
+    }
+
+    /// Takes records until there is none, or so many bytes were taken.
+    fn drain(&mut self, enough: usize) -> anyhow::Result<()> {
+        let mut taken = 0;
+        while taken < enough {
             let batch = self.kernel.drain()?;
             if batch.is_empty() {
                 break;
             }
+            taken += batch.len();
             self.take(Item::Records(batch));
         }
         Ok(())
