@@ -56,7 +56,7 @@ fn a_busy_machine_neither_blames_the_command_nor_fills_the_ring() {
     let tmp = place.tmp().display().to_string();
     let shm = Shm(format!("/dev/shm/leaktrace-noise-{}", std::process::id()));
     let files = format!(
-        "while :; do f=$(mktemp -p {tmp}); echo x >{shm}; rm $f {shm}; done",
+        "while :; do f=$(mktemp -p {tmp}); echo x >{shm}; rm -f $f {shm}; done",
         shm = shm.0
     );
     let _files = Noise::of("sh", &["-c", &files]);
