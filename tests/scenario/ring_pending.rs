@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use leaktrace_tests::{Place, Run, needs_a_module};
+use serde_json::json;
 
 use crate::environment::{calls_can_be_missed, coverage};
 
@@ -76,6 +77,7 @@ fn a_send_that_the_network_still_has_when_its_process_is_gone_is_an_error() {
     // Of an end that can be missed nobody can say that it does not come.
     if calls_can_be_missed() {
         assert_eq!(coverage(&outcome, "ring").0, "partial", "{outcome}");
+        assert_eq!(outcome.report["not_judged"], json!(["LT117"]), "{outcome}");
         outcome.twin_clean("LT117");
         return;
     }

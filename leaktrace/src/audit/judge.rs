@@ -8,7 +8,9 @@ use crate::{
         finding::{self, Findings},
         location, orphan,
         outcome::{self, Command},
-        process, resource, settle, tolerated, trust,
+        process, resource,
+        rule::ring_pending,
+        settle, tolerated, trust,
     },
     census::Answer,
     id::ProcessKey,
@@ -51,7 +53,7 @@ pub fn judge(
         exit: outcome::exit(verdict, end, Command::Check, None),
         verdict,
         inconclusive_because,
-        not_judged: not_watched(start),
+        not_judged: not_judged(facts, start),
         environment: orphan::environment(facts, answers),
         events: report::Events {
             evicted: facts.evicted,
@@ -74,13 +76,17 @@ pub fn judge(
     }
 }
 
-fn not_watched(start: &Start) -> Vec<String> {
-    start
+/// Families that are not seen, and the rule that needs one in full where it would have had something to
+/// say.
+fn not_judged(facts: &Facts, start: &Start) -> Vec<String> {
+    let families = start
         .coverage
         .iter()
         .filter(|coverage| coverage.status == CoverageStatus::None)
-        .map(|coverage| coverage.family.clone())
-        .collect()
+        .map(|coverage| coverage.family.clone());
+    let rings = settle::has_unjudged_rings(facts, start);
+    let rule = rings.then(|| ring_pending::RULE.id.to_owned());
+    families.chain(rule).collect()
 }
 
 /// What was waited for, and what of the kernel's teardown was still going on at the deadline:

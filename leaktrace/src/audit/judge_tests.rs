@@ -5,7 +5,7 @@ use crate::model::facts::Families;
 use crate::{
     audit::{Scope, cleanup_line, questions},
     id::{KtimeNs, ProcessKey},
-    model::facts::{Counts, ExitFunctions, Kind, Refused, Span, Trust},
+    model::facts::{Counts, ExitFunctions, Kind, Refused, RingEnd, Span, Trust},
     report::{Coverage, CoverageStatus, FamilyEvents, Level, Report, Summary, Verdict},
 };
 
@@ -223,6 +223,35 @@ fn a_family_that_is_not_watched_narrows_the_claim_or_breaks_it_if_required() {
         report.inconclusive_because,
         ["ring is required and not watched: no io_uring here"]
     );
+}
+
+#[test]
+fn a_ring_whose_end_may_have_been_missed_is_not_judged_and_that_is_told() {
+    let (mut run, child) = with_child(&["app"]);
+    run.facts.rings.push(RingEnd {
+        creator: child,
+        ring: 0x100,
+        begun: at(30),
+        ended: None,
+    });
+    let judged = |run: &mut Run, status| {
+        run.start.coverage = vec![Coverage {
+            family: "ring".into(),
+            status,
+            reason: None,
+        }];
+        let report = run.judge();
+        let fired = rules(&report).contains(&"LT117");
+        (fired, report.not_judged)
+    };
+    let told = |what: &str| vec![what.to_owned()];
+    assert_eq!(judged(&mut run, CoverageStatus::Full), (true, vec![]));
+    let partial = judged(&mut run, CoverageStatus::Partial);
+    assert_eq!(partial, (false, told("LT117")));
+    let none = judged(&mut run, CoverageStatus::None);
+    assert_eq!(none, (false, told("ring")));
+    run.facts.rings[0].ended = Some(at(31));
+    assert_eq!(judged(&mut run, CoverageStatus::Partial), (false, vec![]));
 }
 
 #[test]

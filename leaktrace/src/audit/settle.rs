@@ -10,7 +10,7 @@ use crate::{
     census::{Answer, Question},
     id::KtimeNs,
     model::facts::{Facts, ProcessFacts, RingEnd},
-    report::{Coverage, CoverageStatus},
+    report::CoverageStatus,
     source::Start,
 };
 
@@ -82,13 +82,28 @@ pub(crate) fn pending_rings<'a>(
     facts: &'a Facts,
     start: &Start,
 ) -> impl Iterator<Item = &'a RingEnd> + use<'a> {
+    let seen = ring_coverage(start) == Some(CoverageStatus::Full);
+    rings_without_end(facts).filter(move |_| seen)
+}
+
+/// Whether there are rings of the run that would be waited for if all that tells of rings were seen,
+/// and not just part of it.
+pub(crate) fn has_unjudged_rings(facts: &Facts, start: &Start) -> bool {
+    ring_coverage(start) == Some(CoverageStatus::Partial)
+        && rings_without_end(facts).next().is_some()
+}
+
+fn ring_coverage(start: &Start) -> Option<CoverageStatus> {
     let name = Family::Ring.name();
-    let full = |one: &Coverage| one.family == name && one.status == CoverageStatus::Full;
-    let seen = start.coverage.iter().any(full);
+    let ring = start.coverage.iter().find(|one| one.family == name);
+    ring.map(|one| one.status)
+}
+
+fn rings_without_end(facts: &Facts) -> impl Iterator<Item = &RingEnd> {
     facts
         .rings
         .iter()
-        .filter(move |ring| seen && ring.ended.is_none())
+        .filter(|ring| ring.ended.is_none())
         .filter(|ring| residue::ours(facts, ring.creator, Some(ring.begun)))
 }
 

@@ -7,7 +7,6 @@ use std::{
     thread,
 };
 
-use anyhow::Context as _;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, KProbe, Program, ProgramError, links::FdLink},
@@ -352,7 +351,7 @@ pub(super) fn load_here(
     if options.exit_times == ExitTimes::Told {
         loaded.inside = inside::attach(&mut loaded.ebpf, &types);
     }
-    let uncalled = test(&mut loaded, &types, nonce, options).map_err(not_loaded)?;
+    let uncalled = test(&mut loaded, &types, nonce, options)?;
     // The kernel's types are several times what a run of a small program needs.
     drop(types);
     host::give_back_memory();
@@ -682,11 +681,11 @@ fn test(
     types: &Btf,
     nonce: u64,
     options: &LoadOptions,
-) -> anyhow::Result<Vec<Probe>> {
-    const TEST: &str = "run the self-test";
-    let trial = called::begin(&loaded.outcomes).context(TEST)?;
-    selftest::contend(nonce).context(TEST)?;
-    let mut uncalled = trial.uncalled(&loaded.ebpf).context(TEST)?;
+) -> Result<Vec<Probe>, Unavailable> {
+    let failed = |why: anyhow::Error| not_loaded(why.context("run the self-test"));
+    let trial = called::begin(&loaded.outcomes).map_err(|why| failed(why.into()))?;
+    selftest::contend(nonce).map_err(|why| failed(why.into()))?;
+    let mut uncalled = trial.uncalled(&loaded.ebpf).map_err(failed)?;
     if options.loss.is_some_and(Loss::leaves_uncalled) {
         uncalled = called::all(&loaded.outcomes);
     }

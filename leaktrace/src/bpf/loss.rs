@@ -3,8 +3,8 @@
 //! `LEAKTRACE_TEST_LOSS` is a list of `ring=BYTES`, `sleep=N/M` (the reader sleeps N ms of every
 //! M), `drop=N` (one record in N, on average, is not handed on, and counted as lost), `silent`
 //! (what is dropped is not counted), `seed=N` (which records are dropped), `refuse` (the programs
-//! for this kernel count as refused) and `uncalled` (programs at functions count as never run). Whoever may load programs may also set this; whether it is in
-//! force is told on stderr.
+//! for this kernel count as refused) and `uncalled` (programs at functions count as never run).
+//! Whoever may load programs may also set this; whether it is in force is told on stderr.
 
 use std::{
     collections::HashMap,
