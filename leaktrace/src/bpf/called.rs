@@ -28,6 +28,9 @@ use super::{
     probe::{Probe, Trial},
 };
 
+/// What the programs tell by.
+pub(super) const MAP: &str = "CALLED";
+
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -73,10 +76,11 @@ impl Under {
     /// The map cannot be read.
     pub(super) fn uncalled(mut self, ebpf: &Ebpf) -> anyhow::Result<Vec<&'static str>> {
         if !self.tried.is_empty() {
-            let Some(Map::Array(map)) = ebpf.map("CALLED") else {
-                anyhow::bail!("find map `CALLED` in the object");
+            let Some(Map::Array(map)) = ebpf.map(MAP) else {
+                anyhow::bail!("find map `{MAP}` in the object");
             };
-            let called = Mapped::of(map.fd().as_fd(), Shape::of(map)?).context("map `CALLED`")?;
+            let called =
+                Mapped::of(map.fd().as_fd(), Shape::of(map)?).context("look at who was called")?;
             self.wait(LIMIT, |place| {
                 called
                     .get(place as usize)

@@ -43,11 +43,11 @@ use super::{
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Files that are opened from here on: 20 maps, up to 14 programs and their links, an iterator at a time,
+/// Files that are opened from here on: 19 maps, up to 14 programs and their links, an iterator at a time,
 /// and what the census looks at. Where functions are used there are two programs more that make the
 /// kernel go that way, with a link each.
-const FILES: u32 = 51;
-const FILES_BY_FUNCTIONS: u32 = 57;
+const FILES: u32 = 50;
+const FILES_BY_FUNCTIONS: u32 = 56;
 
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
@@ -390,6 +390,10 @@ impl Kernel<'_> {
     ) -> Result<Loaded, Unavailable> {
         let known = (self.offsets, self.types);
         let mut ebpf = create(loader, which, options, (config, self.cpus), known)?;
+        if self.preemption == Preemption::Impossible {
+            // No program that knows it by its fd will be loaded: that is one file less.
+            drop(ebpf.take_map(called::MAP));
+        }
         let (links, mut outcomes) = attach(&mut ebpf, which, self.types, self.preemption);
         if let (Object::Full, Some(loss)) = (which, options.loss) {
             loss.refuse(&mut outcomes);
@@ -686,6 +690,8 @@ fn test(
     let trial = called::begin(&loaded.outcomes).map_err(|why| failed(why.into()))?;
     selftest::contend(nonce).map_err(|why| failed(why.into()))?;
     let mut uncalled = trial.uncalled(&loaded.ebpf).map_err(failed)?;
+    // All that know it by its fd are loaded by now.
+    drop(loaded.ebpf.take_map(called::MAP));
     if options.loss.is_some_and(Loss::leaves_uncalled) {
         uncalled = called::all(&loaded.outcomes);
     }
