@@ -351,7 +351,7 @@ pub(super) fn load_here(
     if options.exit_times == ExitTimes::Told {
         loaded.inside = inside::attach(&mut loaded.ebpf, &types);
     }
-    let uncalled = test(&mut loaded, &types, nonce, options)?;
+    let uncalled = self_test(&mut loaded, &types, nonce, options)?;
     // The kernel's types are several times what a run of a small program needs.
     drop(types);
     host::give_back_memory();
@@ -680,7 +680,7 @@ fn attach_late(ebpf: &mut Ebpf, links: &mut Links, wanted: Wanted, types: &Btf) 
 
 /// Whether programs at functions are run, and all of them under contention: what is skipped then the
 /// kernel counts. Those that are never run give way to the ones on tracepoints, and are told.
-fn test(
+fn self_test(
     loaded: &mut Loaded,
     types: &Btf,
     nonce: u64,
