@@ -13,4 +13,4 @@ pub mod record;
 
 /// Version of the layout in this crate. The kernel object carries it in its `CONFIG`
 /// global, a capture in its header; neither is read when it differs.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -48,9 +48,13 @@ pub struct TaskNew {
     pub clone_flags: u64,
     /// The new one.
     pub child: TaskFacts,
+    /// What the new one has of its maker's memory, as [`Exec::rest_vm`]. The kernel copies it
+    /// before it tells of the task, and other threads of the maker map and unmap in between
+    /// (copy_process in kernel/fork.c, v6.18). 0: not read.
+    pub rest_vm: u64,
 }
 
-const _: () = assert!(size_of::<TaskNew>() == 96);
+const _: () = assert!(size_of::<TaskNew>() == 104);
 
 /// `sched_process_exec`: the header's process runs another program. A walk of its fd table
 /// follows.

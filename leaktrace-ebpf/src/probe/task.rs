@@ -122,6 +122,7 @@ fn join(task: impl Task, clone_flags: u64) {
         let payload = record.add(HEADER).cast::<TaskNew>();
         (*payload).clone_flags = clone_flags;
         describe(task, &slot, (&raw mut (*payload).child).cast::<TaskFacts>());
+        (*payload).rest_vm = mapping::rest(task.member(offset!(task_mm)));
         emit::finish(record, kind::TASK_NEW, SIZE, parent, position);
     }
     if clone_flags & namespace::ANY != 0 {

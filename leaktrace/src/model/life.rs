@@ -90,6 +90,9 @@ impl Model {
             process.listing = listing;
         }
         self.space_of_child(parent_mm, child.mm, id);
+        if parent_mm != child.mm {
+            self.check_copy(id, new);
+        }
     }
 
     /// A child uses its parent's table, or has a copy of it as it is now.

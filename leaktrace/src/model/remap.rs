@@ -118,7 +118,7 @@ impl Model {
 
     /// What is mapped is to be read from the kernel.
     #[cold]
-    fn doubt_mappings(&mut self, id: ProcessId) {
+    pub(super) fn doubt_mappings(&mut self, id: ProcessId) {
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };

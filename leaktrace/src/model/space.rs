@@ -245,6 +245,12 @@ impl Space {
         let mut cuts = Vec::new();
         for (from, to) in &self.apart {
             child.cut(*from, *to, &mut cuts);
+            let gone = cuts.iter().filter(|cut| cut.mapping.kind != Kind::Heap);
+            let gone: u64 = gone.map(|cut| cut.bytes).sum();
+            // The rest was the image's, or the heap's.
+            if gone != to - from {
+                child.image = None;
+            }
         }
         child
     }

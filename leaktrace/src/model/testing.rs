@@ -187,6 +187,7 @@ impl Script {
         let new = TaskNew {
             clone_flags,
             child: child.task(),
+            rest_vm: self.rest_vm,
         };
         self.record(parent, kind::TASK_NEW, 0, &new, &[]);
     }
@@ -451,6 +452,17 @@ impl Script {
             value: begin,
             interval: end,
             op: Op::BRK.0,
+            ..Call::default()
+        };
+        let kind = u16::from(Family::Mapping as u8) << 8 | kind::CALL;
+        self.record(actor, kind, 0, &call, &[]);
+    }
+
+    /// madvise of a range.
+    pub fn advise(&mut self, actor: &Actor, address: u64, bytes: u64, advice: u64) {
+        let call = Call {
+            arguments: [address, bytes, advice, 0],
+            op: Op::MADVISE.0,
             ..Call::default()
         };
         let kind = u16::from(Family::Mapping as u8) << 8 | kind::CALL;

@@ -9,6 +9,7 @@
 use leaktrace_common::record::{
     exit::ExitProcess,
     mapping::{Map, Remap},
+    task::TaskNew,
 };
 
 use super::{
@@ -61,32 +62,44 @@ impl Space {
 }
 
 impl Model {
-    /// Compares what is mapped at the end of a process with the kernel's own count, where there is
-    /// one: from Linux 6.16 on, and if no other process uses the address space. What the programs
-    /// read is in the smallest pages.
-    pub(super) fn check_total(&mut self, id: ProcessId, exit: &ExitProcess) {
-        let Some(space) = self.spaces.get(&exit.mm) else {
-            return;
-        };
-        let Some(process) = self.processes.get(id) else {
-            return;
-        };
+    /// What the kernel counts as mapped by calls, and what is in the table, if both are known. What
+    /// the programs read is in the smallest pages.
+    fn totals(&self, id: ProcessId, mm: u64, rest_vm: u64) -> Option<(u64, u64)> {
+        let space = self.spaces.get(&mm)?;
+        let process = self.processes.get(id)?;
         let trusted = !matches!(process.trust, Trust::Tainted { .. }) && process.unfollowed == 0;
-        if exit.mm != process.mm || space.users != [id] || !trusted || !self.page.is_smallest() {
-            return;
+        if mm != process.mm || space.users != [id] || !trusted || !self.page.is_smallest() {
+            return None;
         }
-        let (Some(image), Some(pages)) = (space.image, space.pages(self.page)) else {
+        Some((rest_vm.wrapping_sub(space.image?), space.pages(self.page)?))
+    }
+
+    /// A child's copy of an address space is what its maker's was when the kernel copied it: what
+    /// other threads mapped and unmapped before it told of the child is in ours, and some mappings
+    /// of drivers are in no copy (VM_DONTCOPY). If there is more or less in it than in the
+    /// kernel's, it is to be listed.
+    pub(super) fn check_copy(&mut self, child: ProcessId, new: &TaskNew) {
+        let totals = self.totals(child, new.child.mm, new.rest_vm);
+        if new.rest_vm != 0 && totals.is_some_and(|(kernel, ours)| kernel != ours) {
+            self.doubt_mappings(child);
+        }
+    }
+
+    /// Compares what is mapped at the end of a process with the kernel's own count, where there is
+    /// one: from Linux 6.16 on, and if no other process uses the address space.
+    pub(super) fn check_total(&mut self, id: ProcessId, exit: &ExitProcess) {
+        let Some((kernel, pages)) = self.totals(id, exit.mm, exit.rest_vm) else {
             return;
         };
-        let kernel = exit.rest_vm.wrapping_sub(image);
         self.space_check.0 += 1;
         if kernel == pages {
             return;
         }
         self.space_check.1 += 1;
-        if self.differed.len() < DIFFERED {
+        if self.differed.len() < DIFFERED
+            && let Some(key) = self.processes.get(id).map(|process| process.key)
+        {
             let told = |pages: u64| Some(format!("{pages} pages"));
-            let key = process.key;
             self.differed.push(Difference {
                 process: key,
                 comm: self.comm(key),
@@ -101,6 +114,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::super::{
+        facts::Families,
         testing::{Actor, Script},
         tests::{play, stdio},
     };
@@ -160,6 +174,7 @@ mod tests {
         script.rest_vm = IMAGE;
         script.exec(&root, &stdio());
         script.map(&root, 0x10_0000, 4096, PRIVATE, -1);
+        script.rest_vm = IMAGE.wrapping_add(1);
         script.fork(&root, &child, 0);
         script.map(&child, 0x20_0000, 4096, PRIVATE, -1);
         script.rest_vm = IMAGE.wrapping_add(2);
@@ -167,5 +182,41 @@ mod tests {
         script.rest_vm = IMAGE.wrapping_add(1);
         script.exit(&root, 0, &stdio());
         assert_eq!(play(&mut script).facts().space_check, (2, 0));
+    }
+
+    const MADV_DONTFORK: u64 = 10;
+
+    /// What is to be listed after a program with two mapped pages has had a child, of whose copy
+    /// the kernel counts so many more: of the second, or of one of the image's, it has none.
+    fn copied(more: u64, apart: Option<u64>) -> Vec<(u32, Families)> {
+        let mut script = Script::new();
+        let root = Actor::new(100);
+        let child = Actor::child_of(&root, 101);
+        script.root(&root);
+        script.rest_vm = IMAGE;
+        script.exec(&root, &stdio());
+        script.map(&root, 0x10_0000, 2 * 4096, PRIVATE, -1);
+        if let Some(address) = apart {
+            script.advise(&root, address, 4096, MADV_DONTFORK);
+        }
+        script.rest_vm = IMAGE.wrapping_add(2).wrapping_add(more);
+        script.fork(&root, &child, 0);
+        let doubted = play(&mut script).tainted();
+        let doubted = doubted.iter().map(|(key, families)| (key.pid.0, *families));
+        doubted.collect()
+    }
+
+    #[test]
+    fn a_copy_that_the_kernel_counts_otherwise_is_to_be_listed() {
+        const LESS: u64 = u64::MAX;
+        const SECOND: Option<u64> = Some(0x10_1000);
+        let listed = [(101, Families::MAPPINGS)];
+        assert_eq!(copied(0, None), []);
+        assert_eq!(copied(3, None), listed);
+        assert_eq!(copied(LESS, None), listed);
+        assert_eq!(copied(LESS, SECOND), []);
+        assert_eq!(copied(0, SECOND), listed);
+        // What the image lacks then is not known.
+        assert_eq!(copied(LESS, Some(0x40_0000)), []);
     }
 }

@@ -352,7 +352,8 @@ impl Worker {
         }
     }
 
-    /// Two threads that take and give back fds and memory at once.
+    /// Two threads that take and give back fds and memory at once, and a child that is made
+    /// meanwhile.
     fn threads(&mut self) {
         let work = || unsafe {
             for _ in 0..20 {
@@ -367,6 +368,12 @@ impl Worker {
         std::thread::scope(|scope| {
             scope.spawn(work);
             scope.spawn(work);
+            unsafe {
+                match libc::fork() {
+                    0 => libc::_exit(0),
+                    pid => libc::waitpid(pid, null_mut(), 0),
+                };
+            }
         });
     }
 
