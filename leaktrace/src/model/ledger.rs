@@ -225,8 +225,8 @@ impl Ledger {
     /// What these made, in order of creation.
     pub(super) fn made(&self, by: impl Fn(ProcessKey) -> bool) -> Vec<Created> {
         let undecided = self.undecided.iter().map(|(_, entry)| entry);
-        let mut made: Vec<&Entry> = self.decided().chain(undecided).collect();
-        made.retain(|entry| by(entry.created.creator));
+        let made = self.decided().chain(undecided);
+        let mut made: Vec<&Entry> = made.filter(|entry| by(entry.created.creator)).collect();
         made.sort_by_key(|entry| entry.number);
         made.into_iter()
             .map(|entry| entry.created.clone())

@@ -15,7 +15,7 @@ use crate::{
     id::{KtimeNs, ProcessKey},
     model::{
         Mode, Model, ModelConfig, Samples,
-        facts::{Class, EndFacts, Facts, Kind, ProcessFacts, SampleKind},
+        facts::{Class, Created, EndFacts, Facts, Kind, ProcessFacts, SampleKind},
         snapshot::{Snapshot, TimingRow},
     },
     policy::Policy,
@@ -29,8 +29,9 @@ const SETTLE_NS: u64 = 2_000_000_000;
 const TOLD: usize = 1 << 16;
 /// Findings that wait to be taken.
 const FRESH: usize = 10_000;
-/// At most so many processes are judged at a time, so that judging never holds up reading.
-const AT_A_TIME: usize = 1_000;
+/// At most so many processes are judged at a time, so that judging never holds up reading, and
+/// takes little memory: some 10 KiB for each.
+const AT_A_TIME: usize = 100;
 
 /// A run to look at.
 #[derive(Debug)]
@@ -134,7 +135,7 @@ impl Gallery {
     /// nothing has to be asked are judged now. `None` while answers are awaited or nobody waits
     /// for a verdict.
     pub fn questions(&mut self, now: KtimeNs) -> Option<Vec<Question>> {
-        if self.asked.is_some() || !self.verdicts.are_wanted(now) {
+        if self.asked.is_some() {
             return None;
         }
         let facts = self.due(now, AT_A_TIME, Haste::Settle);
@@ -208,32 +209,29 @@ impl Gallery {
         self.judge_by(&answers, picture.at);
     }
 
+    /// Whether there are more to be judged than can be at a time.
+    pub fn is_behind(&self, now: KtimeNs) -> bool {
+        self.asked.is_none() && self.verdicts.wanted_count(now) >= AT_A_TIME
+    }
+
     /// The facts of the processes to be judged now, and of nothing else.
-    fn due(&self, now: KtimeNs, most: usize, haste: Haste) -> Facts {
-        let mut wanted = self.verdicts.wanted(now);
-        // Some of them may have to wait.
-        wanted.truncate(most.saturating_mul(2));
-        let all = self.model.facts_of(&wanted.iter().copied().collect());
+    fn due(&mut self, now: KtimeNs, most: usize, haste: Haste) -> Facts {
+        let wanted = self.verdicts.take_wanted(now, most);
+        if wanted.is_empty() {
+            return Facts::default();
+        }
+        let mut facts = self.model.facts_of(&wanted.into_iter().collect());
         let in_flight = match haste {
-            Haste::Settle => in_flight(&all, &self.start, now),
+            Haste::Settle => in_flight(&facts, &self.start, now),
             Haste::Now => BTreeSet::new(),
         };
-        let processes: BTreeMap<ProcessKey, ProcessFacts> = wanted
-            .into_iter()
-            .filter(|key| !in_flight.contains(key))
-            .filter_map(|key| Some((key, settled(all.processes.get(&key)?))))
-            .take(most)
-            .collect();
-        let created = all
-            .created
-            .into_iter()
-            .filter(|created| processes.contains_key(&created.creator));
-        Facts {
-            created: created.collect(),
-            processes,
-            root: None,
-            ..all
-        }
+        facts.root = None;
+        facts.processes.retain(|key, _| !in_flight.contains(key));
+        facts.processes.values_mut().for_each(settle);
+        let processes = &facts.processes;
+        let is_judged = |created: &Created| processes.contains_key(&created.creator);
+        facts.created.retain(is_judged);
+        facts
     }
 
     /// How the run began.
@@ -358,14 +356,11 @@ fn in_flight(all: &Facts, start: &Start, now: KtimeNs) -> BTreeSet<ProcessKey> {
     makers.chain(ending).filter(is_young).collect()
 }
 
-/// A copy whose end is over for audit: that it is still a zombie is shown where it lives, and
-/// is not asked about.
-fn settled(process: &ProcessFacts) -> ProcessFacts {
+/// For audit the end is over: that a process is still a zombie is shown where it lives, and is
+/// not asked about.
+fn settle(process: &mut ProcessFacts) {
     let finished = process.end.as_ref().map(EndFacts::finished);
-    ProcessFacts {
-        reaped: process.reaped.or(finished),
-        ..process.clone()
-    }
+    process.reaped = process.reaped.or(finished);
 }
 
 fn timing_row(

@@ -118,6 +118,41 @@ fn who_made_nothing_is_judged_at_once() {
 }
 
 #[test]
+fn those_that_must_wait_hold_nobody_up() {
+    const EACH: u32 = 120;
+    let mut script = Script::new();
+    let shell = Actor::new(100);
+    script.seed(&shell);
+    // The newest are looked at first, and have left something that may go yet.
+    for pid in 0..2 * EACH {
+        let child = Actor::child_of(&shell, 1_000 + pid);
+        script.fork(&shell, &child, 0);
+        script.exec(&child, &[]);
+        if pid >= EACH {
+            script.ipc_get(&child, SHM, pid as i32, 1);
+        }
+        script.exit(&child, 0, &[]);
+        script.reap(&shell, 1_000 + pid);
+    }
+    let mut gallery = gallery(&mut script);
+    assert_eq!(gallery.picture(None).exits.len(), 2 * EACH as usize);
+    let now = KtimeNs(script.now + SECOND / 10);
+    let mut turns = 0;
+    while gallery.is_behind(now) {
+        assert_eq!(gallery.questions(now), None);
+        turns += 1;
+    }
+    assert_eq!(turns, 2);
+    assert_eq!(gallery.questions(now), None);
+    assert_eq!(gallery.picture(None).ended.1, u64::from(EACH));
+    assert!(
+        !gallery.is_behind(now),
+        "each is looked at again after a while"
+    );
+    assert!(gallery.is_behind(KtimeNs(now.0 + SECOND)));
+}
+
+#[test]
 fn who_is_refused_again_and_again_is_told_once_for_each_call() {
     use leaktrace_common::{
         abi::Op,

@@ -85,7 +85,10 @@ impl Mending {
         if due.is_empty() && !more {
             return Ok(records);
         }
-        let mut pids: Vec<u32> = due.iter().map(|(key, _)| key.pid.0).collect();
+        let by_program = due
+            .iter()
+            .filter(|(_, families)| !families.without(Families::MAPPINGS).is_empty());
+        let mut pids: Vec<u32> = by_program.map(|(key, _)| key.pid.0).collect();
         if more_vital {
             // Somebody may have been born whom nobody told of.
             pids.insert(0, 0);
@@ -95,7 +98,9 @@ impl Mending {
                 sysv_changes(&known, start, somebody, |pid| model.last_with(pid))
             }));
         }
-        kernel.reread(&pids)?;
+        if !pids.is_empty() {
+            kernel.reread(&pids)?;
+        }
         for (key, families) in due {
             let (tries, at) = self.tries.entry(key).or_insert((0, now));
             (*tries, *at) = (*tries + 1, now);

@@ -22,6 +22,9 @@ use crate::{
 /// How often ended processes are judged.
 const JUDGE: Duration = Duration::from_millis(500);
 
+/// How soon again while there are more of them than are judged at a time.
+const JUDGE_MORE: Duration = Duration::from_millis(50);
+
 /// How often those that live are looked at.
 const LIVING: Duration = Duration::from_secs(2);
 
@@ -98,13 +101,20 @@ pub async fn serve(
                 drop(reply.send(Box::new(picture)));
             }
             Some(answers) = told.recv() => {
-                gallery.judge_by(&answers, KtimeNs(host::boottime_ns()));
+                let now = KtimeNs(host::boottime_ns());
+                gallery.judge_by(&answers, now);
+                if gallery.is_behind(now) {
+                    judging.reset_after(JUDGE_MORE);
+                }
             }
             _ = judging.tick() => {
                 gallery.count(kernel.counts()?);
-                if let Some(questions) = gallery.questions(KtimeNs(host::boottime_ns())) {
+                let now = KtimeNs(host::boottime_ns());
+                if let Some(questions) = gallery.questions(now) {
                     // One list is under way at a time, so there is room for it.
                     ask.send(questions).await?;
+                } else if gallery.is_behind(now) {
+                    judging.reset_after(JUDGE_MORE);
                 }
             }
             _ = looking.tick() => {

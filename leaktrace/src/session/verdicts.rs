@@ -13,6 +13,9 @@ use crate::{
 const AGAIN_NS: u64 = 5_000_000_000;
 const AGAIN_UNTIL_NS: u64 = 60_000_000_000;
 
+/// Who could not be judged is looked at again after this time.
+const PUT_OFF_NS: u64 = 400_000_000;
+
 /// What was judged.
 #[derive(Clone, Debug)]
 struct Judged {
@@ -29,7 +32,8 @@ struct Judged {
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     known: BTreeMap<ProcessKey, Judged>,
-    waiting: BTreeSet<ProcessKey>,
+    /// Who waits, and from when on it is worth a look.
+    waiting: BTreeMap<ProcessKey, KtimeNs>,
     clean: u64,
     findings: u64,
     inconclusive: u64,
@@ -38,23 +42,32 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Whether any process waits to be judged, for the first time or again.
-    pub(super) fn are_wanted(&self, now: KtimeNs) -> bool {
-        !self.waiting.is_empty() || self.known.values().any(|judged| judged.is_due_again(now))
+    /// How many processes can be judged, for the first time or again.
+    pub(super) fn wanted_count(&self, now: KtimeNs) -> usize {
+        self.due(now).count()
     }
 
-    /// The processes that wait, newest first: those are the ones that can be seen.
-    pub(super) fn wanted(&self, now: KtimeNs) -> Vec<ProcessKey> {
-        let again = self.known.iter();
-        let again = again.filter(|(_, judged)| judged.is_due_again(now));
-        let mut wanted: Vec<ProcessKey> = self
-            .waiting
-            .iter()
-            .copied()
-            .chain(again.map(|(key, _)| *key))
-            .collect();
+    /// Processes that can be judged, the newest first: those are the ones that can be seen. At most
+    /// so many, and each not again for a while.
+    pub(super) fn take_wanted(&mut self, now: KtimeNs, most: usize) -> Vec<ProcessKey> {
+        let mut wanted: Vec<ProcessKey> = self.due(now).collect();
         wanted.sort_by_key(|key| std::cmp::Reverse(key.start));
+        wanted.truncate(most);
+        for key in &wanted {
+            if let Some(from) = self.waiting.get_mut(key) {
+                *from = KtimeNs(now.0 + PUT_OFF_NS);
+            }
+        }
         wanted
+    }
+
+    fn due(&self, now: KtimeNs) -> impl Iterator<Item = ProcessKey> {
+        let waiting = self.waiting.iter().filter(move |(_, from)| **from <= now);
+        let again = self.known.iter();
+        let again = again.filter(move |(_, judged)| judged.is_due_again(now));
+        waiting
+            .map(|(key, _)| *key)
+            .chain(again.map(|(key, _)| *key))
     }
 
     /// Takes over what a report says.
@@ -89,9 +102,11 @@ impl Verdicts {
     pub(super) fn put_into(&mut self, picture: &mut Snapshot) {
         let told: BTreeSet<ProcessKey> = picture.exits.iter().map(|row| row.key).collect();
         self.known.retain(|key, _| told.contains(key));
+        let before = std::mem::take(&mut self.waiting);
         self.waiting = told
             .into_iter()
             .filter(|key| !self.known.contains_key(key))
+            .map(|key| (key, before.get(&key).copied().unwrap_or_default()))
             .collect();
         for row in &mut picture.exits {
             if let Some(judged) = self.known.get(&row.key) {
