@@ -147,5 +147,7 @@ fn line(name: &str, (seconds, rate): (f64, Option<f64>), report: &Value) -> bool
         0 => verdict == "clean",
         _ => matches!(verdict, "clean" | "inconclusive"),
     };
-    adds_up && honest && count(&check["differed"]) == 0
+    // What was lost last there was no time to read again.
+    let is_right = lost > 0 || count(&check["differed"]) == 0;
+    adds_up && honest && is_right
 }

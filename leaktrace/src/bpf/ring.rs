@@ -41,8 +41,8 @@ pub struct Reader {
     read: BytesMut,
     /// Of the spare ring, what is not in its place yet.
     waiting: BytesMut,
-    /// Both in their order.
-    merged: BytesMut,
+    /// Whether there was something to merge the last time.
+    is_merging: bool,
     watch: Option<AsyncFd<OwnedFd>>,
     /// Records read.
     pub(super) received: Received,
@@ -88,7 +88,7 @@ impl Reader {
             spare,
             read: BytesMut::new(),
             waiting: BytesMut::new(),
-            merged: BytesMut::new(),
+            is_merging: false,
             watch: None,
             received: Received::default(),
             losing,
@@ -120,8 +120,13 @@ impl Reader {
                     .next(|record| take(waiting, record, received, losing))
             });
             if self.waiting.is_empty() {
+                // That the ring has no room is seldom: what it took is given back.
+                if std::mem::take(&mut self.is_merging) {
+                    self.waiting = BytesMut::new();
+                }
                 return self.read.split().freeze();
             }
+            self.is_merging = true;
             // What is later than all that was read of the ring may be later than something that
             // is still in it.
             let mut until = match self.read.len() < BATCH {
@@ -132,9 +137,9 @@ impl Reader {
             if self.waiting.len() >= WAITING {
                 until = last_time(&self.waiting).map_or(until, |last| last.min(until));
             }
-            merge(&mut self.read, &mut self.waiting, until, &mut self.merged);
-            if !self.merged.is_empty() {
-                return self.merged.split().freeze();
+            let merged = merge(&mut self.read, &mut self.waiting, until);
+            if !merged.is_empty() {
+                return merged.freeze();
             }
             std::thread::sleep(MARGIN);
         }
@@ -233,8 +238,8 @@ fn last_time(records: &[u8]) -> Option<u64> {
 
 /// Both in the order of their times, each in its own order, as far as nothing is later than
 /// `until`. What is merged is taken out.
-fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64, merged: &mut BytesMut) {
-    merged.reserve(ring.len() + spare.len());
+fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64) -> BytesMut {
+    let mut merged = BytesMut::with_capacity(ring.len() + spare.len());
     loop {
         let first = front(ring).filter(|(_, time)| *time <= until);
         let other = front(spare).filter(|(_, time)| *time <= until);
@@ -242,7 +247,7 @@ fn merge(ring: &mut BytesMut, spare: &mut BytesMut, until: u64, merged: &mut Byt
             (Some((len, time)), Some((_, later))) if time <= later => ring.split_to(len),
             (_, Some((len, _))) => spare.split_to(len),
             (Some((len, _)), None) => ring.split_to(len),
-            (None, None) => return,
+            (None, None) => return merged,
         };
         merged.extend_from_slice(&next);
     }
@@ -277,11 +282,10 @@ mod tests {
     fn what_had_no_room_comes_where_it_belongs_and_not_too_early() {
         let mut spare = BytesMut::from(&records(&[5, 15, 40])[..]);
         let mut ring = BytesMut::from(&records(&[1, 10, 20, 35])[..]);
-        let mut merged = BytesMut::new();
-        merge(&mut ring, &mut spare, 30, &mut merged);
-        assert_eq!(times(&merged.split()), [1, 5, 10, 15, 20]);
+        let merged = merge(&mut ring, &mut spare, 30);
+        assert_eq!(times(&merged), [1, 5, 10, 15, 20]);
         assert_eq!((times(&ring), times(&spare)), (vec![35], vec![40]));
-        merge(&mut ring, &mut spare, 40, &mut merged);
+        let merged = merge(&mut ring, &mut spare, 40);
         assert_eq!(times(&merged), [35, 40]);
         assert!(spare.is_empty());
     }
