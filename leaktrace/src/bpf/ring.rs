@@ -123,6 +123,7 @@ impl Reader {
                 // That the ring has no room is seldom: what it took is given back.
                 if std::mem::take(&mut self.is_merging) {
                     self.waiting = BytesMut::new();
+                    return std::mem::take(&mut self.read).freeze();
                 }
                 return self.read.split().freeze();
             }

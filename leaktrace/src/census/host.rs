@@ -65,8 +65,8 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 
 /// Has all threads use one heap, for who runs long. glibc gives each its own otherwise (M_ARENA_MAX in
 /// mallopt(3)), with holes of its own: while 5,000 short processes a second came and went the live
-/// screen took 3 MiB more within a minute, with one heap less than 1. An hour later it takes those too,
-/// and no more. To start takes some ms longer with it. Before there is another thread.
+/// screen took 3 MiB more within a minute, with one heap less than 1. To start takes some ms longer
+/// with it. Before there is another thread.
 pub fn use_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions (mallopt(3)).

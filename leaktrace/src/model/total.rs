@@ -165,15 +165,21 @@ mod tests {
         assert_eq!(compared(0, stack), (0, 0));
     }
 
-    #[test]
-    fn a_child_has_the_image_of_its_parent_and_what_it_mapped_itself() {
+    /// A program that has mapped so much, and a child that it has not made yet.
+    fn parent(bytes: u64) -> (Script, Actor, Actor) {
         let mut script = Script::new();
         let root = Actor::new(100);
         let child = Actor::child_of(&root, 101);
         script.root(&root);
         script.rest_vm = IMAGE;
         script.exec(&root, &stdio());
-        script.map(&root, 0x10_0000, 4096, PRIVATE, -1);
+        script.map(&root, 0x10_0000, bytes, PRIVATE, -1);
+        (script, root, child)
+    }
+
+    #[test]
+    fn a_child_has_the_image_of_its_parent_and_what_it_mapped_itself() {
+        let (mut script, root, child) = parent(4096);
         script.rest_vm = IMAGE.wrapping_add(1);
         script.fork(&root, &child, 0);
         script.map(&child, 0x20_0000, 4096, PRIVATE, -1);
@@ -189,13 +195,7 @@ mod tests {
     /// What is to be listed after a program with two mapped pages has had a child, of whose copy
     /// the kernel counts so many more: of the second, or of one of the image's, it has none.
     fn copied(more: u64, apart: Option<u64>) -> Vec<(u32, Families)> {
-        let mut script = Script::new();
-        let root = Actor::new(100);
-        let child = Actor::child_of(&root, 101);
-        script.root(&root);
-        script.rest_vm = IMAGE;
-        script.exec(&root, &stdio());
-        script.map(&root, 0x10_0000, 2 * 4096, PRIVATE, -1);
+        let (mut script, root, child) = parent(2 * 4096);
         if let Some(address) = apart {
             script.advise(&root, address, 4096, MADV_DONTFORK);
         }

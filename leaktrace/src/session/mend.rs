@@ -98,7 +98,8 @@ impl Mending {
                 sysv_changes(&known, start, somebody, |pid| model.last_with(pid))
             }));
         }
-        if !pids.is_empty() {
+        // After a loss also of nobody: who has marks says so then.
+        if more || !pids.is_empty() {
             kernel.reread(&pids)?;
         }
         for (key, families) in due {

@@ -31,7 +31,8 @@ struct Judged {
 /// All verdicts.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
-    known: BTreeMap<ProcessKey, Judged>,
+    /// In boxes: those between go, and the map's nodes have room for eleven each.
+    known: BTreeMap<ProcessKey, Box<Judged>>,
     /// Who waits, and from when on it is worth a look.
     waiting: BTreeMap<ProcessKey, KtimeNs>,
     clean: u64,
@@ -83,7 +84,7 @@ impl Verdicts {
 
     fn put(&mut self, key: ProcessKey, judged: Judged) {
         let verdict = judged.verdict;
-        if let Some(before) = self.known.insert(key, judged) {
+        if let Some(before) = self.known.insert(key, Box::new(judged)) {
             *self.count(before.verdict) -= 1;
         }
         *self.count(verdict) += 1;
