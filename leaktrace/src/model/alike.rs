@@ -5,22 +5,24 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::facts::Held;
 
-/// Lists that are remembered. Processes that are alike end one after the other.
-const LISTS: usize = 16;
+/// Lists that are remembered. Processes that are alike end one after the other, but how many refer to
+/// what they inherited changes with every one of them that is there.
+const LISTS: usize = 64;
 
 /// Longer lists are not compared with others.
 const LONGEST: usize = 256;
 
-/// The last different lists.
+/// The last different lists, each with what tells most of them from others at once.
 #[derive(Debug, Default)]
-pub(super) struct Alike(VecDeque<Arc<Vec<Held>>>);
+pub(super) struct Alike(VecDeque<(u64, Arc<Vec<Held>>)>);
 
 impl Alike {
     /// The same list as before, if there was one.
     pub(super) fn list(&mut self, held: Vec<Held>) -> Arc<Vec<Held>> {
         let fits = held.len() <= LONGEST;
-        let known = self.0.iter().find(|known| fits && ***known == held);
-        if let Some(known) = known {
+        let sum = sum(&held);
+        let mut alike = self.0.iter().filter(|(other, _)| fits && *other == sum);
+        if let Some((_, known)) = alike.find(|(_, known)| **known == held) {
             return Arc::clone(known);
         }
         let new = Arc::new(held);
@@ -28,10 +30,18 @@ impl Alike {
             if self.0.len() >= LISTS {
                 self.0.pop_front();
             }
-            self.0.push_back(Arc::clone(&new));
+            self.0.push_back((sum, Arc::clone(&new)));
         }
         new
     }
+}
+
+/// The same of lists that are the same.
+fn sum(held: &[Held]) -> u64 {
+    held.iter().fold(held.len() as u64, |sum, held| {
+        let one = held.description.wrapping_add(u64::from(held.count));
+        sum.rotate_left(7).wrapping_add(one)
+    })
 }
 
 #[cfg(test)]

@@ -77,9 +77,14 @@ impl Model {
             None => self.held_by_table(header.table),
         };
         let mm = self.processes.get(id).map_or(exit.mm, |process| process.mm);
-        held.extend(self.held_mappings(mm, id));
-        held.extend(self.held_aio(id));
-        held.extend(self.held_rings(&held));
+        let more = [
+            self.held_mappings(mm, id),
+            self.held_aio(id),
+            self.held_rings(&held),
+        ];
+        // It may stay long: no room that nothing comes into.
+        held.reserve_exact(more.iter().map(Vec::len).sum());
+        held.extend(more.into_iter().flatten());
         // What cannot be followed has been declared: the table is not claimed to be right.
         let followed = self
             .processes
