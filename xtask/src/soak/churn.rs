@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use super::Tools;
 use crate::run::{on_path, output, run};
 
-/// Resident and kernel memory may grow by so much over the second half.
+/// Resident and kernel memory may grow by so much from the end of the first check on: by then all that runs
+/// has run once, and what is loaded when it is first wanted is loaded.
 const GROWTH_KIB: i64 = 1024;
 
 /// What is seen of who watches, at one moment.
@@ -45,6 +46,7 @@ pub fn churn(tools: &Tools, minutes: u64, every: u64, out: Option<&Path>) -> Res
     let mut watching = Watching::begin(tools)?;
     let mut samples: Vec<Sample> = Vec::new();
     let mut peaks: Vec<i64> = Vec::new();
+    let mut settled = 0;
     line(
         &mut out,
         "seconds\trss_kib\tanonymous_kib\tfds\tbpf_kib\tforks\tcheck_peak_kib\tcheck",
@@ -66,32 +68,38 @@ pub fn churn(tools: &Tools, minutes: u64, every: u64, out: Option<&Path>) -> Res
             sample.processes
         );
         if let Some((peak, said)) = ended {
+            if peaks.is_empty() {
+                settled = samples.len() - 1;
+            }
             peaks.push(peak);
             let _ = write!(words, "\t{peak}\t{said}");
         }
         line(&mut out, &words)?;
     }
     checks.finish()?;
-    let made = watching.finish()?;
-    judge(&samples, &peaks, made)
+    let made = watching.finish()? - samples.first().map_or(0, |first| first.processes);
+    ensure!(!peaks.is_empty(), "no check has ended: give more --minutes");
+    judge(samples[0], &samples[settled..], &peaks, made)
 }
 
-fn judge(samples: &[Sample], peaks: &[i64], made: u64) -> Result<()> {
-    let half = &samples[samples.len() / 2..];
-    let (Some(first), Some(middle), Some(last)) = (samples.first(), half.first(), half.last())
-    else {
+/// `samples`: from when all had run once.
+fn judge(first: Sample, samples: &[Sample], peaks: &[i64], made: u64) -> Result<()> {
+    let (Some(settled), Some(last)) = (samples.first(), samples.last()) else {
         bail!("no sample was taken");
     };
-    let most = half.iter().map(|sample| sample.rss_kib).max().unwrap_or(0);
+    let most = |of: fn(&Sample) -> i64| samples.iter().map(of).max().unwrap_or(0);
+    let (resident, locked) = (most(|one| one.rss_kib), most(|one| one.locked_kib));
     println!(
-        "live screen: {made} processes; resident {} KiB at first, {} in the middle, {} at the end, \
-         {most} at most after the middle; BPF {} to {} KiB; fds {} to {}",
+        "live screen: {made} processes; resident {} KiB at first, {} when a check had ended, {} at the \
+         end, {resident} at most; BPF {}, {}, {} and {locked} KiB; fds {}, {} and {}",
         first.rss_kib,
-        middle.rss_kib,
+        settled.rss_kib,
         last.rss_kib,
         first.locked_kib,
+        settled.locked_kib,
         last.locked_kib,
         first.fds,
+        settled.fds,
         last.fds
     );
     println!(
@@ -100,13 +108,13 @@ fn judge(samples: &[Sample], peaks: &[i64], made: u64) -> Result<()> {
         peaks.iter().min().unwrap_or(&0),
         peaks.iter().max().unwrap_or(&0)
     );
-    if last.rss_kib - middle.rss_kib > GROWTH_KIB {
+    if last.rss_kib - settled.rss_kib > GROWTH_KIB {
         bail!("resident memory grew");
     }
-    if last.locked_kib - first.locked_kib > GROWTH_KIB {
+    if locked - settled.locked_kib > GROWTH_KIB {
         bail!("kernel memory grew");
     }
-    if last.fds != first.fds {
+    if samples.iter().any(|one| one.fds != settled.fds) {
         bail!("fds are not what they were");
     }
     Ok(())
@@ -191,7 +199,7 @@ impl Watching {
         })
     }
 
-    /// Ends both; how many processes were made on the machine meanwhile.
+    /// Ends both; how many processes had been made on the machine by then.
     fn finish(mut self) -> Result<u64> {
         let forks = forks()?;
         self.churn.kill().context("end the churn")?;
