@@ -1,11 +1,14 @@
 //! Trying everything once, for `leaktrace doctor`.
 
 use super::{
+    attach::short,
     engine::Engine as _,
     health::{Outcome, Way},
     inside::{self, INSIDE},
-    load::{self, ExitTimes, LoadOptions, Scope, Unavailable, load_here},
+    load::{is_for_deputy, load_here},
+    options::{ExitTimes, LoadOptions, Scope},
     probe::{self, ITERATORS, PROBES},
+    unavailable::Unavailable,
 };
 use crate::{
     deputy,
@@ -15,7 +18,7 @@ use crate::{
 
 /// What comes of loading here, or, where this process may not, of a deputy that does.
 pub fn attempt() -> (Attempt, Option<DeputyFacts>) {
-    match load::is_for_deputy(Scope::Tree) {
+    match is_for_deputy(Scope::Tree) {
         false => (attempt_here(), None),
         true => {
             let (attempt, facts) = deputy::attempt();
@@ -29,9 +32,7 @@ pub fn attempt_here() -> Attempt {
     match load_here(&scope(), std::process::id(), None) {
         Err(why) => Attempt::from(why),
         Ok((mut programs, found)) => {
-            let seeded = programs
-                .seed()
-                .map_err(|why| load::short(&format!("{why:#}")));
+            let seeded = programs.seed().map_err(|why| short(&format!("{why:#}")));
             let probes = programs
                 .outcomes()
                 .iter()

@@ -8,7 +8,7 @@ use aya::{
     programs::{FEntry, FExit, Program, ProgramError, links::FdLink},
 };
 
-use super::load::{chain, short};
+use super::attach::{chain, short};
 use crate::launch::has_room_for;
 
 /// Where in a function.

@@ -1,23 +1,13 @@
 //! Loading and attaching.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::{fs, thread};
 
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, KProbe, Program, ProgramError, links::FdLink},
-};
+use aya::{Btf, Ebpf, EbpfLoader};
 use leaktrace_common::{
     ABI_VERSION,
     abi::{self, Config, Offsets, TARGET_BUCKETS},
     record::FAMILY_SLOTS,
 };
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use crate::{
@@ -27,21 +17,24 @@ use crate::{
 };
 
 use super::{
+    attach::{Links, attach, attach_late, chain},
     btf, called, diagnostics,
     engine::Found,
     events,
-    health::{self, Outcome, Preemption, Way},
+    health::{self, Outcome, Preemption},
     inside,
     local::Local,
     loss::Loss,
     mapped,
     object::{self, Because, Object},
-    probe::{PROBES, Probe, WAYS},
+    options::{Diagnostics, ExitTimes, LoadOptions, Scope, Stacks},
+    probe::Probe,
     programs::Programs,
     selftest, syscalls,
+    unavailable::Unavailable,
 };
 
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Files that are opened from here on: 19 maps, up to 14 programs and their links, an iterator at a time,
 /// and what the census looks at. Where functions are used there are two programs more that make the
@@ -51,203 +44,7 @@ const FILES_BY_FUNCTIONS: u32 = 56;
 
 /// What the kernel takes while it verifies the programs, on as many CPUs as there are: 128 MiB
 /// were seen on two, of which 40 MiB remain, the most of that the ring.
-const MEMORY: u64 = 152 << 20;
-
-/// Whose records are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Scope {
-    /// The tree below the held child.
-    Tree,
-    /// Every process but leaktrace's own.
-    System,
-    /// Processes that are there, and the trees below them.
-    Targets(Targets),
-}
-
-/// Which processes to watch that are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Targets {
-    /// kernfs id and depth of the v2 cgroup whose programs are watched, also those that are
-    /// started later.
-    pub cgroup: Option<(u64, u32)>,
-}
-
-/// How to load.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// Whose records.
-    pub scope: Scope,
-    /// Bytes of the ring; rounded up to a power of two of at least one page.
-    pub ring_bytes: u32,
-    /// Wake the reader when this many bytes wait.
-    pub wake_bytes: u32,
-    /// Diagnostics of the programs go to stderr.
-    pub diagnostics: Diagnostics,
-    /// Stacks of acquisitions.
-    pub stacks: Stacks,
-    /// Times in the kernel's functions of exit.
-    pub exit_times: ExitTimes,
-    /// Loss on demand, for tests.
-    pub loss: Option<Loss>,
-}
-
-/// Whether the stacks of calls that acquire something are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stacks {
-    /// No: the code is pruned by the verifier.
-    #[default]
-    Off,
-    /// They are.
-    Told,
-}
-
-/// Whether the parts of exit are timed, where the kernel lets programs into its functions. It takes long
-/// to let them in and out: the kernel waits until every task has left what it replaces
-/// (`bpf_trampoline_update` in kernel/bpf/trampoline.c, v6.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExitTimes {
-    /// No: a run starts and ends as quickly as it can.
-    #[default]
-    Off,
-    /// They are.
-    Told,
-}
-
-/// Whether the programs tell what they do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Diagnostics {
-    /// No: the code is pruned by the verifier.
-    Off,
-    /// To stderr.
-    Stderr,
-}
-
-impl LoadOptions {
-    /// What `run` and `check` use.
-    pub fn tree() -> Self {
-        LoadOptions {
-            scope: Scope::Tree,
-            ring_bytes: 32 << 20,
-            wake_bytes: 512 << 10,
-            diagnostics: Diagnostics::Off,
-            stacks: Stacks::Off,
-            exit_times: ExitTimes::Off,
-            // What is malformed has been refused before anything ran.
-            loss: Loss::from_environment().ok().flatten(),
-        }
-    }
-
-    /// What judges processes that leaktrace did not start.
-    pub fn targets(targets: Targets) -> Self {
-        LoadOptions {
-            scope: Scope::Targets(targets),
-            ..LoadOptions::tree()
-        }
-    }
-
-    /// What the system-wide views use.
-    pub fn system() -> Self {
-        LoadOptions {
-            scope: Scope::System,
-            ..LoadOptions::tree()
-        }
-    }
-}
-
-/// Why this kernel, here and now, cannot be traced. One sentence: what, why, what to do.
-#[derive(Debug, Error)]
-pub enum Unavailable {
-    /// No type information.
-    #[error(
-        "cannot read `{VMLINUX}` ({0}): leaktrace needs a kernel with CONFIG_DEBUG_INFO_BTF; \
-         run `leaktrace doctor`"
-    )]
-    NoBtf(std::io::Error),
-    /// Type information that cannot be read.
-    #[error("cannot understand `{VMLINUX}` ({0}); run `leaktrace doctor`")]
-    BadBtf(String),
-    /// The right is missing.
-    #[error(
-        "cannot load eBPF programs (permission denied): leaktrace needs root, or CAP_BPF and \
-         CAP_PERFMON; run it with sudo"
-    )]
-    NoPermission,
-    /// Neither is it there, nor does sudo give it without asking for a password; why.
-    #[error(
-        "leaktrace needs root, or CAP_BPF and CAP_PERFMON, or a sudo that asks for no password \
-         ({0}); run it with sudo"
-    )]
-    NoDeputy(String),
-    /// The deputy says why, or how it ended.
-    #[error("{0}")]
-    Deputy(String),
-    /// The user may trace by the file's capabilities only.
-    #[error(
-        "file capabilities show a user what leaktrace starts, as in `-- CMD`, and not what others \
-         do; run it with sudo"
-    )]
-    Others,
-    /// The process may not open what it needs to.
-    #[error(
-        "leaktrace needs {0} more open files of its own, which the limit (ulimit -n) does not \
-         allow"
-    )]
-    Files(u32),
-    /// To load the programs would take more memory than the cgroup has, and the kernel would end
-    /// leaktrace, or something else in there.
-    #[error(
-        "the memory limit of this cgroup leaves {} MiB, and to verify the programs the kernel \
-         takes up to {} MiB for a moment; raise the limit",
-        room >> 20,
-        MEMORY >> 20
-    )]
-    Memory {
-        /// Bytes left.
-        room: u64,
-    },
-    /// No thread can be made: the limit of the cgroup (pids.max) or of the user (ulimit -u), or a time
-    /// namespace that only children enter (time_namespaces(7)), with which the kernel refuses threads
-    /// (copy_namespaces in kernel/nsproxy.c, v6.1; from a later Linux on exec enters it).
-    #[error(
-        "leaktrace cannot make a thread ({0}): see pids.max of this cgroup and ulimit -u, and whether \
-         `unshare --time` has no --fork"
-    )]
-    Threads(std::io::Error),
-    /// Before Linux 5.11 maps are locked memory.
-    #[error(
-        "the limit of locked memory (ulimit -l) is too small for the programs' maps, which this \
-         kernel counts there (before Linux 5.11), and may not be raised ({0}); raise it, or give \
-         CAP_SYS_RESOURCE"
-    )]
-    LockedMemory(std::io::Error),
-    /// Anything else.
-    #[error("cannot load eBPF programs ({0}); run `leaktrace doctor`")]
-    Load(String),
-    /// A probe without which nothing can be said does not attach.
-    #[error("cannot attach to `{hook}` ({why}); run `leaktrace doctor`")]
-    Probe {
-        /// The tracepoint.
-        hook: &'static str,
-        /// A clause.
-        why: String,
-        /// What became of every probe.
-        outcomes: Vec<(Probe, Outcome)>,
-    },
-}
-
-impl Unavailable {
-    /// Whether the kernel has looked at a program and does not take it.
-    fn is_refusal(&self) -> bool {
-        let Unavailable::Probe { outcomes, .. } = self else {
-            return false;
-        };
-        health::missing_required(outcomes)
-            .iter()
-            .all(|(_, outcome)| matches!(outcome, Outcome::Refused(_)))
-    }
-}
+pub(super) const MEMORY: u64 = 152 << 20;
 
 /// Loads and attaches every probe that this kernel has, or has a deputy do it where this process
 /// may not.
@@ -430,7 +227,7 @@ impl KernelTypes {
     fn read() -> Result<KernelTypes, Unavailable> {
         let bytes = fs::read(VMLINUX).map_err(Unavailable::NoBtf)?;
         let bad = |why: &dyn std::fmt::Display| Unavailable::BadBtf(why.to_string());
-        // Both take a tenth of a start's time.
+        // Together they take a seventh of a start's time.
         let (own, types) = thread::scope(|scope| {
             let parse = || Btf::parse(&bytes, aya::Endianness::default());
             let types = thread::Builder::new().spawn_scoped(scope, parse);
@@ -584,110 +381,6 @@ pub(super) struct Loaded {
     pub(super) outcomes: Vec<(Probe, Outcome)>,
 }
 
-/// By program name.
-type Links = BTreeMap<&'static str, FdLink>;
-
-/// Links, and what became of every probe.
-type Attached = (Links, Vec<(Probe, Outcome)>);
-
-/// A program and what it is to hang on.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    program: &'static str,
-    hook: &'static str,
-    way: Way,
-}
-
-impl Wanted {
-    fn by_tracepoint(probe: &Probe) -> Wanted {
-        Wanted {
-            program: probe.program,
-            hook: probe.hook,
-            way: Way::Tracepoint,
-        }
-    }
-
-    /// By the function where there is one, and the tracepoint's program could be skipped.
-    fn of(probe: &Probe, preemption: Preemption) -> Wanted {
-        match probe.function {
-            Some(function) if preemption == Preemption::Possible => Wanted {
-                program: function.program,
-                hook: function.name,
-                way: Way::Function,
-            },
-            Some(_) | None => Wanted::by_tracepoint(probe),
-        }
-    }
-}
-
-fn attach(ebpf: &mut Ebpf, which: Object, types: &Btf, preemption: Preemption) -> Attached {
-    let mut wanted: Vec<_> = PROBES
-        .iter()
-        .map(|probe| Wanted::of(probe, preemption))
-        .collect();
-    let mut ways = Vec::new();
-    if preemption == Preemption::Possible {
-        ways.extend(WAYS.iter().map(|(program, hook)| Wanted {
-            program,
-            hook,
-            way: Way::Tracepoint,
-        }));
-    }
-    wanted.extend(&ways);
-    let mut loaded = verify(ebpf, types, &wanted);
-    let mut links = BTreeMap::new();
-    let mut of = |wanted: Wanted| loaded.remove(wanted.program).unwrap_or(Ok(Hook::Absent));
-    let open: Vec<&str> = ways
-        .into_iter()
-        .filter(|way| attach_to(ebpf, &mut links, *way, of(*way)).is_attached())
-        .map(|way| way.program)
-        .collect();
-    let mut outcomes = Vec::new();
-    for probe in PROBES {
-        if let Some(why) = which.leaves_out(probe.program) {
-            outcomes.push((*probe, Outcome::LeftOut(why)));
-            continue;
-        }
-        let wanted = Wanted::of(probe, preemption);
-        let mut outcome = Outcome::NoHook;
-        let ways = probe.function.map_or(&[][..], |function| function.ways);
-        if wanted.way == Way::Tracepoint || ways.iter().all(|way| open.contains(way)) {
-            outcome = attach_to(ebpf, &mut links, wanted, of(wanted));
-        }
-        // Where the function cannot be had, the tracepoint is.
-        if wanted.way == Way::Function && !outcome.is_attached() {
-            outcome = attach_late(ebpf, &mut links, Wanted::by_tracepoint(probe), types);
-        }
-        outcomes.push((*probe, outcome));
-    }
-    (links, outcomes)
-}
-
-/// Attaches a program that was verified with the others.
-fn attach_to(
-    ebpf: &mut Ebpf,
-    links: &mut Links,
-    wanted: Wanted,
-    loaded: Result<Hook, ProgramError>,
-) -> Outcome {
-    match loaded.and_then(|hook| attach_one(ebpf, wanted, hook)) {
-        Ok(Some(link)) => {
-            links.insert(wanted.program, link);
-            Outcome::Attached(wanted.way)
-        }
-        Ok(None) => Outcome::NoHook,
-        Err(why) => Outcome::Refused(short(&chain(&why))),
-    }
-}
-
-/// Has the kernel verify another program, and attaches it.
-fn attach_late(ebpf: &mut Ebpf, links: &mut Links, wanted: Wanted, types: &Btf) -> Outcome {
-    let loaded = ebpf
-        .program_mut(wanted.program)
-        .map_or(Ok(Hook::Absent), |program| load_one(program, wanted, types));
-    attach_to(ebpf, links, wanted, loaded)
-}
-
 /// Whether programs at functions are run, and all of them under contention: what is skipped then the
 /// kernel counts. Those that are never run give way to the ones on tracepoints, and are told.
 fn self_test(
@@ -713,160 +406,10 @@ fn self_test(
         if !uncalled.contains(&function.program) {
             continue;
         }
-        let wanted = Wanted::by_tracepoint(probe);
-        *outcome = attach_late(&mut loaded.ebpf, &mut loaded.links, wanted, types);
+        *outcome = attach_late(&mut loaded.ebpf, &mut loaded.links, probe, types);
         loaded.links.remove(function.program);
         replaced.push(*probe);
     }
     require(&loaded.outcomes)?;
     Ok(replaced)
-}
-
-/// Whether this kernel has what a program is to be attached to. Of a function that is known when
-/// it is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hook {
-    Present,
-    Absent,
-}
-
-/// Programs that take longest to verify, the longest last (`verified` in `doctor --json`): more than half of
-/// all instructions.
-const LARGEST: [&str; 4] = ["task_newtask", "f_newtask", "sys_exit", "f_sys_exit"];
-
-/// Has the kernel verify programs. Nearly all of a start's time goes there, and for those
-/// who may load programs the verifier takes no lock (bpf_check in kernel/bpf/verifier.c, v6.1),
-/// so every CPU verifies one, the largest first.
-fn verify(
-    ebpf: &mut Ebpf,
-    types: &Btf,
-    wanted: &[Wanted],
-) -> BTreeMap<&'static str, Result<Hook, ProgramError>> {
-    let mut programs: BTreeMap<String, &mut Program> = ebpf
-        .programs_mut()
-        .map(|(name, program)| (name.to_owned(), program))
-        .collect();
-    let mut wanted = wanted
-        .iter()
-        .filter_map(|wanted| Some((*wanted, programs.remove(wanted.program)?)))
-        .collect::<Vec<_>>();
-    // The last is taken first.
-    wanted.sort_by_key(|(wanted, _)| LARGEST.contains(&wanted.program));
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    let queue = Mutex::new(wanted);
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let work = || {
-        let mut verified = Vec::new();
-        while let Some((wanted, program)) = next() {
-            verified.push((wanted.program, load_one(program, wanted, types)));
-        }
-        verified
-    };
-    thread::scope(|scope| {
-        // Where there is room for fewer threads, fewer do the work.
-        let other = || thread::Builder::new().spawn_scoped(scope, work).ok();
-        let others: Vec<_> = (1..workers).map_while(|_| other()).collect();
-        let mut verified = work();
-        for other in others {
-            // A panic there has been shown; what it had not verified counts as absent.
-            verified.extend(other.join().unwrap_or_default());
-        }
-        verified.into_iter().collect()
-    })
-}
-
-fn load_one(program: &mut Program, wanted: Wanted, types: &Btf) -> Result<Hook, ProgramError> {
-    if wanted.way == Way::Function {
-        let program: &mut KProbe = program.try_into()?;
-        return program.load().map(|()| Hook::Present);
-    }
-    let program: &mut BtfTracePoint = program.try_into()?;
-    for hook in wanted.hook.split('|') {
-        match program.load(hook, types) {
-            Err(ProgramError::Btf(aya::BtfError::UnknownBtfTypeName { .. })) => {}
-            loaded => return loaded.map(|()| Hook::Present),
-        }
-    }
-    Ok(Hook::Absent)
-}
-
-fn attach_one(ebpf: &mut Ebpf, wanted: Wanted, hook: Hook) -> Result<Option<FdLink>, ProgramError> {
-    let program = match hook {
-        Hook::Absent => return Ok(None),
-        Hook::Present => ebpf.program_mut(wanted.program),
-    };
-    let Some(program) = program else {
-        return Ok(None);
-    };
-    if wanted.way == Way::Function {
-        let program: &mut KProbe = program.try_into()?;
-        let id = program.attach(wanted.hook, 0)?;
-        let link = program.take_link(id)?;
-        // The kernels that preempt programs have links for these (5.15).
-        return Ok(FdLink::try_from(link).ok());
-    }
-    let program: &mut BtfTracePoint = program.try_into()?;
-    let id = program.attach()?;
-    let link = program.take_link(id)?;
-    Ok(Some(link.into()))
-}
-
-/// An error and its causes, joined.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// What a refusal comes down to: the verifier's log ends with statistics, the complaint is the
-/// line before them.
-pub(super) fn short(text: &str) -> String {
-    let line = match text.split_once("Verifier output:") {
-        None => text.lines().next().unwrap_or(text),
-        Some((error, log)) => log
-            .lines()
-            .map(str::trim)
-            .take_while(|line| !line.starts_with("verification time"))
-            .filter(|line| !line.is_empty())
-            .last()
-            .unwrap_or_else(|| error.trim_end().trim_end_matches('.')),
-    };
-    line.chars().take(200).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_verified_first_is_there() {
-        let functions = PROBES.iter().filter_map(|probe| probe.function);
-        let mut programs: Vec<&str> = functions.map(|function| function.program).collect();
-        programs.extend(PROBES.iter().map(|probe| probe.program));
-        assert!(LARGEST.iter().all(|program| programs.contains(program)));
-    }
-
-    #[test]
-    fn a_refusal_is_told_by_the_verifiers_complaint() {
-        let text = "the BPF_PROG_LOAD syscall returned Permission denied (os error 13). \
-                    Verifier output: 1: (85) call x\ncombined stack size of 2 calls is 560. Too \
-                    large\nverification time 4833 usec\nstack depth 232+0+320\n";
-        assert_eq!(
-            short(text),
-            "combined stack size of 2 calls is 560. Too large"
-        );
-        assert_eq!(short("no such file"), "no such file");
-        assert_eq!(
-            short("not permitted (os error 1). Verifier output: \n"),
-            "not permitted (os error 1)"
-        );
-    }
 }

@@ -1,25 +1,27 @@
 //! Programs that this process has loaded itself.
 
-use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf, thread};
+use std::{os::fd::AsFd as _, path::PathBuf};
 
 use anyhow::ensure;
 use aya::{
     Ebpf,
     maps::{HashMap, Map, MapData},
-    programs::{Program, links::FdLink},
+    programs::Program,
 };
 use bytes::Bytes;
 use leaktrace_common::abi::{Holder, Offsets, WATCHED_BYTES, target_key};
 
 use super::{
+    attach::{self, Links},
     diagnostics::Diagnostics,
     engine::{Engine, Found},
     health::{self, Outcome, Preemption},
     holders, inside,
-    load::{self, LoadOptions, Loaded},
+    load::Loaded,
     mapped::Set,
     maps::{self, Maps, Shape},
     object::Object,
+    options::{self, LoadOptions},
     probe::{PROBES, Probe, is_way},
     seed, statistics,
 };
@@ -39,7 +41,7 @@ pub type Watched = HashMap<MapData, u64, [u8; WATCHED_BYTES]>;
 pub struct Local {
     ebpf: Ebpf,
     which: Object,
-    links: BTreeMap<&'static str, FdLink>,
+    links: Links,
     inside: inside::Attached,
     outcomes: Vec<(Probe, Outcome)>,
     again: Set,
@@ -92,8 +94,8 @@ impl Local {
         };
         let local = Local {
             diagnostics: match options.diagnostics {
-                load::Diagnostics::Off => None,
-                load::Diagnostics::Stderr => Some(Diagnostics::start(&mut ebpf)?),
+                options::Diagnostics::Off => None,
+                options::Diagnostics::Stderr => Some(Diagnostics::start(&mut ebpf)?),
             },
             again: set(&ebpf, "AGAIN")?,
             targets: set(&ebpf, "TARGETS")?,
@@ -156,7 +158,7 @@ impl Local {
 }
 
 /// How often attached programs were to run and did not; `None`: the kernel does not count.
-fn missed_by(ebpf: &Ebpf, links: &BTreeMap<&'static str, FdLink>) -> Option<u64> {
+fn missed_by(ebpf: &Ebpf, links: &Links) -> Option<u64> {
     ebpf.programs()
         .filter(|(name, _)| links.contains_key(name) && !is_way(name))
         .map(|(_, program)| {
@@ -174,27 +176,9 @@ fn set(ebpf: &Ebpf, name: &str) -> anyhow::Result<Set> {
     }
 }
 
-/// Takes links out of the kernel, those at functions all at once: for each of them the kernel waits several
-/// times until every CPU has been somewhere else, only some of it under a lock (`perf_kprobe_destroy` in
-/// kernel/trace/trace_event_perf.c and `unregister_kprobes` in kernel/kprobes.c, v6.1; one by one nine
-/// take 0.73 s on an emulated 7.3).
-fn close(links: &mut BTreeMap<&'static str, FdLink>) {
-    let functions = PROBES.iter().filter_map(|probe| probe.function);
-    let slow: Vec<FdLink> = functions
-        .filter_map(|function| links.remove(function.program))
-        .collect();
-    thread::scope(|scope| {
-        for link in slow {
-            // Where no thread can be had the link goes with what was to be run.
-            drop(thread::Builder::new().spawn_scoped(scope, move || drop(link)));
-        }
-    });
-    links.clear();
-}
-
 impl Drop for Local {
     fn drop(&mut self) {
-        close(&mut self.links);
+        attach::close(&mut self.links);
     }
 }
 
@@ -252,7 +236,7 @@ impl Engine for Local {
         // A short run is over before anybody has looked.
         self.check()?;
         // Closing a link waits until no program of it runs any more.
-        close(&mut self.links);
+        attach::close(&mut self.links);
         if let Ok(links) = &mut self.inside {
             links.clear();
         }

@@ -4,6 +4,7 @@
 //! seen here is data: [`probe::PROBES`] says what there is to attach, [`health`] turns what
 //! happened into coverage.
 
+mod attach;
 mod attempt;
 pub mod btf;
 mod called;
@@ -21,6 +22,7 @@ pub mod loss;
 mod mapped;
 mod maps;
 pub mod object;
+mod options;
 pub mod probe;
 mod programs;
 mod ring;
@@ -29,14 +31,14 @@ mod seed;
 mod selftest;
 mod statistics;
 mod syscalls;
+mod unavailable;
 
 pub use attempt::{attempt, attempt_here};
 pub use identity::Identities;
-pub use load::{
-    Diagnostics, ExitTimes, LoadOptions, Scope, Stacks, Targets, Unavailable, load, load_for,
-    may_need_functions,
-};
+pub use load::{load, load_for, may_need_functions};
 pub use local::{Local, Watched};
 pub use maps::{Maps, NUMBER as MAPS, Shape};
+pub use options::{Diagnostics, ExitTimes, LoadOptions, Scope, Stacks, Targets};
 pub use programs::{Programs, WANTED};
 pub use syscalls::number as syscall_number;
+pub use unavailable::Unavailable;

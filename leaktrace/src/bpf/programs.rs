@@ -12,10 +12,10 @@ use leaktrace_common::{
 use super::{
     engine::{Engine, Found},
     identity::{Asker, Identities},
-    load::LoadOptions,
     loss::Losing,
     mapped::Mapped,
     maps::SharedMap,
+    options::LoadOptions,
     ring::Reader,
     ringbuf::RingBuffer,
 };
