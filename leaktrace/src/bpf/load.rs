@@ -1,4 +1,4 @@
-//! Loading and attaching.
+//! Loading: from what is known of the kernel to programs that run.
 
 use std::{fs, thread};
 
