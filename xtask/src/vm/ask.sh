@@ -55,6 +55,7 @@ for run in $(seq "${LEAKTRACE_MAKES:-1}"); do
     rm -f part*
     leaktrace check -q -f json:/make.json -- make -s -j8
     ended=$?
+    [ $ended = 75 ] && sed -n '/"inconclusive_because"/,/\]/p' /make.json
     # Another status than 0 stays, the worst of two that a run can end with.
     [ $ended -gt $status ] && status=$ended
     processes=$(plus $processes "$(grep -c '"ns_pid"' /make.json)")
